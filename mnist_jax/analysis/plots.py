@@ -1,0 +1,428 @@
+"""Pictures of a run: learning curves, confusion matrix, calibration, examples and mistakes.
+
+Colours follow the Okabe-Ito palette, which people with any colour vision can tell apart (its
+vermillion darker, to be legible as text); what a colour says, a shape or a sign says too.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mnist_jax.analysis.evaluation import Predictions
+
+if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, VERMILLION, INK, GREY, PALE = "#0072B2", "#B84A00", "#222222", "#6B6B6B", "#E4E4E4"
+DPI = 120
+STYLE: dict[Any, Any] = {
+    "figure.dpi": DPI,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 10,
+    "grid.color": PALE,
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+}
+
+
+def write_plots(
+    folder: Path, history: list[dict], predictions: Predictions, evaluation: dict
+) -> list[Path]:
+    """Draw every picture of a run into `folder` as PNG and return their paths, in reading order.
+
+    Args:
+      folder: made if it does not exist; pictures of the same names are replaced.
+      history: a row an epoch, with `epoch`, `train_loss`, `val_loss`, `train_accuracy` and
+        `val_accuracy` (fractions; the `val_` ones None without a validation split). Without any
+        row there are no learning curves.
+      predictions: of the split that the other pictures show.
+      evaluation: what `evaluate(predictions)` returned.
+    """
+    import matplotlib
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(STYLE):
+        figures = {}
+        if history:
+            figures["loss"] = draw_loss(history)
+            figures["accuracy"] = draw_accuracy(history)
+        figures["mistakes"] = draw_mistakes(predictions)
+        figures["confusion"] = draw_confusion(evaluation)
+        figures["calibration"] = draw_calibration(evaluation)
+        figures["examples"] = draw_examples(predictions)
+        return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+
+
+# Learning curves
+
+
+def draw_loss(history: list[dict]) -> Figure:
+    """Mean loss of an image against the epoch, for training and validation."""
+    figure, axes = _curve_figure()
+    values = _draw_curves(axes, history, "loss", 1.0, "{:.4f}")
+    wide = min(values) > 0 and max(values) > 20 * min(values)
+    if wide:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, max(values) * 1.08 or 1)
+    axes.set_ylabel("mean loss of an image" + (" (log scale)" if wide else ""))
+    _head(axes, "Loss by epoch")
+    return figure
+
+
+def draw_accuracy(history: list[dict]) -> Figure:
+    """Accuracy in percent against the epoch, for training and validation."""
+    figure, axes = _curve_figure()
+    values = _draw_curves(axes, history, "accuracy", 100.0, "{:.2f} %")
+    low, high = min(values), max(values)
+    margin = 0.08 * (high - low) or 2.0
+    axes.set_ylim(max(low - margin, -0.5), min(high + margin, 100.5))
+    axes.set_ylabel("accuracy (%)")
+    _head(axes, "Accuracy by epoch")
+    return figure
+
+
+def _curve_figure() -> tuple[Figure, Axes]:
+    """Leave room above the axes for title and legend, which then never cover a curve."""
+    figure = _figure(6.5, 4.7)
+    axes = figure.add_axes((0.12, 0.12, 0.84, 0.68))
+    axes.yaxis.set_label_coords(-0.105, 0.5)
+    return figure, axes
+
+
+def _draw_curves(
+    axes: Axes, history: list[dict], metric: str, scale: float, form: str
+) -> list[float]:
+    """Draw the train and validation series of a metric; return every finite value drawn."""
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [row["epoch"] for row in history]
+    drawn = []
+    for key, said, color, style in (
+        ("train", "training, mean over the epoch", BLUE, "o--"),
+        ("val", "validation, after the epoch", VERMILLION, "s-"),
+    ):
+        values = [_scaled(row.get(f"{key}_{metric}"), scale) for row in history]
+        finite = [value for value in values if math.isfinite(value)]
+        if finite:
+            label = f"{said}: {form.format(finite[-1])} at the end"
+            every = max(1, len(epochs) // 20)
+            face = "white" if key == "train" else color
+            axes.plot(epochs, values, style, c=color, label=label, markevery=every, mfc=face)
+        drawn += finite
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    margin = max(0.5, 0.02 * (max(epochs) - min(epochs)))
+    axes.set_xlim(min(epochs) - margin, max(epochs) + margin)
+    return drawn or [1.0]
+
+
+def _head(axes: Axes, title: str) -> None:
+    axes.legend(
+        title=title,
+        alignment="left",
+        title_fontproperties={"size": 12, "weight": "bold"},
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1.0),
+        borderaxespad=0.2,
+    )
+
+
+def _scaled(value: float | None, scale: float) -> float:
+    return math.nan if value is None else value * scale
+
+
+# Confusion and calibration
+
+
+def draw_confusion(evaluation: dict) -> Figure:
+    """Counts of true against predicted class, the mistakes tinted by how many they are."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    counts = np.array(evaluation["confusion"])
+    names = [row["name"] for row in evaluation["per_class"]]
+    mistakes = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+    tint = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#F6B26B", VERMILLION])
+    longest = max(map(len, names))
+    left = 0.11 + 0.011 * longest
+    figure = _figure(6.5, 6.5)
+    axes = figure.add_axes((left, 0.93 - (0.98 - left), 0.98 - left, 0.98 - left))
+    axes.imshow(mistakes, cmap=tint, vmin=0, vmax=max(mistakes.max(), 1))
+    total, images = _count(mistakes.sum(), "mistake"), _count(counts.sum(), "image")
+    axes.set_title(f"{total} among {images} ({evaluation['split']})")
+    _name_cells(axes, names, upright=longest > 4)
+    _annotate(axes, counts, mistakes.max())
+    return figure
+
+
+def _name_cells(axes: Axes, names: list[str], upright: bool) -> None:
+    cells = range(len(names))
+    axes.set_xticks(cells, names, rotation=90 if upright else 0)
+    axes.set_yticks(cells, names)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.grid(False)
+    axes.grid(True, which="minor", linewidth=0.8)
+    axes.tick_params(which="minor", length=0)
+
+
+def _annotate(axes: Axes, counts: np.ndarray, most: int) -> None:
+    """Write the counts: the diagonal on grey, mistakes on their tint, nothing for 0."""
+    from matplotlib.patches import Rectangle
+
+    size = float(np.clip(100 / len(counts), 3, 10))
+    for (row, column), count in np.ndenumerate(counts):
+        diagonal = row == column
+        if diagonal:
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=PALE, zorder=1.5))
+        if count:
+            color = "white" if not diagonal and count > 0.7 * most else INK
+            weight = "normal" if diagonal else "bold"
+            axes.text(
+                column,
+                row,
+                str(count),
+                ha="center",
+                va="center",
+                color=color,
+                size=size,
+                weight=weight,
+            )
+
+
+def draw_calibration(evaluation: dict) -> Figure:
+    """Reliability diagram: accuracy against confidence by bin, over the count of each bin."""
+    from matplotlib.ticker import FuncFormatter
+
+    bins = evaluation["calibration"]["bins"]
+    figure = _figure(6.5, 6.5)
+    top = figure.add_axes((0.13, 0.34, 0.83, 0.59))
+    bottom = figure.add_axes((0.13, 0.09, 0.83, 0.20), sharex=top)
+    _draw_reliability(top, [row for row in bins if row["count"]])
+    error = evaluation["calibration"]["expected_calibration_error"]
+    top.set_title(f"Expected calibration error {100 * error:.2f} % ({evaluation['split']})")
+    top.tick_params(labelbottom=False)
+    top.set_ylabel("accuracy (%)")
+    middles = [50 * (row["low"] + row["high"]) for row in bins]
+    counts = [row["count"] for row in bins]
+    bottom.bar(middles, counts, width=90 / len(bins), color=BLUE)
+    bottom.set_yscale("log")
+    bottom.set_ylim(0.7, 2 * max(counts))
+    bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    bottom.yaxis.minorticks_off()
+    bottom.set_ylabel("images (log)")
+    bottom.set_xlabel("confidence: probability of the predicted class (%)")
+    bottom.set_xlim(0, 100)
+    figure.align_ylabels()
+    return figure
+
+
+def _draw_reliability(axes: Axes, bins: list[dict]) -> None:
+    confidence = np.array([100 * row["confidence"] for row in bins])
+    accuracy = np.array([100 * row["accuracy"] for row in bins])
+    spans = [wilson(row["accuracy"], row["count"]) for row in bins]
+    reach = np.abs(100 * np.array(spans).T - accuracy)
+    axes.plot([0, 100], [0, 100], "--", color=GREY, lw=1.2, label="perfectly calibrated")
+    axes.errorbar(
+        confidence,
+        accuracy,
+        yerr=reach,
+        fmt="o",
+        color=BLUE,
+        elinewidth=1.2,
+        capsize=3,
+        clip_on=False,
+        label="images of a bin, with 95 % interval",
+    )
+    axes.set_ylim(-2, 102)
+    axes.legend(loc="upper left")
+
+
+def wilson(fraction: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Interval of a fraction seen in `count` trials, 95 % for z = 1.96 (Wilson, JASA, 1927)."""
+    shrink = 1 + z**2 / count
+    middle = (fraction + z**2 / (2 * count)) / shrink
+    reach = z * math.sqrt(fraction * (1 - fraction) / count + z**2 / (4 * count**2)) / shrink
+    return middle - reach, middle + reach
+
+
+# Galleries
+
+
+def draw_examples(predictions: Predictions, columns: int = 10, rows: int = 5) -> Figure:
+    """A column a class, its images evenly spaced through the split: the same in every run."""
+    classes = len(predictions.class_names)
+    shown = np.unique(np.linspace(0, classes - 1, min(columns, classes)).round().astype(int))
+    tiles = {}
+    for column, label in enumerate(shown):
+        members = np.flatnonzero(predictions.labels == label)
+        picks = np.linspace(0, len(members) - 1, min(rows, len(members))).astype(int)
+        tiles |= {(row, column): members[pick] for row, pick in enumerate(picks)}
+    right = sum(bool(predictions.correct[example]) for example in tiles.values())
+    gallery = _Gallery(
+        predictions,
+        (rows, len(shown)),
+        zoom=3,
+        lines=1,
+        title=f"Examples ({predictions.split}): {right} of {len(tiles)} right",
+        note="a column a true class; below each image: ✓ right or ✗ wrong (framed), "
+        "the predicted class, its probability",
+    )
+    for place, example in tiles.items():
+        correct = predictions.correct[example]
+        said = f"{'✓' if correct else '✗'} {gallery.predicted(example)}"
+        sure = gallery.probability(example)
+        lines = [f"{said}  {sure}"] if gallery.short else [said, sure]
+        gallery.add(place, example, lines, wrong=not correct)
+    return gallery.finish()
+
+
+def draw_mistakes(predictions: Predictions, columns: int = 8, rows: int = 4) -> Figure:
+    """The wrongly predicted images, highest loss first, as true and predicted class."""
+    wrong = np.flatnonzero(~predictions.correct)
+    worst = wrong[np.argsort(-predictions.losses[wrong], kind="stable")][: columns * rows]
+    if not len(worst):
+        return _no_mistakes(predictions)
+    gallery = _Gallery(
+        predictions,
+        (math.ceil(len(worst) / columns), columns),
+        zoom=4,
+        lines=2,
+        title=f"The {len(worst)} worst of {_count(len(wrong), 'mistake')} ({predictions.split})",
+        note="highest loss first; below each image: true → predicted class, the probability of "
+        "the predicted class, #number in the split",
+    )
+    for position, example in enumerate(worst):
+        true = predictions.class_names[predictions.labels[example]]
+        said = f"→ {gallery.predicted(example)}"
+        sure = f"{gallery.probability(example)}  #{example}"
+        lines = [f"{true} {said}", sure] if gallery.short else [true, said, sure]
+        gallery.add(divmod(position, columns), example, lines)
+    return gallery.finish()
+
+
+def _no_mistakes(predictions: Predictions) -> Figure:
+    figure = _figure(9, 1.2)
+    count = _count(len(predictions.labels), "image")
+    text = f"No mistakes among {count} ({predictions.split})"
+    figure.text(0.5, 0.5, text, ha="center", va="center", weight="bold", size=12)
+    return figure
+
+
+class _Gallery:
+    """Images in a grid, each with a few lines of text, laid out in whole pixels to stay crisp."""
+
+    WIDTH, TOP, LINE, GAP, FRAME = 1080, 84, 18, 16, 4
+
+    def __init__(
+        self,
+        predictions: Predictions,
+        shape: tuple[int, int],
+        *,
+        zoom: int,
+        lines: int,
+        title: str,
+        note: str,
+    ):
+        """Start a gallery of (rows, columns) whose captions take `lines`, and one more for long
+        class names; `zoom` is for images of 28 pixels, others are made about as large."""
+        height, width = predictions.images.shape[1:3]
+        rows, self.columns = shape
+        self.predictions = predictions
+        self.short = max(map(len, predictions.class_names)) <= 3
+        self.zoom = max(1, zoom * 28 // max(height, width))
+        self.row_height = self.zoom * height + self.GAP + self.LINE * (lines + (not self.short))
+        self.canvas = np.full((self.TOP + rows * self.row_height, self.WIDTH, 3), 255, np.uint8)
+        self.figure = _figure(self.WIDTH / DPI, len(self.canvas) / DPI)
+        self._write(self.FRAME, 14, title, ha="left", size=12, weight="bold")
+        self._write(self.FRAME, 44, note, ha="left", size=9, color=GREY)
+
+    def predicted(self, example: int) -> str:
+        return self.predictions.class_names[self.predictions.predicted[example]]
+
+    def probability(self, example: int) -> str:
+        return f"{100 * self.predictions.confidence[example]:.1f} %"
+
+    def add(
+        self, place: tuple[int, int], example: int, lines: list[str], wrong: bool = False
+    ) -> None:
+        """Put an image at (row, column), its lines below it and a strong frame if it is wrong."""
+        tile = _enlarge(self.predictions.images[example], self.zoom)
+        height, width = tile.shape[:2]
+        row, column = place
+        middle = (2 * column + 1) * self.WIDTH // (2 * self.columns)
+        top, left = self.TOP + row * self.row_height, middle - width // 2
+        self._frame(top, left, height, width, wrong)
+        self.canvas[top : top + height, left : left + width] = tile
+        strong = {"color": VERMILLION, "weight": "bold"} if wrong else {"color": INK}
+        for line, text in enumerate(lines):
+            style = strong if line < max(1, len(lines) - 1) else {"color": GREY}
+            self._write(middle, top + height + 6 + line * self.LINE, text, size=8.5, **style)
+
+    def finish(self) -> Figure:
+        self.figure.figimage(self.canvas, origin="upper")
+        return self.figure
+
+    def _frame(self, top: int, left: int, height: int, width: int, wrong: bool) -> None:
+        edge, color = (self.FRAME, VERMILLION) if wrong else (1, PALE)
+        outer = np.s_[top - edge : top + height + edge, left - edge : left + width + edge]
+        self.canvas[outer] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+
+    def _write(self, x: float, y: float, text: str, ha: str = "center", **style) -> None:
+        height = len(self.canvas)
+        self.figure.text(x / self.WIDTH, 1 - y / height, text, ha=ha, va="top", **style)
+
+
+def _enlarge(image: np.ndarray, zoom: int) -> np.ndarray:
+    """Turn [h, w, c] into [zoom h, zoom w, 3]; images of one channel become dark on light."""
+    image = 255 - image if image.shape[-1] == 1 else image
+    image = np.broadcast_to(image, (*image.shape[:2], 3))
+    return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+# Figures
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Make a figure of this size in inches that pyplot knows nothing of."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    return path
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,36 @@
+"""What a person gets to see of an evaluated run: figures, pictures, a report."""
+
+from pathlib import Path
+from typing import Any
+
+from mnist_jax.analysis.evaluation import Predictions, evaluate
+from mnist_jax.analysis.plots import write_plots
+from mnist_jax.analysis.report import write_report
+from mnist_jax.files import write_json
+
+
+def publish(
+    workdir: Path,
+    predictions: Predictions,
+    *,
+    config: dict[str, Any],
+    summary: str,
+    history: list[dict[str, Any]],
+    result: dict[str, Any] | None,
+    checkpoint: int,
+) -> dict[str, Any]:
+    """Writes `evaluation.json`, `plots/` and `report.html`; returns the evaluation."""
+    evaluation = evaluate(predictions) | {"checkpoint": checkpoint}
+    write_json(workdir / "evaluation.json", evaluation)
+    plots = write_plots(workdir / "plots", history, predictions, evaluation)
+    write_report(
+        workdir / "report.html",
+        title=workdir.resolve().name,
+        config=config,
+        summary=summary,
+        history=history,
+        evaluation=evaluation,
+        result=result,
+        plots=plots,
+    )
+    return evaluation

@@ -1,0 +1,161 @@
+"""Turns names and plain values from a configuration into typed keyword arguments.
+
+Everything that a configuration can name (a section, a model, an optimizer, a schedule) is a Python
+callable. Its signature is the schema: the parameters are the fields, the annotations their types,
+the defaults their defaults.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mnist_jax.errors import UserError
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where a known name is near, and else the known names."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+
+
+def find(name: str, known: Mapping[str, Any], where: str) -> Any:
+    """The object that `name` stands for: one of `known`, or the user's own `package.module:Name`.
+
+    The user's module is looked for where Python looks, and in the current folder.
+
+    Raises:
+      UserError: no such name, module or attribute.
+    """
+    if ":" not in name:
+        if name not in known:
+            raise UserError(f"{where}: there is no {name!r}{did_you_mean(name, known)}")
+        return known[name]
+    module_name, _, attribute = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise  # the user's module was found, and its own imports fail: show where
+        raise UserError(
+            f"{where}: cannot import {module_name!r} (from {name!r}); "
+            f"run in the folder that holds it, or install it"
+        ) from error
+    if not hasattr(module, attribute):
+        raise UserError(
+            f"{where}: {module_name} has no {attribute!r}{did_you_mean(attribute, vars(module))}"
+        )
+    return getattr(module, attribute)
+
+
+def bind(
+    target: Callable[..., Any],
+    values: Mapping[str, Any],
+    where: str,
+    *,
+    given: Collection[str] = (),
+    defaults: bool = True,
+) -> dict[str, Any]:
+    """Keyword arguments for `target` from plain values, checked against its signature.
+
+    Args:
+      target: a class or function; dataclass-typed parameters are bound in turn.
+      values: from a configuration file or the command line.
+      where: the configuration's path to `values`, for messages.
+      given: parameters that the program passes itself, so no configuration may.
+      defaults: include the defaults of the parameters that `values` leaves out.
+
+    Raises:
+      UserError: an unknown or missing name, or a value of another type.
+    """
+    # A class is known by its __init__: a metaclass such as NNX's hides it.
+    function = target.__init__ if inspect.isclass(target) else target
+    signature = dict(inspect.signature(function).parameters)
+    if inspect.isclass(target):
+        del signature[next(iter(signature))]  # self
+    hints = typing.get_type_hints(function)
+    kinds = {p.kind for p in signature.values()}
+    fields = {
+        n: p
+        for n, p in signature.items()
+        if n not in given and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    }
+    bound = {}
+    for name, value in values.items():
+        if name not in fields and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise UserError(f"{where}: there is no field {name!r}{did_you_mean(name, fields)}")
+        bound[name] = convert(value, hints.get(name, Any), f"{where}.{name}")
+    missing = [n for n, p in fields.items() if n not in bound and p.default is p.empty]
+    if missing:
+        raise UserError(f"{where}: {', '.join(missing)} must be given")
+    if defaults:
+        bound |= {n: p.default for n, p in fields.items() if n not in bound}
+    return bound
+
+
+def convert(value: Any, hint: Any, where: str) -> Any:
+    """`value` as the type that `hint` names: an int serves as a float, a list as a tuple.
+
+    Hints outside the configuration's own types (int, float, bool, str, tuples and unions of them,
+    dataclasses) are left to the callable itself.
+
+    Raises:
+      UserError: `value` is of another type.
+    """
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _convert_section(value, hint, where)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return _convert_union(value, hint, where)
+    if typing.get_origin(hint) is tuple or hint is tuple:
+        return _convert_tuple(value, hint, where)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (bool, int, float, str):
+        if type(value) is not hint:
+            raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")
+        return value
+    return value
+
+
+def _convert_section(value: Any, hint: type, where: str) -> Any:
+    if isinstance(value, hint):
+        return value
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}: is a section with fields of its own, got {value!r}")
+    return hint(**bind(hint, value, where))
+
+
+def _convert_union(value: Any, hint: Any, where: str) -> Any:
+    options = typing.get_args(hint)
+    if any(
+        o not in (bool, int, float, str, type(None), tuple) and not typing.get_origin(o)
+        for o in options
+    ):
+        return value  # a library's own union, such as optax's ScalarOrSchedule
+    for option in options:
+        try:
+            return None if option is type(None) and value is None else convert(value, option, where)
+        except UserError:
+            continue
+    raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")
+
+
+def _convert_tuple(value: Any, hint: Any, where: str) -> tuple:
+    items = (value,) if isinstance(value, (bool, int, float, str)) else value
+    if not isinstance(items, (list, tuple)):
+        raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")
+    kind, *_ = typing.get_args(hint) or (Any,)
+    return tuple(convert(item, kind, f"{where}[{i}]") for i, item in enumerate(items))
+
+
+def _describe(hint: Any) -> str:
+    return getattr(hint, "__name__", str(hint)) if not typing.get_args(hint) else str(hint)

@@ -1,0 +1,61 @@
+"""What all commands share: the border between a shell and the program."""
+
+import sys
+from argparse import Namespace, RawDescriptionHelpFormatter
+from collections.abc import Callable
+
+from absl import app, flags, logging
+from absl.flags import argparse_flags
+
+from mnist_jax.errors import UserError
+
+Parser = argparse_flags.ArgumentParser
+
+
+def run(
+    main: Callable[[Namespace], int | None], doc: str, define: Callable[[Parser], None]
+) -> None:
+    """Parses the command line, runs `main` and exits with its status.
+
+    A `UserError` becomes one message on standard error and exit status 1.
+
+    Args:
+      main: the command; takes the parsed arguments, returns the exit status (None: 0).
+      doc: the command's docstring, shown by `--help`.
+      define: adds the command's own arguments to the parser.
+    """
+
+    def parse(argv: list[str]) -> Namespace:
+        parser = argparse_flags.ArgumentParser(
+            prog=f"python -m {_module_name()}",
+            description=doc,
+            formatter_class=RawDescriptionHelpFormatter,
+            inherited_absl_flags=None,
+        )
+        define(parser)
+        arguments, rest = parser.parse_known_args(argv[1:])
+        flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults
+        arguments.overrides = [_override(text, parser) for text in rest]
+        return arguments
+
+    def guarded(arguments: Namespace) -> int | None:
+        logging.set_verbosity(logging.ERROR)  # the libraries' own chatter is not for the terminal
+        try:
+            return main(arguments)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _override(text: str, parser: Parser) -> tuple[str, str]:
+    name, equals, value = text.removeprefix("--config.").partition("=")
+    if not text.startswith("--config.") or not equals:
+        parser.error(f"unknown argument {text!r}; a field is set by --config.field=value")
+    return name, value
+
+
+def _module_name() -> str:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec else sys.argv[0]

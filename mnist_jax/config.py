@@ -1,0 +1,209 @@
+"""The configuration: typed, frozen, and the only definition of each field.
+
+A configuration file starts from the defaults and changes what its experiment needs:
+
+    from mnist_jax.config import default
+
+    def get_config():
+        config = default()
+        config.num_epochs = 25
+        return config
+
+`load` reads such a file, applies `--config.field=value` overrides and returns a `Config`.
+"""
+
+import ast
+import dataclasses
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from mnist_jax import binding
+from mnist_jax.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which images, and where they live while training."""
+
+    name: str = "mnist"  # mnist, fashion_mnist or kmnist
+    train_split: str = "train[:55000]"  # any split string of tfds
+    val_split: str = "train[55000:]"  # empty: no validation
+    placement: str = "device"  # device: the whole split; host: batches, with prefetch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Random distortion of each training image; everything off by default.
+
+    Each range is symmetric: a value is drawn uniformly from [-range, range].
+    """
+
+    rotation: float = 0.0  # degrees
+    translation: float = 0.0  # pixels, both axes
+    scale: float = 0.0  # fraction: 0.1 draws from 0.9 to 1.1, each axis by itself
+    shear: float = 0.0  # degrees
+    elastic: float = 0.0  # standard deviation of the displacement, pixels
+    elastic_sigma: float = 4.0  # width of the Gaussian that smooths the displacement, pixels
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Something chosen by name, with keywords of its own: a model, an optimizer, a schedule."""
+
+    name: str
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One training run. Two equal configurations give the same bits on the same machine."""
+
+    seed: int = 0
+    num_epochs: int = 10
+    batch_size: int = 128  # over all devices
+    chunk_steps: int = 0  # steps in one compiled call; 0: a whole epoch
+
+    data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
+
+    model: Choice = Choice("mlp")  # mlp, cnn, or your own package.module:Class
+    dtype: str = "float32"  # of the arithmetic; parameters stay float32
+    init_from: str = ""  # a finished workdir whose weights to start from
+
+    loss: str = "cross_entropy"  # or your own package.module:function
+    label_smoothing: float = 0.0
+    optimizer: Choice = Choice("adam", {"learning_rate": 1e-3})  # optax's name and keywords
+    schedule: Choice = Choice("")  # optax's name and keywords; gives the learning rate
+    weight_decay: float = 0.0  # decoupled, on kernels only; times the learning rate
+    clip_norm: float = 0.0  # global norm of the gradient; 0: no clipping
+    ema_decay: float = 0.0  # average of the parameters, used in evaluation; 0: none
+    patience: int = 0  # epochs without a better val_loss before stopping; 0: never
+
+    parallel: str = "auto"  # auto, jit, pmap or shard_map
+    reduction: str = "mean"
+    keep_latest: int = 2  # checkpoints
+    keep_best: int = 1  # checkpoints, by val_accuracy
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dicts, as `config.json` holds them and `parse` reads them."""
+        values = dataclasses.asdict(self)
+        for name in CHOICES:
+            choice = getattr(self, name)
+            values[name] = {"name": choice.name, **choice.keywords}
+        return values
+
+
+CHOICES = ("model", "optimizer", "schedule")
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+def default() -> ml_collections.ConfigDict:
+    """The defaults as a ConfigDict to edit; a misspelt field is an error there and then."""
+    config = ml_collections.ConfigDict(Config().to_dict()).lock()
+    for name in CHOICES:
+        config[name].unlock()  # their fields are those of what is named
+    return config
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """The border: plain values in, a typed `Config` out.
+
+    Raises:
+      UserError: names the field that is wrong, and which one was meant.
+    """
+    values = dict(values)
+    for name in CHOICES:
+        if isinstance(values.get(name), Mapping):
+            values[name] = _choice(values[name], f"config.{name}")
+    config = Config(**binding.bind(Config, values, "config"))
+    for name in ("num_epochs", "batch_size"):
+        if getattr(config, name) < 1:
+            raise UserError(f"config.{name}: must be at least 1, got {getattr(config, name)}")
+    return config
+
+
+def load(path: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
+    """The configuration in a file, with overrides such as `("model.hidden", "64,32")` applied.
+
+    Raises:
+      UserError: the file is not there or does not give a configuration; a field is wrong.
+    """
+    module = _import_file(find_file(path))
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path}: has no function get_config()")
+    try:
+        values = module.get_config().to_dict()
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: get_config() failed: {error}") from error
+    for name, text in overrides:
+        _override(values, name, text)
+    return parse(values)
+
+
+def find_file(path: str) -> Path:
+    """A relative path is looked for in the current folder, then at the project's root."""
+    candidates = [Path.cwd() / path, PROJECT_ROOT / path]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    tried = "\n".join(f"  {c}" for c in dict.fromkeys(candidates))
+    raise UserError(f"there is no configuration file {path}; looked for\n{tried}")
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
+    """A line for each leaf that differs between two configurations' `to_dict()`."""
+    lines = []
+    for name in sorted(old.keys() | new.keys()):
+        a, b = old.get(name, "(absent)"), new.get(name, "(absent)")
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            lines += difference(a, b, f"{path}{name}.")
+        elif a != b:
+            lines.append(f"{path}{name}: {a!r} -> {b!r}")
+    return lines
+
+
+def _choice(values: Mapping[str, Any], where: str) -> Choice:
+    if not isinstance(values.get("name"), str):
+        raise UserError(f"{where}.name: a name must be given")
+    keywords = {k: _freeze(v) for k, v in values.items() if k != "name"}
+    return Choice(values["name"], keywords)
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def _import_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path}: a configuration is a Python file with get_config()")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _override(values: dict[str, Any], name: str, text: str) -> None:
+    *sections, leaf = name.split(".")
+    for i, section in enumerate(sections):
+        if not isinstance(values.get(section), dict):
+            where = ".".join(["config", *sections[:i]])
+            raise UserError(
+                f"{where}: there is no section {section!r}"
+                + binding.did_you_mean(section, [k for k, v in values.items() if type(v) is dict])
+            )
+        values = values[section]
+    values[leaf] = text if isinstance(values.get(leaf), str) else _value(text)
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

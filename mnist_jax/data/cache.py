@@ -1,0 +1,193 @@
+"""The decoded examples of a data set in one checksummed file, so that a start needs no decoding.
+
+The file is a line of JSON, a line with the JSON's SHA-256, and the arrays' bytes one after another,
+whose SHA-256 the JSON states. Both digests are checked before a byte is used.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mnist_jax.data.catalog import Dataset, own_dir
+from mnist_jax.data.lock import exclusive
+from mnist_jax.data.splits import Shards
+from mnist_jax.errors import UserError
+
+HEAD = re.compile(rb"(.*\n)([0-9a-f]{64})\n")
+Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """All examples of a data set, in tfds' order.
+
+    `arrays` holds by split: images [n, height, width, channels] uint8, labels [n] int32, both
+    read-only. `shards` holds by split the number of examples in each of tfds' files.
+    """
+
+    arrays: Arrays
+    shards: Shards
+    class_names: tuple[str, ...]
+
+
+class _Damaged(Exception):
+    """The cache does not hold what its digests state."""
+
+
+def decoded(dataset: Dataset) -> Decoded:
+    """The data set from its cache, which is filled first where it is missing or damaged.
+
+    Raises UserError where that cannot be done.
+    """
+    path = path_of(dataset)
+    try:
+        return _read(dataset, path)
+    except (FileNotFoundError, NotADirectoryError, _Damaged):
+        pass
+    with exclusive(dataset):
+        try:
+            return _read(dataset, path)  # another process may have filled it meanwhile
+        except FileNotFoundError:
+            pass
+        except _Damaged as err:
+            _say(f"{path} is damaged and will be made again: {err}")
+        _fill(dataset, path)
+        return _read(dataset, path)
+
+
+def path_of(dataset: Dataset) -> Path:
+    """Where the data set's cache lies."""
+    return own_dir() / f"{dataset.name}-{dataset.version}.cache"
+
+
+def digest(arrays: Arrays) -> str:
+    """SHA-256 of each split's images and labels (little-endian int32), one after another."""
+    return _sha256(*_blocks(arrays))
+
+
+def _read(dataset: Dataset, path: Path) -> Decoded:
+    try:
+        stat = path.stat()
+        return _read_version(dataset, path, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    except PermissionError as err:
+        raise UserError(f"{path} cannot be read: {err}. Mend its permissions.") from err
+
+
+# Memoised on the file's identity: a run's splits are loaded one by one from the same bytes.
+@functools.lru_cache(maxsize=2)
+def _read_version(dataset: Dataset, path: Path, version: tuple[int, int, int]) -> Decoded:
+    del version
+    content = memoryview(path.read_bytes())
+    head = HEAD.match(content)
+    if not head:
+        raise _Damaged(f"no whole header in its {len(content)} bytes")
+    _check("header", head[2].decode(), _sha256(head[1]))
+    fields, body = json.loads(head[1]), content[head.end() :]
+    _check("content", fields["sha256"], _sha256(body))
+    if (fields["name"], fields["version"]) != (dataset.name, dataset.version):
+        raise _Damaged(f"it holds {fields['name']} {fields['version']}")
+    if dataset.sha256:
+        _check("data set", dataset.sha256, fields["sha256"])
+    return Decoded(_split(body, fields), fields["shards"], tuple(fields["class_names"]))
+
+
+def _check(what: str, expected: str, found: str) -> None:
+    if found != expected:
+        raise _Damaged(f"{what} expected sha256 {expected}, found {found}")
+
+
+def _split(body: memoryview, fields: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The body cut into the arrays of each split; images are views of it."""
+    arrays, offset = {}, 0
+    pixels = int(np.prod(fields["shape"]))
+    for split, shards in fields["shards"].items():
+        count = sum(shards)
+        images = np.frombuffer(body, np.uint8, count * pixels, offset)
+        labels = np.frombuffer(body, "<i4", count, offset + images.nbytes).astype(np.int32)
+        labels.flags.writeable = False
+        arrays[split] = images.reshape(count, *fields["shape"]), labels
+        offset += images.nbytes + labels.nbytes
+    return arrays
+
+
+def _fill(dataset: Dataset, path: Path) -> None:
+    """Write the cache from what tfds prepared; prepare that again, once, if it is damaged."""
+    from mnist_jax.data import builder, records  # these import tfds, which a filled cache spares
+
+    builder.prepare(dataset)
+    try:
+        content = _content(dataset)
+    except records.DamagedRecords as err:
+        aside = builder.set_aside(dataset)
+        _say(f"{err}\nset aside as {aside}; preparing again")
+        builder.prepare(dataset)
+        content = _content(dataset)
+    try:
+        _write(path, content)
+    except OSError as err:
+        raise UserError(
+            f"Cannot write {path}: {err}. Free space there, or set TFDS_DATA_DIR to another folder."
+        ) from err
+
+
+def _content(dataset: Dataset) -> list[bytes]:
+    """The cache's content from the prepared data; DamagedRecords where that is not `dataset`."""
+    from mnist_jax.data.records import DamagedRecords, Prepared
+
+    prepared = Prepared(dataset)
+    arrays = {}
+    for split in prepared.shards:
+        records = prepared.records(split)
+        arrays[split] = records.fetch(range(len(records)))
+    found = digest(arrays)
+    if dataset.sha256 and found != dataset.sha256:
+        raise DamagedRecords(
+            f"{prepared.folder} is damaged: expected sha256 {dataset.sha256}, found {found}"
+        )
+    fields = {
+        "name": dataset.name,
+        "version": dataset.version,
+        "shape": prepared.shape,
+        "class_names": prepared.class_names,
+        "shards": prepared.shards,
+        "sha256": found,
+    }
+    header = json.dumps(fields).encode() + b"\n"
+    return [header, _sha256(header).encode() + b"\n", *_blocks(arrays)]
+
+
+def _blocks(arrays: Arrays) -> list[bytes]:
+    return [
+        block
+        for images, labels in arrays.values()
+        for block in (images.tobytes(), labels.astype("<i4").tobytes())
+    ]
+
+
+def _sha256(*blocks: bytes | memoryview) -> str:
+    sha256 = hashlib.sha256()
+    for block in blocks:
+        sha256.update(block)
+    return sha256.hexdigest()
+
+
+def _write(path: Path, blocks: list[bytes]) -> None:
+    """Write the file so that it is there whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.writelines(blocks)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

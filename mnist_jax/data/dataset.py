@@ -1,0 +1,62 @@
+"""A split of a data set: in memory, or with random access to what tfds prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_jax.data import cache, catalog, splits
+from mnist_jax.data.lock import exclusive
+
+if TYPE_CHECKING:
+    from mnist_jax.data.records import Records
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The examples of a split, in tfds' order; the arrays are read-only."""
+
+    images: np.ndarray  # [n, 28, 28, 1] uint8
+    labels: np.ndarray  # [n] int32
+    class_names: tuple[str, ...]
+    name: str  # of the data set
+    split: str
+
+
+def load(name: str, split: str) -> Split:
+    """The split that a tfds split string selects from the data set `name`; '' selects nothing.
+
+    Prepares the data set at its first use. Raises UserError for an unknown name, a split that
+    cannot be read, damaged or missing files, and a folder that cannot be written.
+    """
+    dataset = catalog.find(name)
+    decoded = cache.decoded(dataset)
+    rows = splits.resolve(split, decoded.shards)
+    parts = [tuple(array[start:stop] for array in decoded.arrays[key]) for key, start, stop in rows]
+    images, labels = parts[0] if len(parts) == 1 else _joined(parts, decoded)
+    return Split(images, labels, decoded.class_names, dataset.name, split)
+
+
+def source(name: str, split: str) -> Records:
+    """Random access to the same rows as `load`, read from tfds' files and decoded on request.
+
+    Raises UserError as `load` does; damaged files are not prepared again.
+    """
+    from mnist_jax.data import builder, records  # these import tfds, which `load` can do without
+
+    dataset = catalog.find(name)
+    if not builder.folder(dataset).exists():
+        with exclusive(dataset):
+            builder.prepare(dataset)
+    return records.Prepared(dataset).records(split)
+
+
+def _joined(parts: list[tuple], decoded: cache.Decoded) -> tuple[np.ndarray, np.ndarray]:
+    """The parts one after another; of no parts, arrays of no examples."""
+    images, labels = next(iter(decoded.arrays.values()))
+    images = np.concatenate([images[:0], *(part[0] for part in parts)])
+    labels = np.concatenate([labels[:0], *(part[1] for part in parts)])
+    images.flags.writeable = labels.flags.writeable = False
+    return images, labels

@@ -1,0 +1,31 @@
+"""The IDX format of the four MNIST files."""
+
+import gzip
+import math
+import zlib
+from os import PathLike
+
+import numpy as np
+
+from mnist_jax.errors import UserError
+
+UNSIGNED_BYTE = 8
+
+
+def read(path: str | PathLike[str]) -> np.ndarray:
+    """The uint8 array in a gzipped IDX file, in the shape that its header states.
+
+    Raises UserError where the file is not one.
+    """
+    try:
+        with gzip.open(path) as file:
+            content = file.read()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as err:
+        raise UserError(f"{path} is not a whole gzip file: {err}.") from err
+    if len(content) < 4 or content[:3] != bytes([0, 0, UNSIGNED_BYTE]):
+        raise UserError(f"{path} is not an IDX file of bytes: it starts with {content[:4].hex()}.")
+    start = 4 + 4 * content[3]
+    shape = np.frombuffer(content[4:start], ">u4").tolist()
+    if len(content) - start != math.prod(shape):
+        raise UserError(f"{path} states the shape {shape} and holds {len(content) - start} bytes.")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

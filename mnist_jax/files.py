@@ -1,0 +1,27 @@
+"""JSON files that are whole or not there."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mnist_jax.errors import UserError
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,79 @@
+"""Convolutional networks: blocks of convolution and pool, then a dense head."""
+
+from flax import nnx
+
+from mnist_jax.errors import UserError
+from mnist_jax.models.layers import POOLINGS, Conv, Sequence, dense_layers
+
+IMAGE_SIZE = 28
+
+
+class CNN(Sequence):
+    """Blocks of convolution, normalisation, activation and 2x2 pool; dense layers; the outputs.
+
+    `kernel` and `stride` hold one value for all blocks, or one a block. Called with images
+    `[B, 28, 28, 1]` in [0, 1], gives `[B, num_classes]`.
+    """
+
+    def __init__(
+        self,
+        *,
+        features: tuple[int, ...] = (32, 64),
+        kernel: tuple[int, ...] = (3,),
+        stride: tuple[int, ...] = (1,),
+        pooling: str = "max",
+        normalisation: str = "none",
+        dense: tuple[int, ...] = (256,),
+        dropout: float = 0.0,
+        activation: str = "relu",
+        output_activation: str = "softmax",
+        kernel_init: str = "glorot_uniform",
+        num_classes: int = 10,
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.output_activation = output_activation
+        kernels = _each(kernel, len(features), "kernel")
+        strides = _each(stride, len(features), "stride")
+        layers: dict[str, nnx.Module] = {}
+        channels, size = 1, IMAGE_SIZE
+        for i, outputs in enumerate(features):
+            layers[f"conv_{i + 1}"] = Conv(
+                channels,
+                outputs,
+                kernel=kernels[i],
+                stride=strides[i],
+                pooling=pooling,
+                activation=activation,
+                normalisation=normalisation,
+                kernel_init=kernel_init,
+                rngs=rngs,
+            )
+            channels, size = outputs, _pooled(-(-size // strides[i]), pooling, i + 1)
+        head = dense_layers(
+            size * size * channels,
+            dense,
+            num_classes,
+            dropout=dropout,
+            output_activation=output_activation,
+            activation=activation,
+            normalisation=normalisation,
+            kernel_init=kernel_init,
+            rngs=rngs,
+        )
+        super().__init__(layers | head)
+
+
+def _each(values: tuple[int, ...], count: int, name: str) -> tuple[int, ...]:
+    if len(values) not in (1, count):
+        raise UserError(f"config.model.{name}: give one value, or {count} (one a block): {values}")
+    return values * count if len(values) == 1 else values
+
+
+def _pooled(size: int, pooling: str, block: int) -> int:
+    pooled = size // POOLINGS.get(pooling, 1)
+    if pooled < 1:
+        raise UserError(
+            f"config.model.features: nothing is left of the image after block {block}; "
+            f"use fewer blocks, smaller strides, or pooling = 'none'"
+        )
+    return pooled

@@ -1,0 +1,230 @@
+"""The layers that the networks are made of, and the names that a configuration knows them by.
+
+Every layer is called as `layer(x, train=..., keys=...)`, so that a network is a sequence of them.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mnist_jax import binding
+from mnist_jax.models import convolution
+
+Activation = Callable[[jax.Array], jax.Array]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "linear": lambda x: x,
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "elu": jax.nn.elu,
+    "selu": jax.nn.selu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "softmax": jax.nn.softmax,
+}
+INITIALIZERS = {
+    "glorot_uniform": nnx.initializers.glorot_uniform(),
+    "glorot_normal": nnx.initializers.glorot_normal(),
+    "he_uniform": nnx.initializers.he_uniform(),
+    "he_normal": nnx.initializers.he_normal(),
+    "lecun_normal": nnx.initializers.lecun_normal(),
+    "orthogonal": nnx.initializers.orthogonal(),
+}
+POOLINGS = {"none": 1, "max": 2, "mean": 2}  # and their windows
+
+
+class Sequence(nnx.Module):
+    """Named layers, one after the other."""
+
+    def __init__(self, layers: Mapping[str, nnx.Module]) -> None:
+        self.order = tuple(layers)
+        self.layers = nnx.Dict(layers)
+
+    def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
+        """`x` through all layers; `keys` `[B]` is a random key an example, for training."""
+        for name in self.order:
+            x = self.layers[name](x, train=train, keys=keys)
+        return x
+
+
+class Dense(nnx.Module):
+    """A fully connected layer, normalisation and activation: `[B, inputs]` to `[B, outputs]`."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        activation: str = "linear",
+        normalisation: str = "none",
+        kernel_init: str = "glorot_uniform",
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.kernel = nnx.Param(_initialize(kernel_init, (inputs, outputs), rngs))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+        self.normalise = _normalisation(normalisation, outputs, rngs)
+        self.activation = _known(activation, ACTIVATIONS, "activation")
+
+    def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
+        """`[B, inputs]` to `[B, outputs]`."""
+        y = x @ self.kernel[...] + self.bias[...]
+        return ACTIVATIONS[self.activation](self.normalise(y, train=train))
+
+
+class Conv(nnx.Module):
+    """Convolution, normalisation, activation and pool: `[B, H, W, inputs]` to `[B, h, w, outputs]`.
+
+    One layer, because on a CPU the pool decides how the convolution is computed best. `SAME`
+    padding; a pool takes windows of 2 by 2.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int = 3,
+        stride: int = 1,
+        pooling: str = "none",
+        activation: str = "linear",
+        normalisation: str = "none",
+        kernel_init: str = "glorot_uniform",
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.kernel = nnx.Param(_initialize(kernel_init, (kernel, kernel, inputs, outputs), rngs))
+        self.bias = nnx.Param(jnp.zeros(outputs))
+        self.normalise = _normalisation(normalisation, outputs, rngs)
+        self.activation = _known(activation, ACTIVATIONS, "activation")
+        self.pooling = _known(pooling, POOLINGS, "pooling")
+        self.stride = stride
+
+    def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
+        """`[B, H, W, inputs]` to `[B, h, w, outputs]`."""
+        window, kernel = POOLINGS[self.pooling], self.kernel[...]
+        if window > 1 and convolution.few_taps(kernel):
+            phases = jnp.stack(convolution.conv2d_phases(x, kernel, self.stride, window))
+            return convolution.combine(list(self._finish(phases, train)), self.pooling)
+        y = self._finish(convolution.conv2d(x, kernel, self.stride), train)
+        return convolution.pool(y, window, self.pooling) if window > 1 else y
+
+    def _finish(self, y: jax.Array, train: bool) -> jax.Array:
+        return ACTIVATIONS[self.activation](self.normalise(y + self.bias[...], train=train))
+
+
+class Flatten(nnx.Module):
+    """`[B, ...]` to `[B, product]`."""
+
+    def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
+        """`[B, ...]` to `[B, product]`."""
+        return x.reshape(x.shape[0], -1)
+
+
+class Dropout(nnx.Module):
+    """Zeroes each value with probability `rate` and scales the rest (Srivastava et al., 2014).
+
+    The mask of an example comes from that example's own key, so it does not depend on how the batch
+    is laid over devices.
+    """
+
+    def __init__(self, rate: float, *, name: str) -> None:
+        self.rate = rate
+        self.stream = zlib.crc32(name.encode()) & 0x7FFFFFFF
+
+    def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
+        """`[B, ...]` to the same shape; `keys` `[B]` are needed in training."""
+        if not train or self.rate == 0.0:
+            return x
+        if keys is None:
+            raise ValueError("dropout in training needs keys, one an example")
+
+        def keep(key: jax.Array) -> jax.Array:
+            return jax.random.bernoulli(
+                jax.random.fold_in(key, self.stream), 1.0 - self.rate, x.shape[1:]
+            )
+
+        return jnp.where(jax.vmap(keep)(keys), x / (1.0 - self.rate), 0.0)
+
+
+class BatchNorm(nnx.BatchNorm):
+    """Normalisation by the global batch, by running averages in use (Ioffe and Szegedy, 2015)."""
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:  # pyright: ignore
+        """`[..., C]` to the same shape."""
+        return super().__call__(x, use_running_average=not train)
+
+
+class LayerNorm(nnx.LayerNorm):
+    """Normalisation over the channels of each example (Ba et al., 2016)."""
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:  # pyright: ignore
+        """`[..., C]` to the same shape."""
+        return super().__call__(x)
+
+
+class Identity(nnx.Module):
+    """No normalisation."""
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """`x` as it is."""
+        return x
+
+
+NORMALISATIONS: dict[str, Callable[[int, nnx.Rngs], BatchNorm | LayerNorm | Identity]] = {
+    "none": lambda features, rngs: Identity(),
+    "batch": lambda features, rngs: BatchNorm(features, momentum=0.9, rngs=rngs),
+    "layer": lambda features, rngs: LayerNorm(features, rngs=rngs),
+}
+
+
+def _normalisation(name: str, features: int, rngs: nnx.Rngs) -> BatchNorm | LayerNorm | Identity:
+    return binding.find(name, NORMALISATIONS, "config.model.normalisation")(features, rngs)
+
+
+def _initialize(name: str, shape: tuple[int, ...], rngs: nnx.Rngs) -> jax.Array:
+    init = binding.find(name, INITIALIZERS, "config.model.kernel_init")
+    return init(rngs.params(), shape)
+
+
+def _known(name: str, known: Mapping[str, object], field: str) -> str:
+    binding.find(name, known, f"config.model.{field}")
+    return name
+
+
+def dense_layers(
+    inputs: int,
+    hidden: tuple[int, ...],
+    outputs: int,
+    *,
+    dropout: float,
+    output_activation: str,
+    activation: str,
+    normalisation: str,
+    kernel_init: str,
+    rngs: nnx.Rngs,
+) -> dict[str, nnx.Module]:
+    """`flatten`, `dense_1`, `dropout_1`, ..., `output`: an MLP, or what follows convolutions.
+
+    A softmax is left to the loss and to prediction: the output layer then gives logits.
+    """
+    layers: dict[str, nnx.Module] = {"flatten": Flatten()}
+    for i, width in enumerate(hidden, start=1):
+        layers[f"dense_{i}"] = Dense(
+            inputs,
+            width,
+            activation=activation,
+            normalisation=normalisation,
+            kernel_init=kernel_init,
+            rngs=rngs,
+        )
+        if dropout > 0.0:
+            layers[f"dropout_{i}"] = Dropout(dropout, name=f"dropout_{i}")
+        inputs = width
+    last = "linear" if output_activation == "softmax" else output_activation
+    layers["output"] = Dense(inputs, outputs, activation=last, kernel_init=kernel_init, rngs=rngs)
+    return layers

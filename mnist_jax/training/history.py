@@ -1,0 +1,63 @@
+"""The metrics of each epoch, where people and programs look for them."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+FIELDS = (
+    "epoch",
+    "step",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "seconds",
+    "images_per_second",
+)
+
+
+class History:
+    """Rows of `metrics.jsonl` and `metrics.csv`, and of TensorBoard where that extra is installed.
+
+    The checkpoint holds the rows; the files are written from it when a run is taken up again, so
+    that they never hold an epoch twice or one that was lost.
+    """
+
+    def __init__(self, workdir: Path, rows: list[Row]) -> None:
+        self.rows = list(rows)
+        self._jsonl = workdir / "metrics.jsonl"
+        self._csv = workdir / "metrics.csv"
+        self._jsonl.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with self._csv.open("w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(rows)
+        self._board = _tensorboard(workdir, rows)
+
+    def append(self, row: Row) -> None:
+        """Adds an epoch; `row` has the keys `FIELDS`."""
+        self.rows.append(row)
+        with self._jsonl.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        with self._csv.open("a", newline="") as file:
+            csv.DictWriter(file, FIELDS).writerow(row)
+        for name in FIELDS[2:]:
+            if self._board is not None and row[name] is not None:
+                self._board.add_scalar(name, row[name], row["step"])
+
+    def close(self) -> None:
+        """Flushes what TensorBoard has not written yet."""
+        if self._board is not None:
+            self._board.close()
+
+
+def _tensorboard(workdir: Path, rows: list[Row]) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        return None
+    step = rows[-1]["step"] if rows else 0
+    return SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)

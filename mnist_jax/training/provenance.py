@@ -1,0 +1,57 @@
+"""What a number was measured with."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import jax
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """The version of Python and of each package that results depend on."""
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
+    }
+
+
+def device() -> str:
+    """The hardware, in words: `2 x TPU v5e`, or `CPU AMD EPYC, 2 cores`."""
+    devices = jax.devices()
+    kind = devices[0].device_kind
+    if devices[0].platform != "cpu":
+        return f"{len(devices)} x {kind}"
+    virtual = f", {len(devices)} virtual devices" if len(devices) > 1 else ""
+    return f"CPU {_cpu_model()}, {os.cpu_count()} cores{virtual}"
+
+
+def commit() -> str | None:
+    """The commit of the code, with `+` where files were changed; `None` outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        name = _git(root, "rev-parse", "--short=12", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return name + ("+" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

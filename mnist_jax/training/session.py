@@ -1,0 +1,132 @@
+"""One run from the command line: taken up where it stands, trained, evaluated, shown."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from mnist_jax import STARTED, data
+from mnist_jax.analysis.evaluation import evaluate
+from mnist_jax.analysis.publish import publish
+from mnist_jax.analysis.summary import summary
+from mnist_jax.compilation import keep_programs
+from mnist_jax.config import Config
+from mnist_jax.files import write_json
+from mnist_jax.lock import sole_writer
+from mnist_jax.training import provenance, trace
+from mnist_jax.training import workdir as folder
+from mnist_jax.training.checkpoint import Checkpoints, newest_sound
+from mnist_jax.training.history import History
+from mnist_jax.training.inference import Inference
+from mnist_jax.training.loop import Position, train
+from mnist_jax.training.run import Run, prepare
+from mnist_jax.training.state import count_parameters, evaluation_weights
+from mnist_jax.training.warm_start import warm_start
+from mnist_jax.training.stop import EXIT_STATUS, StoppedError, StopSignal
+
+
+def run_to_end(config: Config, workdir: Path, *, profile: bool = False) -> int:
+    """Trains what is left of the run in `workdir` and finishes it; the exit status."""
+    if folder.finished(workdir, config):
+        print(f"{workdir} holds this run, finished; nothing to do")
+        return 0
+    keep_programs()
+    with sole_writer(workdir), StopSignal() as stop:
+        folder.claim(workdir, config)
+        run = prepare(config)
+        print(summary(run.task.model), flush=True)
+        if profile:
+            trace.write(run, workdir / "profile")
+        try:
+            at, clock = _train(run, workdir, stop)
+        except StoppedError:
+            print(f"told to stop; saved. The same command goes on from here: {workdir}")
+            return EXIT_STATUS
+        _finish(run, at, clock, workdir)
+    return 0
+
+
+def _train(run: Run, workdir: Path, stop: StopSignal) -> tuple[Position, dict[str, float]]:
+    """Where the run ends, and its clocks: seconds over all the processes that it took."""
+    at, clocks = _restore(run, workdir)
+    history = History(workdir, at.rows)
+    keep = run.config.keep_latest, run.config.keep_best
+    with Checkpoints(workdir / "checkpoints", keep_latest=keep[0], keep_best=keep[1]) as writer:
+
+        def save(at: Position) -> None:
+            for row in at.rows[len(history.rows) :]:
+                history.append(row)
+            record = {"rows": at.rows, "seconds": at.seconds, **_clocks(run, clocks)}
+            rank = at.rows[-1]["val_accuracy"] if at.rows else None
+            writer.save(at.state, int(at.state["step"]), record, rank)
+
+        train(run, at, stop, save)
+    history.close()
+    return at, clocks
+
+
+def _restore(run: Run, workdir: Path) -> tuple[Position, dict[str, float]]:
+    """The newest sound checkpoint, or else the start; and the clocks of earlier processes."""
+    found = newest_sound(workdir / "checkpoints", run.initial, set_aside=True)
+    if found is None:
+        state = warm_start(run.initial, run.config.init_from)
+        return Position(run.place(state), []), {"compile_seconds": 0.0, "total_seconds": 0.0}
+    state, record, step = found
+    print(f"going on from step {step} (epoch {len(record['rows'])} done)", flush=True)
+    clocks = {name: record[name] for name in ("compile_seconds", "total_seconds")}
+    return Position(run.place(state), record["rows"], record["seconds"]), clocks
+
+
+def _clocks(run: Run, earlier: dict[str, float]) -> dict[str, float]:
+    return {
+        "compile_seconds": earlier["compile_seconds"] + run.compile_seconds,
+        "total_seconds": earlier["total_seconds"] + time.perf_counter() - STARTED,
+    }
+
+
+def _finish(run: Run, at: Position, clocks: dict[str, float], workdir: Path) -> None:
+    """Evaluates the last step's weights on the test split and writes what there is to see."""
+    config, model = run.config, run.task.model
+    test = Inference(model, run.task.loss, data.load(config.data.name, "test"))
+    predictions = test(*evaluation_weights(at.state))
+    figures = evaluate(predictions)
+    train_seconds = sum(row["seconds"] for row in at.rows)
+    result = {
+        "config": config.to_dict(),
+        "parameters": count_parameters(at.state["params"]),
+        "epochs": len(at.rows),
+        "test_loss": figures["loss"],
+        "test_accuracy": figures["accuracy"],
+        "test_count": figures["count"],
+        "val_accuracy": at.rows[-1]["val_accuracy"],
+        "train_seconds": train_seconds,
+        **_clocks(run, clocks),
+        "images_per_second": _images(run, at) / train_seconds,
+        "device": provenance.device(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+    }
+    publish(
+        workdir,
+        predictions,
+        config=config.to_dict(),
+        summary=summary(model),
+        history=at.rows,
+        result=result,
+        checkpoint=int(at.state["step"]),
+    )
+    result |= _clocks(run, clocks)
+    write_json(workdir / "result.json", result)  # last: it is what says that the run is finished
+    print(_closing(result, workdir))
+
+
+def _images(run: Run, at: Position) -> int:
+    return int(at.state["step"]) * run.config.batch_size
+
+
+def _closing(result: dict[str, Any], workdir: Path) -> str:
+    return (
+        f"test {result['test_accuracy']:.2%} of {result['test_count']:,}, "
+        f"loss {result['test_loss']:.4f}; "
+        f"trained {result['train_seconds']:.1f} s of {result['total_seconds']:.1f} s\n"
+        f"{workdir / 'report.html'}"
+    )

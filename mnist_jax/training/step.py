@@ -1,0 +1,117 @@
+"""One step of training: a pure function of the state and a batch."""
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from mnist_jax.config import Config
+from mnist_jax.data.augment import augment, enabled
+from mnist_jax.models import Model, Tree
+from mnist_jax.randomness import example_keys
+from mnist_jax.training.loss import Loss, smooth_labels
+from mnist_jax.training.state import Sums, TrainState
+
+
+class Batch(TypedDict):
+    """What a device sees of one batch."""
+
+    image: jax.Array  # [B, 28, 28, 1] uint8
+    label: jax.Array  # [B] int32
+    position: jax.Array  # [B] int32: place of each example in the global batch
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a step needs and never changes."""
+
+    config: Config
+    model: Model
+    optimizer: optax.GradientTransformation
+    loss: Loss
+    axis_name: str | None = None  # the mapped axis to reduce over, if the step is mapped
+
+
+def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
+    """Gradient, update, average and sums of one batch.
+
+    On a mapped axis, every device calls this with its part of the batch and ends with the same
+    state, that of the global batch.
+    """
+    gradients, sums, variables = _gradients(task, state, batch)
+    updates, optimizer = task.optimizer.update(gradients, state["optimizer"], state["params"])
+    params = optax.apply_updates(state["params"], updates)
+    finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.global_norm(gradients))
+    first_bad = (state["bad_step"] < 0) & ~finite
+    return TrainState(
+        params=params,
+        variables=variables,
+        optimizer=optimizer,
+        average=_average(task.config.ema_decay, state["average"], params, state["step"]),
+        step=state["step"] + 1,
+        key=state["key"],
+        sums=jax.tree.map(jnp.add, state["sums"], sums),
+        bad_step=jnp.where(first_bad, state["step"], state["bad_step"]),
+        best_loss=state["best_loss"],
+        stale_epochs=state["stale_epochs"],
+    )
+
+
+def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums, Tree]:
+    """Gradient of the global batch's mean loss, its sums, and the network's variables after it."""
+    config = task.config
+    images = batch["image"].astype(jnp.float32) / 255.0
+    if enabled(config.augment):
+        keys = example_keys(state["key"], "augment", state["step"], batch["position"])
+        images = augment(images, keys, config.augment)
+    dropout_keys = example_keys(state["key"], "dropout", state["step"], batch["position"])
+
+    def mean_loss(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Sums, Tree]]:
+        outputs, variables = task.model.apply(
+            params, state["variables"], images, train=True, keys=dropout_keys
+        )
+        targets = smooth_labels(batch["label"], outputs.shape[-1], config.label_smoothing)
+        losses = task.loss(outputs, targets, output_activation=task.model.output_activation)
+        correct = outputs.argmax(axis=-1) == batch["label"]
+        sums = Sums(loss=losses.sum(), correct=correct.sum(), count=jnp.int32(losses.size))
+        return losses.mean(), (sums, variables)
+
+    gradients, (sums, variables) = jax.grad(mean_loss, has_aux=True)(state["params"])
+    if task.axis_name is not None:
+        gradients = lax.pmean(gradients, task.axis_name)
+        sums = lax.psum(sums, task.axis_name)
+        variables = lax.pmean(variables, task.axis_name)
+    return gradients, sums, variables
+
+
+def _average(decay: float, average: Tree, params: Tree, step: jax.Array) -> Tree:
+    """The exponential average, whose decay grows from 0.1 so that the start is soon forgotten.
+
+    As in tf.train.ExponentialMovingAverage with `num_updates`.
+    """
+    if decay == 0.0:
+        return {}
+    now = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda a, p: a * now + p * (1.0 - now), average, params)
+
+
+def run_steps(task: Task, fetch: Any, state: TrainState, data: Any, batches: Any) -> TrainState:
+    """A chunk of steps in one `lax.scan`; nothing is read back inside it.
+
+    Args:
+      task: what to train.
+      fetch: `(data, row) -> Batch`, the data feed's own.
+      state: before the chunk.
+      data: what the feed keeps on the device.
+      batches: tree of `[S, B, ...]`, a row a step.
+    """
+
+    def body(state: TrainState, row: Any) -> tuple[TrainState, None]:
+        # The barrier keeps the arithmetic apart from how the batch was fetched: same bits always.
+        batch = lax.optimization_barrier(fetch(data, row))
+        return train_step(task, state, batch), None
+
+    return lax.scan(body, state, batches)[0]

@@ -1,0 +1,31 @@
+"""Being told to stop: SIGTERM from a scheduler, Ctrl-C from a person."""
+
+import signal
+from types import FrameType
+
+EXIT_STATUS = 75  # EX_TEMPFAIL: run the same command again
+
+
+class StoppedError(Exception):
+    """The run was told to stop, and everything is saved."""
+
+
+class StopSignal:
+    """Remembers a first SIGTERM or SIGINT, to be asked between chunks; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignal":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        signal.signal(number, signal.SIG_DFL)
