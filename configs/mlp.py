@@ -1,7 +1,19 @@
+"""The network of a first course: 784-128-32-10, ReLU, softmax, Adam, 25 epochs.
+
+    python -m mnist_jax.main --config=configs/mlp.py
+"""
+
 from mnist_jax.config import default
 
 
 def get_config():
     config = default()
     config.num_epochs = 25
+
+    config.model = dict(name="mlp", hidden=(128, 32))
+
+    # Adam as it comes, as in the course; the schedule only brings it to rest at the end.
+    config.optimizer = dict(name="adam")
+    config.schedule = dict(name="cosine_decay_schedule", init_value=1e-3, decay_steps=1.0)
+    config.model.dropout = 0.1
     return config

@@ -13,7 +13,7 @@ Parser = argparse_flags.ArgumentParser
 
 
 def run(
-    main: Callable[[Namespace], int | None], doc: str, define: Callable[[Parser], None]
+    main: Callable[[Namespace], int | None], doc: str | None, define: Callable[[Parser], None]
 ) -> None:
     """Parses the command line, runs `main` and exits with its status.
 

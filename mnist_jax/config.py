@@ -106,7 +106,8 @@ def default() -> ml_collections.ConfigDict:
     """The defaults as a ConfigDict to edit; a misspelt field is an error there and then."""
     config = ml_collections.ConfigDict(Config().to_dict()).lock()
     for name in CHOICES:
-        config[name].unlock()  # their fields are those of what is named
+        section: Any = config[name]
+        section.unlock()  # its fields are those of what is named
     return config
 
 

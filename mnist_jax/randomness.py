@@ -22,9 +22,7 @@ def stream_key(root: jax.Array, stream: str, step: jax.Array | int = 0) -> jax.A
     return jax.random.fold_in(named, step)
 
 
-def example_keys(
-    root: jax.Array, stream: str, step: jax.Array, positions: jax.Array
-) -> jax.Array:
+def example_keys(root: jax.Array, stream: str, step: jax.Array, positions: jax.Array) -> jax.Array:
     """A key for each example: `[B]`, from `positions` `[B]` int32 in the global batch."""
     key = stream_key(root, stream, step)
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, positions.astype(jnp.uint32))

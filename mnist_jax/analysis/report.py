@@ -81,7 +81,7 @@ def write_report(
       summary: description of the model as preformatted text.
       history: a row an epoch, as in `metrics.jsonl`.
       evaluation: what `evaluate` returned; with `checkpoint` in it, that step is named.
-      result: as in `result.json`, or None where a run has not finished.
+      result: as in `result.json`, or None where there is none.
       plots: PNG files, put by their stems into the sections that speak of them; any other goes
         beside the summary of the model.
     """
@@ -99,8 +99,7 @@ def write_report(
         f"<section><h2>Per class</h2>{_per_class_table(evaluation)}</section>",
         _section("Examples", pictures, "examples"),
         _model(summary, [picture for stem, picture in pictures.items() if stem not in HELP]),
-        _details("Every epoch", _history_table(history)) if history else "",
-        _details("Configuration", _pairs_table(flatten(config))),
+        _tables(history, config),
     ]
     _write_atomically(path, _page(title, "\n".join(filter(None, body))))
 
@@ -190,6 +189,11 @@ def _model(summary: str, drawings: Sequence[str]) -> str:
 
 def _details(heading: str, content: str) -> str:
     return f"<details><summary>{escape(heading)}</summary>{content}</details>"
+
+
+def _tables(history: list[dict], config: dict) -> str:
+    epochs = _details("Every epoch", _history_table(history)) if history else ""
+    return epochs + _details("Configuration", _pairs_table(flatten(config)))
 
 
 def _picture(path: Path, alt: str) -> str:

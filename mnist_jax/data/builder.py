@@ -153,6 +153,7 @@ def _require_files(builder: tfds.core.DatasetBuilder) -> None:
     urls = [urljoin(builder.URL, file) for file in FILES.values()]
     missing = [url for url in urls if not _is_local(builder, url)]
     if missing and not network.reachable(missing[0]):
+        _manual_dir(builder).mkdir(parents=True, exist_ok=True)
         raise UserError(_how_to_fetch(builder, missing))
 
 

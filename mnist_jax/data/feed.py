@@ -17,7 +17,6 @@ from mnist_jax.config import Config
 from mnist_jax.data.order import permutation
 from mnist_jax.errors import UserError
 
-
 IMAGE_SHAPE = (28, 28, 1)
 
 

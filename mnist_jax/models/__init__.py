@@ -1,7 +1,7 @@
 """Networks by name, as pure functions over plain dicts of arrays."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from flax import nnx
 
 from mnist_jax import binding
 from mnist_jax.config import Choice, Config
+from mnist_jax.errors import UserError
 from mnist_jax.models.cnn import CNN
 from mnist_jax.models.mlp import MLP
 
@@ -27,7 +28,7 @@ class Model:
     plain dicts only (https://flax.readthedocs.io, "Functional API" and "Performance").
     """
 
-    module: type[nnx.Module]
+    module: Callable[..., nnx.Module]
     keywords: Mapping[str, Any]
     graph: nnx.GraphDef
     dtype: jnp.dtype
@@ -88,6 +89,7 @@ def build(choice: Choice, dtype: str = "float32", axis_name: str | None = None) 
     module = binding.find(choice.name, MODELS, "config.model.name")
     keywords = binding.bind(module, choice.keywords, "config.model", given=("rngs",))
     abstract = nnx.eval_shape(lambda: module(**keywords, rngs=nnx.Rngs(params=0)))
+    _refuse_random_state(abstract)
     for _, part in nnx.iter_modules(abstract):
         if isinstance(part, nnx.BatchNorm):
             part.axis_name = axis_name
@@ -98,3 +100,13 @@ def build(choice: Choice, dtype: str = "float32", axis_name: str | None = None) 
         dtype=jnp.dtype(dtype),
         output_activation=getattr(abstract, "output_activation", "softmax"),
     )
+
+
+def _refuse_random_state(module: nnx.Module) -> None:
+    """Keys kept inside a network would make a run depend on how often it was called."""
+    if jax.tree.leaves(nnx.state(module, nnx.RngState)):
+        raise UserError(
+            f"config.model: {type(module).__name__} keeps random keys of its own, as "
+            f"nnx.Dropout(rngs=...) does; use mnist_jax.models.layers.Dropout, whose keys come "
+            f"with each call"
+        )

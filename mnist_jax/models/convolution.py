@@ -80,7 +80,7 @@ def combine(phases: list[jax.Array], pooling: str) -> jax.Array:
     return functools.reduce(operator.add, phases) / len(phases)
 
 
-def _strided(x: jax.Array, start: tuple[int, int], size: tuple[int, int], step: int) -> jax.Array:
+def _strided(x: jax.Array, start: tuple[int, ...], size: tuple[int, ...], step: int) -> jax.Array:
     limits = [s + (n - 1) * step + 1 for s, n in zip(start, size, strict=True)]
     return lax.slice(
         x, (0, *start, 0), (x.shape[0], *limits, x.shape[3]), strides=(1, step, step, 1)

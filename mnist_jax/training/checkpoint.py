@@ -15,10 +15,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from orbax.checkpoint import v1 as ocp
+from orbax.checkpoint import v1
 
 from mnist_jax.errors import UserError
 
+ocp: Any = v1  # its annotations refuse plain paths and its own policies
 Arrays = dict[str, np.ndarray]
 Record = dict[str, Any]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-FIELDS = (
+FIELDS: tuple[str, ...] = (
     "epoch",
     "step",
     "train_loss",

@@ -32,7 +32,9 @@ class Inference:
         padding = -len(split.labels) % (BLOCK * len(devices))
         self._data = tuple(
             jax.device_put(
-                np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)).reshape(-1, BLOCK, *x.shape[1:]),
+                np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)).reshape(
+                    -1, BLOCK, *x.shape[1:]
+                ),
                 NamedSharding(mesh, P("blocks")),
             )
             for x in (split.images, split.labels)
@@ -74,9 +76,7 @@ def _predict_blocks(model: Model, loss: Loss, params: Tree, variables: Tree, blo
 
     def block(examples: Any) -> tuple[jax.Array, jax.Array]:
         images, labels = examples
-        outputs, _ = model.apply(
-            params, variables, images.astype(jnp.float32) / 255.0, train=False
-        )
+        outputs, _ = model.apply(params, variables, images.astype(jnp.float32) / 255.0, train=False)
         kind = model.output_activation
         targets = jax.nn.one_hot(labels, outputs.shape[-1])
         losses = loss(outputs, targets, output_activation=kind)

@@ -11,9 +11,7 @@ Loss = Callable[..., jax.Array]  # (outputs, targets, *, output_activation) -> l
 EPSILON = 1e-7  # Keras' own
 
 
-def cross_entropy(
-    outputs: jax.Array, targets: jax.Array, *, output_activation: str
-) -> jax.Array:
+def cross_entropy(outputs: jax.Array, targets: jax.Array, *, output_activation: str) -> jax.Array:
     """Keras' categorical cross-entropy (https://keras.io/api/losses/probabilistic_losses).
 
     Args:

@@ -28,7 +28,7 @@ class Layout:
     """A mode and its devices."""
 
     mode: str  # jit, pmap or shard_map
-    devices: tuple[jax.Device, ...]
+    devices: tuple[Any, ...]  # of jax.Device
 
     @property
     def axis_name(self) -> str | None:
@@ -108,7 +108,7 @@ class Layout:
         return jax.device_put(batches, self.by_batch)
 
 
-def layout(config: Config, devices: Sequence[jax.Device] | None = None) -> Layout:
+def layout(config: Config, devices: Sequence[Any] | None = None) -> Layout:
     """The layout that a configuration asks for, on the given devices or all there are.
 
     Raises:

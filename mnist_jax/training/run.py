@@ -11,7 +11,6 @@ import jax
 from mnist_jax import data, models
 from mnist_jax.config import Config
 from mnist_jax.data.feed import Chunk, Feed, open_feed
-from mnist_jax.errors import UserError
 from mnist_jax.training import optimizer, parallel
 from mnist_jax.training.inference import Inference
 from mnist_jax.training.loss import find_loss

@@ -20,8 +20,8 @@ from mnist_jax.training.inference import Inference
 from mnist_jax.training.loop import Position, train
 from mnist_jax.training.run import Run, prepare
 from mnist_jax.training.state import count_parameters, evaluation_weights
-from mnist_jax.training.warm_start import warm_start
 from mnist_jax.training.stop import EXIT_STATUS, StoppedError, StopSignal
+from mnist_jax.training.warm_start import warm_start
 
 
 def run_to_end(config: Config, workdir: Path, *, profile: bool = False) -> int:

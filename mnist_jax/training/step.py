@@ -43,7 +43,7 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
     """
     gradients, sums, variables = _gradients(task, state, batch)
     updates, optimizer = task.optimizer.update(gradients, state["optimizer"], state["params"])
-    params = optax.apply_updates(state["params"], updates)
+    params: Any = optax.apply_updates(state["params"], updates)
     finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.global_norm(gradients))
     first_bad = (state["bad_step"] < 0) & ~finite
     return TrainState(
@@ -69,7 +69,7 @@ def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums,
         images = augment(images, keys, config.augment)
     dropout_keys = example_keys(state["key"], "dropout", state["step"], batch["position"])
 
-    def mean_loss(params: Tree) -> tuple[jax.Array, tuple[jax.Array, Sums, Tree]]:
+    def mean_loss(params: Tree) -> tuple[jax.Array, tuple[Sums, Tree]]:
         outputs, variables = task.model.apply(
             params, state["variables"], images, train=True, keys=dropout_keys
         )

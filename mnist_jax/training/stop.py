@@ -11,7 +11,7 @@ class StoppedError(Exception):
 
 
 class StopSignal:
-    """Remembers a first SIGTERM or SIGINT, to be asked between chunks; a second one ends at once."""
+    """Remembers a first SIGTERM or SIGINT until it is asked; a second one ends at once."""
 
     def __init__(self) -> None:
         self.requested = False

@@ -21,7 +21,7 @@ def warm_start(state: TrainState, init_from: str) -> TrainState:
         return state
     params, variables = _weights(Path(init_from), state)
     average = params if state["average"] else {}
-    return state | {"params": params, "variables": variables, "average": average}
+    return {**state, "params": params, "variables": variables, "average": average}
 
 
 def _weights(workdir: Path, state: TrainState) -> tuple[Tree, Tree]:

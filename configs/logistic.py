@@ -1,0 +1,18 @@
+"""Logistic regression: 784-10, no hidden layer.
+
+    python -m mnist_jax.main --config=configs/logistic.py
+"""
+
+from mnist_jax.config import default
+
+
+def get_config():
+    config = default()
+    config.num_epochs = 12
+
+    config.model = dict(name="mlp", hidden=())
+
+    # The loss is convex, so all that is left is to get to its bottom and stay there.
+    config.optimizer = dict(name="adam")
+    config.schedule = dict(name="cosine_decay_schedule", init_value=3e-3, decay_steps=1.0)
+    return config
