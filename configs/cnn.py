@@ -1,19 +1,28 @@
+"""A small convolutional network on distorted digits: two blocks, a dense layer, 207,178 parameters.
+
+python -m mnist_jax.main --config=configs/cnn.py
+"""
+
 from mnist_jax.config import default
 
 
 def get_config():
     config = default()
-    config.num_epochs = 12
-    config.chunk_steps = 143
-    config.model = dict(name="cnn", features=(16, 32), kernel=(5, 3), dense=(128,))
-    config.augment.rotation = 10.0
-    config.augment.translation = 2.0
+    config.num_epochs = 14
+    config.chunk_steps = 143  # three chunks an epoch: the bar moves, and stopping is prompt
+
+    config.model = dict(name="cnn", features=(16, 32), kernel=(5, 3), pooling="max", dense=(128,))
+
+    # Chosen on the validation split; elastic distortion needs more epochs than these to pay.
+    config.augment.rotation = 10.0  # degrees
+    config.augment.translation = 2.0  # pixels
     config.augment.scale = 0.1
-    config.augment.shear = 10.0
+    config.augment.shear = 10.0  # degrees
     config.label_smoothing = 0.05
+
+    config.optimizer = dict(name="adam")
     config.schedule = dict(
         name="cosine_onecycle_schedule", transition_steps=1.0, peak_value=4e-3, pct_start=0.2
     )
-    config.optimizer = dict(name="adam")
     config.ema_decay = 0.998
     return config

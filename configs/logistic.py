@@ -1,6 +1,6 @@
 """Logistic regression: 784-10, no hidden layer.
 
-    python -m mnist_jax.main --config=configs/logistic.py
+python -m mnist_jax.main --config=configs/logistic.py
 """
 
 from mnist_jax.config import default

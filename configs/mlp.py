@@ -1,6 +1,6 @@
 """The network of a first course: 784-128-32-10, ReLU, softmax, Adam, 25 epochs.
 
-    python -m mnist_jax.main --config=configs/mlp.py
+python -m mnist_jax.main --config=configs/mlp.py
 """
 
 from mnist_jax.config import default

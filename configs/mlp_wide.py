@@ -1,6 +1,6 @@
 """How far dense layers go: two hidden layers, augmentation and regularization.
 
-    python -m mnist_jax.main --config=configs/mlp_wide.py
+python -m mnist_jax.main --config=configs/mlp_wide.py
 """
 
 from mnist_jax.config import default

@@ -7,6 +7,7 @@ the defaults their defaults.
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import sys
@@ -84,7 +85,7 @@ def bind(
     signature = dict(inspect.signature(function).parameters)
     if inspect.isclass(target):
         del signature[next(iter(signature))]  # self
-    hints = typing.get_type_hints(function)
+    hints = _hints(function)
     kinds = {p.kind for p in signature.values()}
     fields = {
         n: p
@@ -102,6 +103,16 @@ def bind(
     if defaults:
         bound |= {n: p.default for n, p in fields.items() if n not in bound}
     return bound
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations; none where they name what only a type checker sees, as optax's do."""
+    if isinstance(function, functools.partial):
+        function = function.func
+    try:
+        return typing.get_type_hints(function)
+    except NameError:
+        return {}
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:

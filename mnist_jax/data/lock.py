@@ -21,7 +21,7 @@ def exclusive(dataset: Dataset) -> Iterator[None]:
         file = path.open("w")
     except OSError as err:
         raise UserError(
-            f"{dataset.name} is not prepared yet, and {path.parent} cannot be written: {err}. "
+            f"{dataset.name} has no whole cache, and {path.parent} cannot be written: {err}. "
             "Set TFDS_DATA_DIR to a folder that can be written."
         ) from err
     with file:  # closing it gives the lock back

@@ -65,13 +65,20 @@ class Checkpoints:
         arrays = flatten(state)
         rank = -1.0 if rank is None or not np.isfinite(rank) else float(rank)
         record = record | {"rank": rank}
-        sealed = {"record": record, "digests": {k: _digest(v) for k, v in arrays.items()}}
+        sealed = {
+            "record": record,
+            "digests": {name: _digest(array) for name, array in arrays.items()},
+            "shapes": {name: list(array.shape) for name, array in arrays.items()},
+        }
         sealed["seal"] = _seal(sealed)
+        sealed = json.loads(json.dumps(sealed))  # a copy: it is written while training goes on
         with self._explained(step):
             self._pending_step = step
             self._pending = self._orbax.save_async(
                 step, arrays, metrics={"rank": rank}, custom_metadata=sealed
             )
+            if self._pending is None:
+                raise OSError("orbax declined; is there a later checkpoint in the folder?")
 
     def wait(self) -> None:
         """Until the checkpoint under way is on disk."""
@@ -79,8 +86,7 @@ class Checkpoints:
             return
         with self._explained(self._pending_step):
             pending, self._pending = self._pending, None
-            if not pending.result():
-                raise OSError("orbax declined to save; is there a later checkpoint in the folder?")
+            pending.result()
 
     def close(self) -> None:
         """Waits, then lets go of the folder."""
@@ -209,9 +215,9 @@ def verify(folder: Path) -> Iterator[tuple[int, str]]:
 def _read_seal(path: Path) -> Record:
     if not (path / "commit_success.txt").is_file():
         raise DamagedError("it was not written to its end")
-    try:
-        sealed = dict(ocp.metadata(path).custom_metadata or {})
-        sound = sealed.pop("seal", None) == _seal(sealed)
+    try:  # the file itself: ocp.metadata opens every array besides
+        sealed = json.loads((path / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
+        sound = sealed.pop("seal") == _seal(sealed)
     except Exception as error:
         raise DamagedError(f"its metadata cannot be read: {_root(error)}") from error
     if not sound:
@@ -220,31 +226,28 @@ def _read_seal(path: Path) -> Record:
 
 
 def _load_arrays(path: Path, wanted: Mapping[str, Any], sealed: Record) -> Arrays:
-    absent = sorted(wanted.keys() - sealed["digests"].keys())
-    if absent:
-        raise UserError(f"checkpoint {path} is of another model: it has no {', '.join(absent)}")
-    abstract = {n: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for n, leaf in wanted.items()}
+    _refuse_other_model(path, wanted, sealed["shapes"])
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True
+    abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
     try:
-        context = ocp.Context()
-        context.pytree.loading.partial_load = True
         with context:
-            saved = ocp.metadata(path).metadata
-            _same_shapes(path, abstract, saved)
-            empty = {n: np.empty(a.shape, a.dtype) for n, a in abstract.items()}
-            arrays = ocp.load(path, empty)
-    except UserError:
-        raise
+            arrays = ocp.load(path, abstract)
     except Exception as error:
         raise DamagedError(f"cannot be read: {_root(error)}") from error
     _compare(arrays, sealed["digests"])
     return arrays
 
 
-def _same_shapes(path: Path, wanted: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+def _refuse_other_model(
+    path: Path, wanted: Mapping[str, Any], shapes: Mapping[str, list[int]]
+) -> None:
     lines = [
-        f"  {name}: saved {saved[name].shape}, wanted {leaf.shape}"
+        f"  {name}: saved {tuple(shapes[name])}, wanted {tuple(leaf.shape)}"
+        if name in shapes
+        else f"  {name}: not saved"
         for name, leaf in wanted.items()
-        if tuple(saved[name].shape) != tuple(leaf.shape)
+        if shapes.get(name) != list(leaf.shape)
     ]
     if lines:
         raise UserError("\n".join([f"checkpoint {path} is of another model:", *lines]))

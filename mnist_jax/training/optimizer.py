@@ -42,12 +42,19 @@ def build(config: Config, steps_per_epoch: int) -> tuple[optax.GradientTransform
 
 
 def _find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
-    known = {n: f for n, f in vars(optax).items() if _is_optimizer(f)}
+    known = {
+        n: f
+        for n, f in vars(optax).items()
+        if not n.startswith(("scale_by_", "_")) and _takes_learning_rate(f)
+    }
+    del known["lbfgs"]  # its line search evaluates the loss again, which a step cannot give it
     return binding.find(name, known, "config.optimizer.name")
 
 
-def _is_optimizer(value: Any) -> bool:
-    return inspect.isfunction(value) and "learning_rate" in inspect.signature(value).parameters
+def _takes_learning_rate(value: Any) -> bool:
+    if inspect.isclass(value) or not callable(value):
+        return False
+    return "learning_rate" in inspect.signature(value).parameters
 
 
 def _schedule(choice: Choice, steps_per_epoch: int, num_epochs: int) -> Schedule:

@@ -14,6 +14,7 @@ class Progress:
         self._num_epochs = num_epochs
         self._steps = steps_per_epoch
         self._bar: tqdm | None = None
+        self._headed = False
 
     def start_epoch(self, epoch: int, done: int) -> None:
         """`epoch` counts from 0; `done` steps of it are behind already."""
@@ -40,22 +41,35 @@ class Progress:
             self._bar = None
 
     def end_epoch(self, row: dict[str, Any]) -> None:
-        """The epoch's line, as much of it as the terminal is wide."""
+        """The epoch's line; above the first one, what its columns are."""
         self.clear()
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
-        print(epoch_line(row, self._num_epochs, width), flush=True)
+        if not self._headed:
+            print(fit(COLUMNS, width))
+            self._headed = True
+        print(fit(cells(row, self._num_epochs), width), flush=True)
 
 
-def epoch_line(row: dict[str, Any], num_epochs: int, width: int = 1000) -> str:
-    """`row` in words; what does not fit into `width` characters is left out, the least first."""
-    digits = len(str(num_epochs))
-    parts = [
-        f"epoch {row['epoch']:>{digits}}/{num_epochs}",
-        f"train {row['train_accuracy']:7.2%} loss {row['train_loss']:.4f}",
+COLUMNS = ("  epoch", "train %", "  loss", "  val %", "  loss", "seconds", " images/s")
+
+
+def cells(row: dict[str, Any], num_epochs: int) -> tuple[str, ...]:
+    """An epoch's row as text, a string for each of `COLUMNS`."""
+    figures = (
+        f"{row['epoch']}/{num_epochs}",
+        f"{100 * row['train_accuracy']:.2f}",
+        f"{row['train_loss']:.4f}",
+        "" if row["val_loss"] is None else f"{100 * row['val_accuracy']:.2f}",
+        "" if row["val_loss"] is None else f"{row['val_loss']:.4f}",
+        f"{row['seconds']:.2f}",
+        f"{row['images_per_second']:,.0f}",
+    )
+    return tuple(f.rjust(len(name)) for f, name in zip(figures, COLUMNS, strict=True))
+
+
+def fit(texts: tuple[str, ...], width: int) -> str:
+    """The texts on one line of at most `width` characters; what does not fit is left out."""
+    texts = texts[
+        : next(n for n in range(len(texts), -1, -1) if len("  ".join(texts[:n])) <= width)
     ]
-    if row["val_loss"] is not None:
-        parts.append(f"val {row['val_accuracy']:7.2%} loss {row['val_loss']:.4f}")
-    parts += [f"{row['seconds']:6.2f} s", f"{row['images_per_second']:9,.0f} images/s"]
-    while len(parts) > 2 and len("  ".join(parts)) > width:
-        parts.pop()
-    return "  ".join(parts)[:width]
+    return "  ".join(texts)

@@ -1,0 +1,187 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_jax.analysis import plots
+from mnist_jax.analysis.evaluation import Predictions, evaluate
+
+NAMES = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
+FASHION += ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+def predictions_of(count: int = 200, names: tuple[str, ...] = tuple("0123456789")) -> Predictions:
+    random = np.random.default_rng(3)
+    labels = random.permutation(np.arange(count) % len(names)).astype(np.int32)
+    scores = random.random((count, len(names)))
+    scores[np.arange(count), labels] += 0.8
+    probabilities = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+    return Predictions(
+        split="test",
+        images=random.integers(0, 256, (count, 28, 28, 1), np.uint8),
+        labels=labels,
+        probabilities=probabilities,
+        losses=-np.log(probabilities[np.arange(count), labels]),
+        class_names=names,
+    )
+
+
+def all_right() -> Predictions:
+    predictions = predictions_of(40)
+    certain = np.eye(10, dtype=np.float32)[predictions.labels]
+    return replace(predictions, probabilities=certain, losses=np.zeros(40, np.float32))
+
+
+def history_of(epochs: int, validation: bool = True) -> list[dict]:
+    return [
+        {
+            "epoch": epoch,
+            "train_loss": 0.5 / epoch,
+            "train_accuracy": 1 - 0.1 / epoch,
+            "val_loss": 0.4 / epoch**0.5 if validation else None,
+            "val_accuracy": 1 - 0.09 / epoch if validation else None,
+        }
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+def texts(figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
+
+
+def assert_a_picture(path: Path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.width >= 700
+        pixels = np.asarray(image.convert("L"))
+    assert pixels.std() > 2
+    assert (pixels[:, [0, -1]] > 250).mean() > 0.95  # nothing runs out at the sides
+
+
+@pytest.mark.parametrize(
+    ("history", "predictions"),
+    [
+        (history_of(3), predictions_of()),
+        (history_of(1, validation=False), predictions_of(names=FASHION)),
+        (history_of(60), all_right()),
+    ],
+    ids=["mnist", "long names and no validation", "no mistakes"],
+)
+def test_every_picture_is_written(tmp_path: Path, history: list[dict], predictions: Predictions):
+    paths = plots.write_plots(tmp_path / "plots", history, predictions, evaluate(predictions))
+    assert [path.stem for path in paths] == NAMES
+    for path in paths:
+        assert_a_picture(path)
+
+
+def test_without_a_history_there_are_no_curves(tmp_path: Path):
+    predictions = predictions_of()
+    paths = plots.write_plots(tmp_path, [], predictions, evaluate(predictions))
+    assert [path.stem for path in paths] == NAMES[2:]
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path):
+    predictions = predictions_of()
+    folders = tmp_path / "one", tmp_path / "two"
+    for folder in folders:
+        plots.write_plots(folder, history_of(2), predictions, evaluate(predictions))
+    for name in NAMES:
+        first, second = ((folder / f"{name}.png").read_bytes() for folder in folders)
+        assert first == second
+        assert b"tEXt" not in first  # no version, no date
+
+
+def test_curves_hold_the_history_and_state_the_final_values():
+    history = history_of(4)
+    [axes] = plots.draw_accuracy(history).axes
+    train, validation = axes.lines
+    np.testing.assert_allclose(train.get_xdata(), [1, 2, 3, 4])
+    np.testing.assert_allclose(train.get_ydata(), [100 * row["train_accuracy"] for row in history])
+    np.testing.assert_allclose(
+        validation.get_ydata(), [100 * row["val_accuracy"] for row in history]
+    )
+    assert "97.50 %" in train.get_label()
+    assert "97.75 %" in validation.get_label()
+
+
+def test_a_missing_validation_split_leaves_one_curve():
+    [axes] = plots.draw_loss(history_of(1, validation=False)).axes
+    [train] = axes.lines
+    assert "training" in train.get_label()
+    assert train.get_marker() == "o"
+
+
+def test_only_mistakes_are_tinted_in_the_confusion_matrix():
+    evaluation = evaluate(predictions_of())
+    [axes] = plots.draw_confusion(evaluation).axes
+    tinted = np.asarray(axes.images[0].get_array())
+    expected = np.array(evaluation["confusion"])
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_array_equal(tinted, expected)
+
+
+def test_mistakes_are_the_wrong_ones_of_highest_loss():
+    predictions = predictions_of()
+    wrong = np.flatnonzero(~predictions.correct)
+    worst = wrong[np.argsort(-predictions.losses[wrong])][:3]
+    said = texts(plots.draw_mistakes(predictions, columns=3, rows=1))
+    for example in worst:
+        pair = f"{predictions.labels[example]} → {predictions.predicted[example]}"
+        assert pair in said
+        assert f"#{example}" in said
+    assert said.count("#") == 3 + 1  # and once in the note that explains it
+
+
+def test_no_mistakes_are_stated():
+    assert "No mistakes among 40 images" in texts(plots.draw_mistakes(all_right()))
+
+
+def test_examples_show_right_and_wrong_by_sign():
+    predictions = predictions_of(50)
+    said = texts(plots.draw_examples(predictions))
+    right = int(predictions.correct.sum())
+    assert f"{right} of 50 right" in said
+    assert said.count("✓ ") == right + 1
+    assert said.count("✗ ") == 50 - right + 1
+
+
+def test_the_images_are_shown_pixel_by_pixel():
+    predictions = predictions_of(50)
+    figure = plots.draw_examples(predictions)
+    canvas = np.asarray(figure.images[0].get_array())
+    first = np.flatnonzero(predictions.labels == 0)[0]
+    tile = 255 - predictions.images[first, :, :, 0]
+    left = 54 - 3 * 14
+    top = plots._Gallery.TOP
+    np.testing.assert_array_equal(canvas[top : top + 84 : 3, left : left + 84 : 3, 0], tile)
+
+
+def test_wilson_interval_of_a_known_case():
+    low, high = plots.wilson(0.0, 10)
+    assert low == pytest.approx(0, abs=1e-12)
+    assert high == pytest.approx(0.2775, abs=1e-4)  # 1.96**2 / (10 + 1.96**2)
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would raise
+    predictions = predictions_of(20)
+    with matplotlib.rc_context({"font.size": 7, "axes.grid": False}):
+        plots.write_plots(tmp_path, history_of(1), predictions, evaluate(predictions))
+        assert matplotlib.rcParams["font.size"] == 7
+        assert not matplotlib.rcParams["axes.grid"]
+
+
+def test_importing_the_module_does_not_import_matplotlib_or_jax():
+    code = (
+        "import sys, mnist_jax.analysis.plots, mnist_jax.analysis.report;"
+        "sys.exit('matplotlib' in sys.modules or 'jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

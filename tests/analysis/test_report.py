@@ -1,0 +1,176 @@
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_jax.analysis import report
+from mnist_jax.analysis.evaluation import Predictions, evaluate
+
+STEMS = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
+VOID = {"meta", "img", "link", "br"}
+RESULT = {
+    "config": {},
+    "parameters": 50890,
+    "epochs": 2,
+    "test_loss": 0.5,
+    "test_accuracy": 0.75,
+    "test_count": 4,
+    "val_accuracy": None,
+    "train_seconds": 12.34,
+    "compile_seconds": 1.5,
+    "total_seconds": 130.0,
+    "images_per_second": 91234.5,
+    "device": "cpu",
+    "versions": {"jax": "0.12.0"},
+    "commit": "0123abc",
+}
+
+
+def evaluation_of(names: tuple[str, ...] = ("cat", "dog")) -> dict:
+    predictions = Predictions(
+        split="test",
+        images=np.zeros((4, 28, 28, 1), np.uint8),
+        labels=np.array([0, 0, 1, 1], np.int32),
+        probabilities=np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]], np.float32),
+        losses=np.full(4, 0.5, np.float32),
+        class_names=names,
+    )
+    return {**evaluate(predictions), "checkpoint": 858}
+
+
+def history_of() -> list[dict]:
+    row = {"step": 429, "train_loss": 0.3777, "train_accuracy": 0.8883, "val_loss": None}
+    row |= {"val_accuracy": None, "learning_rate": 1e-3, "seconds": 0.12, "images_per_second": 4e5}
+    return [{"epoch": 1, **row}, {"epoch": 2, **row, "step": 858}]
+
+
+def write(tmp_path: Path, stems: list[str] = STEMS, **changes) -> str:
+    plots = [tmp_path / f"{stem}.png" for stem in stems]
+    for shade, plot in enumerate(plots):
+        Image.new("L", (8, 8), shade).save(plot)
+    arguments = {
+        "title": "cnn",
+        "config": {"seed": 0, "optimizer": {"name": "adam", "options": {}}},
+        "summary": "layer  parameters",
+        "history": history_of(),
+        "evaluation": evaluation_of(),
+        "result": RESULT,
+        "plots": plots,
+    }
+    path = tmp_path / "report.html"
+    report.write_report(path, **{**arguments, **changes})
+    return path.read_text(encoding="utf-8")
+
+
+class Outline(HTMLParser):
+    """Checks that tags nest; collects headings, pictures and every tag with its attributes."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.tags, self.headings = [], [], []
+        self.feed(page)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str):
+        if self.open and self.open[-1] in ("h1", "h2", "summary"):
+            self.headings.append(data)
+
+
+def test_the_page_stands_alone(tmp_path: Path):
+    page = write(tmp_path)
+    tags = Outline(page).tags
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in tags}
+    sources = [v for _, attrs in tags for k, v in attrs.items() if k in ("src", "href", "srcset")]
+    assert len(sources) == len(STEMS)
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"https?://|url\(|@import", page)
+
+
+def test_every_picture_is_inside_with_its_bytes_and_a_text(tmp_path: Path):
+    tags = Outline(write(tmp_path)).tags
+    images = [attrs for tag, attrs in tags if tag == "img"]
+    found = {base64.b64decode(image["src"].split(",")[1]) for image in images}
+    assert found == {(tmp_path / f"{stem}.png").read_bytes() for stem in STEMS}
+    assert all(len(image["alt"]) > 20 for image in images)
+
+
+def test_sections_come_in_reading_order(tmp_path: Path):
+    headings = Outline(write(tmp_path)).headings
+    assert headings == [
+        "cnn",
+        "Loss",
+        "Accuracy",
+        "Worst mistakes",
+        "Confusion matrix",
+        "Calibration",
+        "Per class",
+        "Examples",
+        "Model",
+        "Every epoch",
+        "Configuration",
+    ]
+
+
+def test_the_figures_are_on_the_page(tmp_path: Path):
+    page = write(tmp_path).replace("\u00a0", " ")
+    headline = ["75.00 %", "0.5000", "50,890", "12.3 s", "2 min 10 s", "91,234", "checkpoint 858"]
+    origin = ["cpu", "jax 0.12.0", "0123abc", "optimizer.name", "adam"]
+    tables = ["dog (1)", "88.83 %", "0.3777", "429", "0.001"]
+    assert [figure for figure in headline + origin + tables if figure not in page] == []
+
+
+def test_everything_from_outside_is_escaped(tmp_path: Path):
+    evil = "<script>alert('&\"')</script>"
+    page = write(
+        tmp_path,
+        stems=["loss", "<b>&"],
+        title=evil,
+        config={evil: evil},
+        summary=evil,
+        evaluation={**evaluation_of((evil, "dog")), "split": evil, "checkpoint": evil},
+        result={**RESULT, "device": evil, "versions": {evil: evil}, "commit": evil},
+    )
+    tags = {tag for tag, _ in Outline(page).tags}
+    assert not {"script", "b"} & tags
+    assert page.count("&lt;script&gt;") >= 10
+
+
+def test_a_run_without_result_history_and_pictures(tmp_path: Path):
+    page = write(tmp_path, stems=[], history=[], result=None)
+    assert Outline(page).headings == ["cnn", "Per class", "Model", "Configuration"]
+    assert "75.00\u00a0%" in page
+
+
+def test_a_picture_of_another_name_goes_with_the_model(tmp_path: Path):
+    page = write(tmp_path, stems=["network"])
+    assert page.index("<h2>Model</h2>") < page.index("<img") < page.index("Every epoch")
+
+
+def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    before = write(tmp_path)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(report.os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write(tmp_path, title="another")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html"] + [".png"] * len(STEMS)
+
+
+def test_flatten_names_every_leaf_by_its_path():
+    tree = {"a": 1, "b": {"c": None, "d": {"e": (1, 2)}}, "f": {}}
+    assert report.flatten(tree) == [("a", "1"), ("b.c", "None"), ("b.d.e", "(1, 2)"), ("f", "{}")]

@@ -1,0 +1,111 @@
+"""The commands as a user runs them, and what they leave behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mnist_jax.training import checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+TIMINGS = ("seconds", "images_per_second")
+
+# Small, with everything on that a restart could lose: dropout, batch statistics, distortion, an
+# average, a schedule, and chunks that do not divide the epoch.
+EVERYTHING = """
+from mnist_jax.config import default
+
+def get_config():
+    config = default()
+    config.num_epochs = 3
+    config.chunk_steps = 3
+    config.data.train_split = "train[:2000]"
+    config.data.val_split = "train[2000:2600]"
+    config.model = dict(
+        name="cnn", features=(4, 8), kernel=(5, 3), dense=(16,), dropout=0.2, normalisation="batch"
+    )
+    config.augment.rotation = 10.0
+    config.augment.elastic = 1.0
+    config.optimizer = dict(name="adam")
+    config.schedule = dict(
+        name="cosine_onecycle_schedule", transition_steps=1.0, peak_value=4e-3
+    )
+    config.label_smoothing = 0.05
+    config.weight_decay = 1e-3
+    config.clip_norm = 1.0
+    config.ema_decay = 0.9
+    return config
+"""
+SMALL = (
+    "--config=configs/mlp.py",
+    "--config.num_epochs=2",
+    "--config.data.train_split=train[:2000]",
+    "--config.data.val_split=train[2000:2500]",
+)
+
+
+def command(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"mnist_jax.{name}", *arguments]
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "JAX_NUM_CPU_DEVICES": str(devices),
+        "JAX_PLATFORMS": "cpu",
+    }
+
+
+def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: int = 0) -> Any:
+    """Runs a command to its end; fails with its output where it ends with another status."""
+    done = subprocess.run(
+        command(name, *arguments),
+        cwd=cwd,
+        env=environment(devices),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def interrupt(number: signal.Signals, when: str, *arguments: str, cwd: Path = ROOT) -> int:
+    """Runs main, sends the signal at the first line of output that has `when`; the status."""
+    process = subprocess.Popen(
+        command("main", *arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if when in line:
+            process.send_signal(number)
+            break
+    process.stdout.read()
+    return process.wait(timeout=120)
+
+
+def rows(workdir: Path) -> list[dict[str, Any]]:
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in TIMINGS} for row in rows]
+
+
+def bits(workdir: Path) -> dict[str, str]:
+    """The SHA-256 of each array of the newest checkpoint, read back from disk."""
+    folder = workdir / "checkpoints"
+    step = checkpoint.steps(folder)[-1]
+    checkpoint.check(folder, step)
+    return checkpoint._read_seal(folder / str(step))["digests"] | {"step": str(step)}
+
+
+def flip_bit(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)

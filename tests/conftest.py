@@ -1,0 +1,107 @@
+"""Strict modes, eight virtual devices and shared folders, for every test of the run."""
+
+import functools
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from mnist_jax import models
+from mnist_jax.config import parse
+from mnist_jax.training import optimizer
+from mnist_jax.training.loss import find_loss
+from mnist_jax.training.state import TrainState, init_state
+from mnist_jax.training.step import Batch, Task
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Queued calls with collectives can wait for each other for ever on a few cores.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
+# jax_numpy_dtype_promotion cannot be strict for the whole run: optax's Adam and its schedules mix
+# integers and floats. The fixture `strict_dtypes` makes it so where only this project's code runs.
+
+CI = os.environ.get("CI") == "true"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Folders that outlive the run and that workers and subprocesses inherit."""
+    cache = Path(config.rootpath) / ".pytest_cache"
+    os.environ.setdefault("TFDS_DATA_DIR", str(cache / "tfds"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "programs"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test that is skipped, skips on a laptop and fails in CI."""
+    return _refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """So does a module that is skipped whole."""
+    return _refuse_skip((yield))
+
+
+def _refuse_skip(report):
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        *_, reason = report.longrepr if isinstance(report.longrepr, tuple) else (report.longrepr,)
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: a skip is a failure where CI=true. {reason}"
+    return report
+
+
+@pytest.fixture
+def strict_dtypes():
+    """No implicit promotion between types of numbers."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A random key."""
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def fake_batch():
+    """A function from a size to a batch of made-up images, the same on every machine."""
+
+    def make(size: int) -> Batch:
+        pixels = np.arange(size * 28 * 28, dtype=np.int64) ** 2 % 251
+        return {
+            "image": pixels.astype(np.uint8).reshape(size, 28, 28, 1),
+            "label": np.arange(size, dtype=np.int32) % 10,
+            "position": np.arange(size, dtype=np.int32),
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_task():
+    """A function from configuration fields to `(task, state before the first step)`."""
+
+    def make(axis_name: str | None = None, **values) -> tuple[Task, TrainState]:
+        config = parse(values)
+        model = models.build(config.model, config.dtype, axis_name)
+        transformation, _ = optimizer.build(config, steps_per_epoch=10)
+        task = Task(config, model, transformation, find_loss(config.loss), axis_name)
+        return task, jax.jit(functools.partial(init_state, config, model, transformation))()
+
+    return make
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    """A function that writes a user's module into the current folder, a temporary one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+
+    def write(name: str, source: str) -> None:
+        (tmp_path / f"{name}.py").write_text(source)
+
+    return write

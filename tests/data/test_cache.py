@@ -1,0 +1,169 @@
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from mnist_jax import data
+from mnist_jax.data import catalog
+from mnist_jax.data.lock import exclusive
+from mnist_jax.errors import UserError
+
+DIGESTS = r"expected sha256 (\w+), found (\w+)"
+
+
+def assert_tiny(tiny):
+    for split in ("train", "test"):
+        loaded = data.load(tiny.name, split)
+        np.testing.assert_array_equal(loaded.images, tiny.canonical(split)[0])
+        np.testing.assert_array_equal(loaded.labels, tiny.canonical(split)[1])
+
+
+def test_is_read_instead_of_the_prepared_data(tiny, capfd):
+    data.load(tiny.name, "train")
+    tiny.prepared.rename(tiny.prepared.with_name("elsewhere"))
+    capfd.readouterr()
+    assert_tiny(tiny)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("position", [0.0, 0.001, 0.003, 0.5, 0.9999])
+def test_flipped_bit_is_met_and_mended(tiny, flip, capfd, position):
+    data.load(tiny.name, "train")
+    whole = tiny.cache.read_bytes()
+    flip(tiny.cache, position)
+    capfd.readouterr()
+    assert_tiny(tiny)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert str(tiny.cache) in line
+    expected, found = re.search(DIGESTS, line).groups()
+    assert expected != found
+    assert tiny.cache.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("size", "why"), [(0, "no whole header"), (10, "no whole header"), (20000, DIGESTS)]
+)
+def test_half_written_is_met_and_mended(tiny, capfd, size, why):
+    data.load(tiny.name, "train")
+    os.truncate(tiny.cache, size)
+    capfd.readouterr()
+    assert_tiny(tiny)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert str(tiny.cache) in line
+    assert re.search(why, line)
+
+
+def test_left_over_of_a_killed_process_is_harmless(tiny):
+    tiny.cache.parent.mkdir()
+    partial = tiny.cache.with_name(tiny.cache.name + ".partial")
+    partial.write_bytes(b"half")
+    assert_tiny(tiny)
+    assert not partial.exists()
+
+
+def test_cache_of_another_data_set_is_not_used(tiny, capfd):
+    data.load(tiny.name, "train")
+    tiny.serve("http://127.0.0.1:9/other/", name="other")
+    tiny.manual.rename(tiny.manual.with_name("other"))
+    tiny.cache.rename(tiny.cache.with_name("other-3.0.1.cache"))
+    assert data.load(tiny.name, "train").name == "other"
+    assert "it holds tiny 3.0.1" in capfd.readouterr().err
+
+
+def test_digest_is_that_of_the_arrays(mnist):
+    sha256 = hashlib.sha256()
+    for name in ("train", "test"):
+        split = data.load(mnist, name)
+        sha256.update(split.images.tobytes() + split.labels.astype("<i4").tobytes())
+    assert sha256.hexdigest() == catalog.find(mnist).sha256
+
+
+def test_read_only_folder_is_enough_for_a_whole_cache(tiny):
+    data.load(tiny.name, "train")
+    for path in tiny.cache.parent.iterdir():
+        if path != tiny.cache:
+            path.unlink()
+    tiny.cache.chmod(0o444)
+    tiny.cache.parent.chmod(0o555)
+    try:
+        assert_tiny(tiny)
+        assert list(tiny.cache.parent.iterdir()) == [tiny.cache]
+    finally:
+        tiny.cache.parent.chmod(0o755)
+
+
+def test_unwritable_data_dir(tiny, monkeypatch):
+    (tiny.folder / "file").touch()
+    for place in ("file", "file/below"):
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tiny.folder / place))
+        for read in (data.load, data.source):
+            with pytest.raises(UserError, match=r"(?s)file.*Set TFDS_DATA_DIR"):
+                read(tiny.name, "train")
+
+
+@pytest.mark.parametrize("name", ["tiny-train.array_record-00000-of-00001", "dataset_info.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_damaged_prepared_data_is_prepared_again(tiny, flip, capfd, name, damage):
+    data.source(tiny.name, "train")
+    path = tiny.prepared / name
+    if damage == "flip":
+        flip(path, 0.0 if name.endswith("json") else 0.5)
+    elif damage == "truncate":
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        path.unlink()
+    capfd.readouterr()
+    assert_tiny(tiny)
+    aside = tiny.prepared.with_name("3.0.1.damaged-1")
+    assert aside.is_dir()
+    err = capfd.readouterr().err
+    assert f"set aside as {aside}" in err
+    assert err.splitlines()[-1].startswith("preparing tiny")
+
+
+def test_damaged_prepared_data_is_not_fetched(tiny, flip):
+    data.source(tiny.name, "train")
+    flip(tiny.shard)
+    with pytest.raises(UserError, match="damaged"):
+        data.source(tiny.name, "train").fetch(range(50))
+
+
+def test_prepared_data_that_is_not_mnist_is_never_used(tiny, mnist_dir, capfd):
+    tiny.serve("http://127.0.0.1:9/tiny/", name="mnist", packaged=tiny.manual)
+    data.source(tiny.name, "train")  # prepared as mnist, and is something else
+    test = data.load("mnist", "test")
+    assert len(test.labels) == 10000
+    err = capfd.readouterr().err
+    expected, found = re.search(DIGESTS, err).groups()
+    assert expected == catalog.find("mnist").sha256 != found
+    assert str(tiny.folder / "mnist" / "3.0.1") in err
+
+
+def test_two_processes_prepare_once(tmp_path):
+    code = "from mnist_jax import data; print(data.load('mnist', 'test').labels.sum())"
+    env = os.environ | {"TFDS_DATA_DIR": str(tmp_path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": env}
+    processes = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(2)]
+    ends = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert ends[0][0] == ends[1][0] == "44434\n"
+    assert sum(err.count("preparing") for _, err in ends) == 1
+
+
+def test_waits_for_the_lock_and_says_so(tiny, capfd):
+    loaded = []
+    thread = threading.Thread(target=lambda: loaded.append(data.load(tiny.name, "test")))
+    with exclusive(catalog.find(tiny.name)):
+        thread.start()
+        thread.join(0.3)
+        assert not loaded
+    thread.join()
+    assert len(loaded[0].labels) == 20
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split()[0] for line in lines] == ["another", "preparing"]
+    assert str(tiny.folder) in lines[0]

@@ -1,0 +1,69 @@
+import gzip
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_jax.data import idx, png
+from mnist_jax.errors import UserError
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+
+
+def test_png_is_read_by_pillow(image):
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png.encode(image)))), image)
+
+
+def test_png_round_trip(image):
+    np.testing.assert_array_equal(png.decode(png.encode(image), (28, 28, 1)), image[..., None])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_png_of_others_is_read(channels):
+    slope = np.add.outer(np.arange(28), np.arange(28)).astype(np.uint8)  # makes Pillow filter rows
+    pixels = np.repeat(slope[..., None], channels, axis=2)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(buffer, "png")
+    np.testing.assert_array_equal(png.decode(buffer.getvalue(), pixels.shape), pixels)
+
+
+def test_png_damaged_or_of_another_shape(image):
+    content = bytearray(png.encode(image))
+    for shape in ((14, 28, 1), (28, 28, 3)):
+        with pytest.raises(ValueError, match="reshape"):
+            png.decode(bytes(content), shape)
+    with pytest.raises(ValueError, match="reshape"):  # the same number of bytes, filters included
+        png.decode(png.encode(np.zeros((28, 27), np.uint8)), (14, 55, 1))
+    content[200] ^= 1
+    with pytest.raises((ValueError, OSError, zlib.error)):
+        png.decode(bytes(content), (28, 28, 1))
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 28, 28)])
+def test_idx_round_trip(tmp_path, write_idx, shape):
+    array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    write_idx(tmp_path / "array.gz", array)
+    np.testing.assert_array_equal(idx.read(tmp_path / "array.gz"), array)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"plain", "not a whole gzip file"),
+        (gzip.compress(bytes(1000), mtime=0)[:-9], "not a whole gzip file"),
+        (gzip.compress(b"\0\0\x0d\x01" + bytes(8)), "not an IDX file of bytes"),
+        (gzip.compress(b""), "not an IDX file of bytes"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05" + bytes(4)), "shape .5. and holds 4 bytes"),
+    ],
+)
+def test_idx_that_is_none(tmp_path, content, why):
+    path = tmp_path / "array.gz"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=why) as caught:
+        idx.read(path)
+    assert str(path) in str(caught.value)
