@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -42,17 +44,14 @@ def build(config: Config, steps_per_epoch: int) -> tuple[optax.GradientTransform
 
 
 def _find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
-    known = {
-        n: f
-        for n, f in vars(optax).items()
-        if not n.startswith(("scale_by_", "_")) and _takes_learning_rate(f)
-    }
+    known = {n: getattr(optax, n) for n in dir(optax) if _is_optimizer(n)}
     del known["lbfgs"]  # its line search evaluates the loss again, which a step cannot give it
     return binding.find(name, known, "config.optimizer.name")
 
 
-def _takes_learning_rate(value: Any) -> bool:
-    if inspect.isclass(value) or not callable(value):
+def _is_optimizer(name: str) -> bool:
+    value = getattr(optax, name)
+    if name.startswith(("scale_by_", "_")) or not isinstance(value, (FunctionType, partial)):
         return False
     return "learning_rate" in inspect.signature(value).parameters
 

@@ -67,6 +67,7 @@ def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums,
     if enabled(config.augment):
         keys = example_keys(state["key"], "augment", state["step"], batch["position"])
         images = augment(images, keys, config.augment)
+    images = lax.optimization_barrier(images)  # or XLA distorts anew for each tap of a convolution
     dropout_keys = example_keys(state["key"], "dropout", state["step"], batch["position"])
 
     def mean_loss(params: Tree) -> tuple[jax.Array, tuple[Sums, Tree]]:

@@ -1,0 +1,189 @@
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mnist_jax.training.step import run_steps, train_step
+
+ADAM = {"name": "adam", "learning_rate": 0.01}
+SGD = {"name": "sgd", "learning_rate": 1.0}
+TINY = {"name": "mlp", "hidden": (4,)}
+DISTORTED = {"rotation": 15.0, "translation": 2.0, "scale": 0.1, "shear": 5.0, "elastic": 1.0}
+
+
+def stepper(task):
+    return jax.jit(functools.partial(train_step, task))
+
+
+def gradient(make_task, batch, **values):
+    """What one step of SGD at a learning rate of 1 takes away, and the state after it."""
+    task, before = make_task(optimizer=SGD, **values)
+    after = stepper(task)(before, batch)
+    return jax.tree.map(jnp.subtract, before["params"], after["params"]), after
+
+
+def assert_close(actual, expected, **tolerance):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, **tolerance), actual, expected)
+
+
+REFERENCE = {
+    "mlp": {},
+    "cnn": {},
+}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [TINY, {"name": "cnn", "features": (3,), "kernel": (5,), "dense": (4,)}],
+    ids=lambda model: model["name"],
+)
+def test_golden_step(make_task, fake_batch, model):
+    batch = fake_batch(16)
+    gradients, after = gradient(make_task, batch, model=model)
+    task, state = make_task(model=model, optimizer=ADAM)
+    trained = stepper(task)(state, batch)["params"]["layers"]
+    first = "dense_1" if model["name"] == "mlp" else "conv_1"
+    found = {
+        "loss": float(after["sums"]["loss"]) / 16,
+        "correct": int(after["sums"]["correct"]),
+        "gradient_norm": float(optax.tree.norm(gradients)),
+        "first_kernel": trained[first]["kernel"].reshape(-1)[300:303].tolist()
+        if model["name"] == "mlp"
+        else trained[first]["kernel"].reshape(-1)[:3].tolist(),
+        "output_kernel": trained["output"]["kernel"][0, :3].tolist(),
+        "output_bias": trained["output"]["bias"][:3].tolist(),
+    }
+    assert found == {
+        k: pytest.approx(v, rel=1e-4, abs=1e-6) for k, v in REFERENCE[model["name"]].items()
+    }, (
+        "One step of training gives other numbers than it did. If the initial weights, the "
+        "network, the loss or Adam were meant to change, put the new numbers into REFERENCE and "
+        "measure the results in README again; if not, the change broke training."
+    )
+
+
+def test_a_step_counts_itself_and_its_examples(make_task, fake_batch):
+    task, state = make_task(model=TINY, optimizer=SGD)
+    step, batch = stepper(task), fake_batch(16)
+    outputs, _ = task.model.apply(
+        state["params"], {}, batch["image"] / np.float32(255), train=False
+    )
+    correct = int((outputs.argmax(1) == batch["label"]).sum())
+    once = step(state, batch)
+    twice = step(once, batch)
+    assert [int(s["step"]) for s in (state, once, twice)] == [0, 1, 2]
+    assert [int(s["sums"]["count"]) for s in (state, once, twice)] == [0, 16, 32]
+    assert int(once["sums"]["correct"]) == correct
+    losses = task.loss(outputs, jax.nn.one_hot(batch["label"], 10), output_activation="softmax")
+    assert float(once["sums"]["loss"]) == pytest.approx(float(losses.sum()), rel=1e-5)
+    np.testing.assert_array_equal(state["key"], twice["key"])
+
+
+def test_the_gradient_is_that_of_the_mean_loss(make_task, fake_batch):
+    batch = fake_batch(16)
+    twice = {name: np.concatenate([x, x]) for name, x in batch.items()}
+    once, after = gradient(make_task, batch, model=TINY)
+    again, after_twice = gradient(make_task, twice, model=TINY)
+    assert_close(again, once, rtol=1e-4, atol=1e-6)
+    assert float(after_twice["sums"]["loss"]) == pytest.approx(
+        2 * float(after["sums"]["loss"]), rel=1e-5
+    )
+
+
+@pytest.mark.usefixtures("strict_dtypes")
+def test_the_average_by_hand(make_task, fake_batch):
+    decay = 0.15
+    task, state = make_task(
+        model=TINY, optimizer={"name": "sgd", "learning_rate": 0.1}, ema_decay=decay
+    )
+    step, expected = stepper(task), jax.tree.map(np.float64, state["params"])
+    jax.tree.map(np.testing.assert_array_equal, state["average"], state["params"])
+    for t in range(3):
+        state = step(state, fake_batch(16))
+        now = min(decay, (1 + t) / (10 + t))  # 0.1, then 0.15
+        expected = jax.tree.map(lambda a, p, d=now: d * a + (1 - d) * p, expected, state["params"])
+        assert_close(state["average"], expected, rtol=1e-5, atol=1e-7)
+    assert make_task(model=TINY)[1]["average"] == {}
+
+
+def root_loss(outputs, targets, *, output_activation):
+    """Its value is finite where its gradient is not: at 0."""
+    return jnp.sqrt(jnp.abs(outputs).sum(-1) * 0.0)
+
+
+@pytest.mark.parametrize("loss", [None, root_loss], ids=["loss", "gradient"])
+def test_the_first_step_with_a_loss_or_gradient_not_finite_is_kept(make_task, fake_batch, loss):
+    task, state = make_task(model=TINY, optimizer=SGD)
+    step = good = stepper(task)
+    if loss is None:  # the weights are ruined instead
+        ruin = lambda s: {**s, "params": jax.tree.map(lambda p: p * jnp.inf, s["params"])}
+    else:
+        ruin, step = lambda s: s, stepper(dataclasses.replace(task, loss=loss))
+    state = good(good(state, fake_batch(8)), fake_batch(8))
+    assert int(state["bad_step"]) == -1
+    for _ in range(2):
+        state = step(ruin(state), fake_batch(8))
+        assert int(state["bad_step"]) == 2
+    assert (loss is None) != bool(jnp.isfinite(state["sums"]["loss"]))
+
+
+@pytest.mark.usefixtures("strict_dtypes")
+def test_augmentation_changes_training_only_where_it_is_configured(make_task, fake_batch):
+    batch = fake_batch(8)
+    moved = {**batch, "position": batch["position"] + np.int32(8)}
+    still = [gradient(make_task, b, model=TINY)[0] for b in (batch, moved)]
+    assert_close(still[0], still[1], rtol=0)
+    off = gradient(make_task, batch, model=TINY, augment={"elastic_sigma": 2.0})[0]
+    assert_close(off, still[0], rtol=0)
+    first, second = (
+        gradient(make_task, b, model=TINY, augment=DISTORTED)[0] for b in (batch, moved)
+    )
+    kernels = [g["layers"]["dense_1"]["kernel"] for g in (still[0], first, second)]
+    assert not np.allclose(kernels[0], kernels[1], atol=1e-4)
+    assert not np.allclose(kernels[1], kernels[2], atol=1e-4)
+
+
+def test_augmentation_and_dropout_differ_from_step_to_step(make_task, fake_batch):
+    batch = fake_batch(8)
+    for values in ({"augment": DISTORTED}, {"model": TINY | {"dropout": 0.5}}):
+        task, state = make_task(**{"model": TINY, "optimizer": SGD, **values})
+        step = stepper(task)
+        later = {**state, "step": jnp.int32(5)}
+        assert float(step(state, batch)["sums"]["loss"]) != float(
+            step(later, batch)["sums"]["loss"]
+        )
+
+
+def test_an_example_is_distorted_and_dropped_by_its_position_alone(make_task, fake_batch):
+    """The order of the rows in memory changes nothing but the order of the sums."""
+    batch, order = fake_batch(16), np.random.default_rng(0).permutation(16)
+    shuffled = {name: x[order] for name, x in batch.items()}
+    values = {"model": TINY | {"dropout": 0.3, "normalisation": "batch"}, "augment": DISTORTED}
+    (a, after_a), (b, after_b) = (gradient(make_task, x, **values) for x in (batch, shuffled))
+    assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert_close(after_a["variables"], after_b["variables"], rtol=1e-5, atol=1e-6)
+    assert int(after_a["sums"]["correct"]) == int(after_b["sums"]["correct"])
+
+
+def test_labels_are_smoothed_in_training(make_task, fake_batch):
+    plain, smooth = (
+        gradient(make_task, fake_batch(16), model=TINY, label_smoothing=s)[1] for s in (0.0, 0.5)
+    )
+    assert float(plain["sums"]["loss"]) != float(smooth["sums"]["loss"])
+    assert int(plain["sums"]["correct"]) == int(smooth["sums"]["correct"])
+
+
+def test_a_chunk_is_its_steps_one_after_the_other(make_task, fake_batch):
+    task, state = make_task(model=TINY | {"dropout": 0.2}, optimizer=ADAM, ema_decay=0.9)
+    batches = jax.tree.map(lambda x: x.reshape(3, 8, *x.shape[1:]), fake_batch(24))
+    rows = [jax.tree.map(lambda x, i=i: x[i], batches) for i in range(3)]
+    chunk = jax.jit(functools.partial(run_steps, task, lambda data, row: data[int(0)] | row))
+    together = chunk(state, ({},), batches)
+    for row in rows:
+        state = stepper(task)(state, row)
+    assert_close(together, state, rtol=1e-5, atol=1e-6)
