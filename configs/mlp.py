@@ -10,10 +10,9 @@ def get_config():
     config = default()
     config.num_epochs = 25
 
-    config.model = dict(name="mlp", hidden=(128, 32))
+    config.model = dict(name="mlp", hidden=(128, 32), dropout=0.1)
 
     # Adam as it comes, as in the course; the schedule only brings it to rest at the end.
     config.optimizer = dict(name="adam")
     config.schedule = dict(name="cosine_decay_schedule", init_value=1e-3, decay_steps=1.0)
-    config.model.dropout = 0.1
     return config

@@ -1,6 +1,6 @@
 """The smallest network that deserves the name: 784-5-10, ReLU, softmax.
 
-    python -m mnist_jax.main --config=configs/mlp_tiny.py
+python -m mnist_jax.main --config=configs/mlp_tiny.py
 """
 
 from mnist_jax.config import default

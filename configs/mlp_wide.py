@@ -1,4 +1,4 @@
-"""How far dense layers go: two hidden layers, augmentation and regularization.
+"""How far dense layers go: two hidden layers, 784-800-400-10, on distorted digits.
 
 python -m mnist_jax.main --config=configs/mlp_wide.py
 """
@@ -11,9 +11,10 @@ def get_config():
     config.num_epochs = 40
     config.chunk_steps = 143
 
-    config.model = dict(name="mlp", hidden=(800, 400), dropout=0.1, kernel_init="he_normal")
+    config.model = dict(name="mlp", hidden=(800, 400), kernel_init="he_normal")
 
-    # Dense layers know nothing of geometry: distortion is what teaches it to them.
+    # Dense layers know nothing of geometry: distortion teaches it to them, and is all the
+    # regularization they need (on the validation split dropout beside it is worth nothing).
     config.augment.rotation = 8.0  # degrees
     config.augment.translation = 1.5  # pixels
     config.augment.scale = 0.1

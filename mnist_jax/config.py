@@ -72,7 +72,7 @@ class Config:
     augment: Augment = field(default_factory=Augment)
 
     model: Choice = Choice("mlp")  # mlp, cnn, or your own package.module:Class
-    dtype: str = "float32"  # of the arithmetic; parameters stay float32
+    dtype: str = "float32"  # of the arithmetic (or bfloat16, float16); parameters stay float32
     init_from: str = ""  # a finished workdir whose weights to start from
 
     loss: str = "cross_entropy"  # or your own package.module:function
@@ -98,6 +98,7 @@ class Config:
         return values
 
 
+DTYPES = ("float32", "bfloat16", "float16")
 CHOICES = ("model", "optimizer", "schedule")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -122,9 +123,7 @@ def parse(values: Mapping[str, Any]) -> Config:
         if isinstance(values.get(name), Mapping):
             values[name] = _choice(values[name], f"config.{name}")
     config = Config(**binding.bind(Config, values, "config"))
-    for name in ("num_epochs", "batch_size"):
-        if getattr(config, name) < 1:
-            raise UserError(f"config.{name}: must be at least 1, got {getattr(config, name)}")
+    _check_values(config)
     return config
 
 
@@ -166,6 +165,20 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -
         elif a != b:
             lines.append(f"{path}{name}: {a!r} -> {b!r}")
     return lines
+
+
+def _check_values(config: Config) -> None:
+    """What a type cannot say."""
+    least = {"num_epochs": 1, "batch_size": 1, "keep_latest": 1, "keep_best": 0, "chunk_steps": 0}
+    for name, value in least.items():
+        if getattr(config, name) < value:
+            raise UserError(f"config.{name}: must be at least {value}, got {getattr(config, name)}")
+    if not 0.0 <= config.ema_decay < 1.0:
+        raise UserError(f"config.ema_decay: must be from 0 to below 1, got {config.ema_decay}")
+    if config.dtype not in DTYPES:
+        raise UserError(f"config.dtype: {config.dtype!r} is none of {', '.join(DTYPES)}")
+    if config.patience > 0 and not config.data.val_split:
+        raise UserError("config.patience: needs a validation split; config.data.val_split is empty")
 
 
 def _choice(values: Mapping[str, Any], where: str) -> Choice:

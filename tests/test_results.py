@@ -44,7 +44,16 @@ def test_table_holds_mean_spread_lowest_and_conditions(project):
     readme = (project / "README.md").read_text()
     row = next(line for line in readme.splitlines() if line.startswith("| [`logistic`]"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1:] == ["7,850", "3", "3", "93.00 ± 1.00", "92.00", "0.2500 ± 0.0000", "2.0", "4.0"]
+    assert cells[1:] == [
+        "7,850",
+        "3",
+        "3",
+        "93.00 ± 1.00",
+        "92.00",
+        "0.2500 ± 0.0000",
+        "2.0",
+        "4.0",
+    ]
     assert "Python 3.13, jax 0.12, flax 0.12" in readme
     assert "commit abc" in readme
 

@@ -34,7 +34,7 @@ class Checkpoints:
     def __init__(self, folder: Path, *, keep_latest: int, keep_best: int) -> None:
         self.folder = folder.resolve()  # orbax refuses relative paths
         policies = ocp.training.preservation_policies
-        keep = [policies.LatestN(max(1, keep_latest))]
+        keep = [policies.LatestN(keep_latest)]
         if keep_best > 0:  # best alone would evict the latest
             keep.append(policies.BestN(get_metric_fn=lambda m: m["rank"], n=keep_best))
         try:

@@ -1,6 +1,7 @@
 """Optax's optimizers and schedules, by their own names and keywords."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import FunctionType
@@ -73,8 +74,9 @@ def _schedule(choice: Choice, steps_per_epoch: int, num_epochs: int) -> Schedule
 
 def _steps(duration: Any, steps_per_epoch: int, total: int, where: str) -> int:
     """Steps from `0.25` (a fraction of the run) or `"3 epochs"`, at least 1 where not 0."""
-    if isinstance(duration, str) and duration.split()[1:] in (["epoch"], ["epochs"]):
-        steps = float(duration.split()[0]) * steps_per_epoch
+    epochs = re.fullmatch(r"(\d+\.?\d*) epochs?", str(duration))
+    if epochs:
+        steps = float(epochs[1]) * steps_per_epoch
     elif isinstance(duration, (int, float)) and 0 <= duration <= 1:
         steps = duration * total
     else:

@@ -93,6 +93,7 @@ class Layout:
             in_axes=(None, None, 0),
             out_axes=None,
             devices=self.devices,
+            donate_argnums=0,
         )
 
         def split(x: np.ndarray) -> np.ndarray:  # [S, B, ...] to [D, S, B / D, ...]
