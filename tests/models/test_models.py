@@ -7,6 +7,7 @@ from jax import lax
 from mnist_jax import models
 from mnist_jax.config import Choice
 from mnist_jax.errors import UserError
+from mnist_jax.models import convolution
 from mnist_jax.training.loss import probabilities
 from mnist_jax.training.state import count_parameters
 
@@ -108,6 +109,44 @@ def test_cnn_is_convolution_activation_pool_flatten_and_dense(pooling):
     expected = y.reshape(3, -1) @ layers["output"]["kernel"]
     outputs, _ = jax.jit(lambda p: model.apply(p, variables, IMAGES, train=False))(params)
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "normalisation"),
+    [
+        ({"kernel": (2, 3), "stride": (2, 1)}, "batch"),
+        ({"kernel": (9, 3)}, "batch"),
+        ({"kernel": (5, 3)}, "none"),
+    ],
+    ids=str,
+)
+def test_gradients_of_a_compiled_network_are_those_of_lax(
+    monkeypatch, fake_batch, shape, normalisation
+):
+    """Compiled whole, a value may be computed twice and rounded twice: that may not matter."""
+    model, (params, variables) = built(
+        "cnn", features=(2, 9), dense=(), normalisation=normalisation, **shape
+    )
+    batch = fake_batch(16)
+    images, targets = batch["image"] / np.float32(255), np.eye(10, dtype=np.float32)[batch["label"]]
+
+    def loss(params):
+        outputs, _ = model.apply(params, variables, images, train=True)
+        return -(jax.nn.log_softmax(outputs) * targets).sum(1).mean()
+
+    def reduce_window(x, window, pooling):
+        windows = (1, window, window, 1)
+        return lax.reduce_window(x, -np.inf, lax.max, windows, windows, "VALID")
+
+    def gradient():
+        return jax.jit(jax.grad(lambda params: loss(params)))(params)
+
+    ours = gradient()
+    monkeypatch.setattr(convolution, "few_taps", lambda kernel: False)
+    monkeypatch.setattr(convolution, "pool", reduce_window)
+    for found, expected in zip(*map(jax.tree.leaves, (ours, gradient())), strict=True):
+        largest = max(0.1, float(jnp.abs(expected).max()))
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * largest)
 
 
 @pytest.mark.parametrize(

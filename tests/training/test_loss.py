@@ -90,5 +90,5 @@ def test_a_users_own_loss(user_module):
 
 
 def test_an_unknown_loss_says_which_was_meant():
-    with pytest.raises(UserError, match="config.loss: .*did you mean 'cross_entropy'"):
+    with pytest.raises(UserError, match=r"config.loss: .*did you mean 'cross_entropy'"):
         find_loss("crossentropy")

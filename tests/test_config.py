@@ -1,0 +1,294 @@
+import ast
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from mnist_jax import models
+from mnist_jax.binding import bind, convert, did_you_mean, find
+from mnist_jax.config import (
+    CHOICES,
+    PROJECT_ROOT,
+    Augment,
+    Choice,
+    Config,
+    Data,
+    default,
+    difference,
+    find_file,
+    load,
+    parse,
+)
+from mnist_jax.errors import UserError
+from mnist_jax.training import optimizer
+
+CONFIGS = sorted(
+    path.relative_to(PROJECT_ROOT)
+    for path in (PROJECT_ROOT / "configs").rglob("*.py")
+    if "def get_config" in path.read_text()
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "expected"),
+    [
+        ({"label_smoothing": 1}, "label_smoothing", 1.0),
+        ({"num_epochs": 3}, "num_epochs", 3),
+        ({"data": {"name": "kmnist"}}, "data", Data(name="kmnist")),
+        ({"augment": {"rotation": 5}}, "augment", Augment(rotation=5.0)),
+        ({"model": {"name": "mlp", "hidden": [3, 2]}}, "model", Choice("mlp", {"hidden": (3, 2)})),
+        ({"schedule": {"name": ""}}, "schedule", Choice("")),
+        ({}, "optimizer", Choice("adam", {"learning_rate": 1e-3})),
+    ],
+)
+def test_plain_values_become_typed_ones(values, field, expected):
+    value = getattr(parse(values), field)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_epoch": 3}, r"^config: there is no field 'num_epoch'; did you mean 'num_epochs'\?"),
+        ({"xyz": 3}, r"^config: there is no field 'xyz'; known: .*augment, .*batch_size"),
+        ({"data": {"nam": "x"}}, r"^config.data: there is no field 'nam'; did you mean 'name'"),
+        ({"augment": {"rotatoin": 1}}, r"^config.augment: .*'rotatoin'; did you mean 'rotation'"),
+        ({"num_epochs": 2.5}, r"^config.num_epochs: expected int, got 2.5"),
+        ({"num_epochs": True}, r"^config.num_epochs: expected int, got True"),
+        ({"num_epochs": "3"}, r"^config.num_epochs: expected int, got '3'"),
+        ({"label_smoothing": "a"}, r"^config.label_smoothing: expected float, got 'a'"),
+        ({"label_smoothing": False}, r"^config.label_smoothing: expected float, got False"),
+        ({"loss": 1}, r"^config.loss: expected str, got 1"),
+        ({"data": "mnist"}, r"^config.data: is a section with fields of its own, got 'mnist'"),
+        ({"data": {"name": 1}}, r"^config.data.name: expected str, got 1"),
+        ({"model": {"hidden": (3,)}}, r"^config.model.name: a name must be given"),
+        ({"model": "mlp"}, r"^config.model: "),
+        ({"num_epochs": 0}, r"^config.num_epochs: must be at least 1, got 0"),
+        ({"batch_size": -1}, r"^config.batch_size: must be at least 1, got -1"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_field(values, message):
+    with pytest.raises(UserError, match=message):
+        parse(values)
+
+
+def function(
+    width: int, *, rate: float = 0.5, sizes: tuple[int, ...] = (1,), mode: str | None = None
+) -> None:
+    """Something that a configuration can name."""
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"width": 1, "rate": 2}, {"width": 1, "rate": 2.0, "sizes": (1,), "mode": None}),
+        ({"width": 1, "sizes": [3, 4]}, {"width": 1, "rate": 0.5, "sizes": (3, 4), "mode": None}),
+        ({"width": 1, "sizes": 3}, {"width": 1, "rate": 0.5, "sizes": (3,), "mode": None}),
+        ({"width": 1, "sizes": ()}, {"width": 1, "rate": 0.5, "sizes": (), "mode": None}),
+        ({"width": 1, "mode": "x"}, {"width": 1, "rate": 0.5, "sizes": (1,), "mode": "x"}),
+    ],
+)
+def test_a_signature_is_a_schema(values, expected):
+    assert bind(function, values, "here") == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, r"^here: width must be given"),
+        ({"width": 1, "rat": 2}, r"^here: there is no field 'rat'; did you mean 'rate'"),
+        ({"width": 1, "sizes": (1, 2.5)}, r"^here.sizes\[1\]: expected int, got 2.5"),
+        ({"width": 1, "sizes": {}}, r"^here.sizes: expected tuple\[int, ...\], got \{\}"),
+        ({"width": 1, "mode": 3}, r"^here.mode: expected str \| None, got 3"),
+    ],
+)
+def test_what_a_signature_does_not_take_is_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        bind(function, values, "here")
+
+
+def test_given_parameters_are_not_for_a_configuration():
+    assert bind(function, {}, "here", given=("width",), defaults=False) == {}
+    with pytest.raises(UserError, match="there is no field 'width'"):
+        bind(function, {"width": 1}, "here", given=("width",))
+
+
+def test_an_exact_int_is_kept_where_a_union_takes_it():
+    assert convert(3, int | float, "here") == 3
+    assert convert(None, int | None, "here") is None
+
+
+def test_did_you_mean():
+    assert did_you_mean("relo", ["relu", "tanh"]) == "; did you mean 'relu'?"
+    assert did_you_mean("zzz", ["tanh", "relu"]) == "; known: relu, tanh"
+    assert did_you_mean("zzz", []) == "; known: none"
+
+
+def test_find_takes_a_known_name_or_the_users_own(user_module):
+    user_module("found_here", "thing = 3\n")
+    assert find("a", {"a": 1}, "here") == 1
+    assert find("found_here:thing", {}, "here") == 3
+    assert find("json:dumps", {}, "here") is json.dumps
+    with pytest.raises(UserError, match=r"here: cannot import 'no_such.module'"):
+        find("no_such.module:thing", {}, "here")
+    with pytest.raises(UserError, match="here: found_here has no 'thin'; did you mean 'thing'"):
+        find("found_here:thin", {}, "here")
+
+
+@pytest.mark.parametrize("text", ["mlp:", ":MLP", ":", "a b:c", "..:x"])
+def test_a_name_that_is_no_module_and_class_is_a_clear_error(text):
+    with pytest.raises(UserError, match="here"):
+        find(text, {}, "here")
+
+
+def test_a_configuration_survives_json():
+    config = parse(
+        {
+            "label_smoothing": 0.1,
+            "model": {"name": "cnn", "features": (16, 32), "kernel": (5, 3)},
+            "schedule": {"name": "linear_schedule", "transition_steps": "2 epochs"},
+            "augment": {"elastic": 2},
+        }
+    )
+    assert parse(json.loads(json.dumps(config.to_dict()))) == config
+    assert parse(Config().to_dict()) == Config()
+    assert parse(default().to_dict()) == Config()
+
+
+def test_a_misspelt_field_in_a_config_file_is_an_error_there_and_then():
+    config = default()
+    with pytest.raises(AttributeError, match="num_epochs"):
+        config.num_epoch = 3
+    with pytest.raises(AttributeError, match="rotation"):
+        config.augment.rotatoin = 3.0
+    config.model.anything = 3  # its fields are those of the model
+
+
+def test_difference_names_each_leaf():
+    old = {"a": 1, "b": {"c": 2, "d": 3}, "e": {"f": 1}}
+    new = {"a": 1, "b": {"c": 5, "d": 3}, "g": 1}
+    assert difference(old, new) == [
+        "b.c: 2 -> 5",
+        "e: {'f': 1} -> '(absent)'",
+        "g: '(absent)' -> 1",
+    ]
+    assert difference(old, old) == []
+
+
+FILE = """
+from mnist_jax.config import default
+
+def get_config():
+    config = default()
+    config.num_epochs = 3
+    config.model = dict(name="mlp", hidden=(64,))
+    return config
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(FILE)
+    return "mine.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "expected"),
+    [
+        ("num_epochs", "7", "num_epochs", 7),
+        ("label_smoothing", "1", "label_smoothing", 1.0),
+        ("data.val_split", "", "data", Data(val_split="")),
+        ("data.name", "kmnist", "data", Data(name="kmnist")),
+        ("model.hidden", "8,4", "model", Choice("mlp", {"hidden": (8, 4)})),
+        ("model.hidden", "(8,)", "model", Choice("mlp", {"hidden": (8,)})),
+        ("model.dropout", "0.5", "model", Choice("mlp", {"hidden": (64,), "dropout": 0.5})),
+        ("optimizer.learning_rate", "true", "optimizer", Choice("adam", {"learning_rate": True})),
+        ("init_from", "123", "init_from", "123"),
+        ("augment.rotation", "5", "augment", Augment(rotation=5.0)),
+    ],
+)
+def test_overrides(config_file, name, text, field, expected):
+    config = load(config_file, [(name, text)])
+    assert getattr(config, field) == expected
+    assert config.num_epochs == (7 if name == "num_epochs" else 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("num_epoch", "7", r"config: there is no field 'num_epoch'; did you mean 'num_epochs'"),
+        ("data.nam", "x", r"config.data: there is no field 'nam'; did you mean 'name'"),
+        ("dta.name", "x", r"config: there is no section 'dta'; did you mean 'data'"),
+        ("num_epochs.x", "x", r"config: there is no section 'num_epochs'"),
+        ("num_epochs", "many", r"config.num_epochs: expected int, got 'many'"),
+        ("num_epochs", "", r"config.num_epochs: expected int, got ''"),
+        ("data", "mnist", r"config.data: is a section"),
+    ],
+)
+def test_a_wrong_override_is_refused_by_its_field(config_file, name, text, message):
+    with pytest.raises(UserError, match=message):
+        load(config_file, [(name, text)])
+
+
+def test_a_config_file_is_looked_for_here_and_then_at_the_projects_root(config_file, tmp_path):
+    assert find_file("mine.py") == tmp_path / "mine.py"
+    assert find_file("configs/mlp.py") == PROJECT_ROOT / "configs/mlp.py"
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/mlp.py").write_text(FILE)
+    assert find_file("configs/mlp.py") == tmp_path / "configs/mlp.py"
+    assert find_file(str(tmp_path / "mine.py")) == tmp_path / "mine.py"
+
+
+def test_a_config_file_that_is_not_there_names_both_places(config_file, tmp_path):
+    with pytest.raises(UserError, match="there is no configuration file") as error:
+        load("configs/mpl.py")
+    for folder in (tmp_path, PROJECT_ROOT):
+        assert str(folder / "configs/mpl.py") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = 1\n", r"mine.py: has no function get_config"),
+        (FILE.replace("num_epochs", "num_epoch"), r"get_config\(\) failed: .*num_epoch"),
+        ("def get_config():\n    return None\n", r"mine.py: get_config\(\) failed"),
+    ],
+)
+def test_a_config_file_that_gives_no_configuration_is_refused(config_file, source, message):
+    Path(config_file).write_text(source)
+    with pytest.raises(UserError, match=message):
+        load(config_file)
+
+
+def test_there_are_the_configurations_of_the_readme():
+    assert {"logistic", "mlp_tiny", "mlp", "mlp_wide", "cnn"} <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
+@pytest.mark.parametrize("overrides", [[], [("num_epochs", "1")]], ids=["as it is", "one epoch"])
+def test_every_configuration_builds(path, overrides):
+    config = load(str(path), overrides)
+    models.build(config.model, config.dtype)
+    _, rate = optimizer.build(config, steps_per_epoch=429)
+    assert float(rate(429 * config.num_epochs // 2)) > 0.0
+    assert parse(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def leaves(section: type) -> set[str]:
+    fields = dataclasses.fields(section)
+    nested = {"data": Data, "augment": Augment}
+    names = {f.name for f in fields if f.name not in nested}
+    return names.union(*(leaves(nested[f.name]) for f in fields if f.name in nested))
+
+
+def test_every_field_is_read_somewhere():
+    read = set()
+    for path in (PROJECT_ROOT / "mnist_jax").rglob("*.py"):
+        if path.name != "config.py":
+            tree = ast.walk(ast.parse(path.read_text()))
+            read |= {node.attr for node in tree if isinstance(node, ast.Attribute)}
+    assert leaves(Config) - read == set()
+    assert set(CHOICES) <= leaves(Config)
