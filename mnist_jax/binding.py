@@ -5,6 +5,7 @@ callable. Its signature is the schema: the parameters are the fields, the annota
 the defaults their defaults.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -42,6 +43,8 @@ def find(name: str, known: Mapping[str, Any], where: str) -> Any:
             raise UserError(f"{where}: there is no {name!r}{did_you_mean(name, known)}")
         return known[name]
     module_name, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
+        raise UserError(f"{where}: {name!r} is not of the form 'package.module:Name'")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     try:
@@ -143,7 +146,7 @@ def _convert_section(value: Any, hint: type, where: str) -> Any:
     if isinstance(value, hint):
         return value
     if not isinstance(value, Mapping):
-        raise UserError(f"{where}: is a section with fields of its own, got {value!r}")
+        raise UserError(f"{where}: is a section; set {where}.name or another of its fields")
     return hint(**bind(hint, value, where))
 
 
@@ -154,11 +157,12 @@ def _convert_union(value: Any, hint: Any, where: str) -> Any:
         for o in options
     ):
         return value  # a library's own union, such as optax's ScalarOrSchedule
+    if value is None and type(None) in options:
+        return None
     for option in options:
-        try:
-            return None if option is type(None) and value is None else convert(value, option, where)
-        except UserError:
-            continue
+        with contextlib.suppress(UserError):
+            if option is not type(None):
+                return convert(value, option, where)
     raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")
 
 
@@ -166,8 +170,13 @@ def _convert_tuple(value: Any, hint: Any, where: str) -> tuple:
     items = (value,) if isinstance(value, (bool, int, float, str)) else value
     if not isinstance(items, (list, tuple)):
         raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")
-    kind, *_ = typing.get_args(hint) or (Any,)
-    return tuple(convert(item, kind, f"{where}[{i}]") for i, item in enumerate(items))
+    kinds = typing.get_args(hint) or (Any, ...)
+    if kinds[-1] is ...:
+        kinds = kinds[:1] * len(items)
+    if len(kinds) != len(items):
+        raise UserError(f"{where}: expected {len(kinds)} values, got {value!r}")
+    pairs = zip(items, kinds, strict=True)
+    return tuple(convert(item, kind, f"{where}[{i}]") for i, (item, kind) in enumerate(pairs))
 
 
 def _describe(hint: Any) -> str:

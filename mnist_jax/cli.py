@@ -51,6 +51,8 @@ def run(
 
 def _override(text: str, parser: Parser) -> tuple[str, str]:
     name, equals, value = text.removeprefix("--config.").partition("=")
+    if "--config" not in parser._option_string_actions:
+        parser.error(f"unknown argument {text!r}")
     if not text.startswith("--config.") or not equals:
         parser.error(f"unknown argument {text!r}; a field is set by --config.field=value")
     return name, value

@@ -15,6 +15,9 @@ A configuration file starts from the defaults and changes what its experiment ne
 import ast
 import dataclasses
 import importlib.util
+import math
+import operator
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +76,7 @@ class Config:
 
     model: Choice = Choice("mlp")  # mlp, cnn, or your own package.module:Class
     dtype: str = "float32"  # of the arithmetic (or bfloat16, float16); parameters stay float32
-    init_from: str = ""  # a finished workdir whose weights to start from
+    init_from: str = ""  # a workdir whose weights to start from
 
     loss: str = "cross_entropy"  # or your own package.module:function
     label_smoothing: float = 0.0
@@ -98,6 +101,26 @@ class Config:
         return values
 
 
+BELOW_1 = 1.0 - 1e-9
+RANGES = {
+    "seed": (0, 2**32 - 1),
+    "num_epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "chunk_steps": (0, math.inf),
+    "keep_latest": (1, math.inf),
+    "keep_best": (0, math.inf),
+    "patience": (0, math.inf),
+    "label_smoothing": (0.0, BELOW_1),
+    "weight_decay": (0.0, math.inf),
+    "clip_norm": (0.0, math.inf),
+    "ema_decay": (0.0, BELOW_1),
+    "augment.rotation": (0.0, 360.0),
+    "augment.translation": (0.0, math.inf),
+    "augment.scale": (0.0, 0.9),
+    "augment.shear": (0.0, 80.0),
+    "augment.elastic": (0.0, math.inf),
+    "augment.elastic_sigma": (0.5, math.inf),
+}
 DTYPES = ("float32", "bfloat16", "float16")
 CHOICES = ("model", "optimizer", "schedule")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -136,10 +159,7 @@ def load(path: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
     module = _import_file(find_file(path))
     if not hasattr(module, "get_config"):
         raise UserError(f"{path}: has no function get_config()")
-    try:
-        values = module.get_config().to_dict()
-    except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: get_config() failed: {error}") from error
+    values = _get_config(module, path)
     for name, text in overrides:
         _override(values, name, text)
     return parse(values)
@@ -169,16 +189,20 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -
 
 def _check_values(config: Config) -> None:
     """What a type cannot say."""
-    least = {"num_epochs": 1, "batch_size": 1, "keep_latest": 1, "keep_best": 0, "chunk_steps": 0}
-    for name, value in least.items():
-        if getattr(config, name) < value:
-            raise UserError(f"config.{name}: must be at least {value}, got {getattr(config, name)}")
-    if not 0.0 <= config.ema_decay < 1.0:
-        raise UserError(f"config.ema_decay: must be from 0 to below 1, got {config.ema_decay}")
+    for name, (low, high) in RANGES.items():
+        value = operator.attrgetter(name)(config)
+        if not low <= value <= high:
+            raise UserError(f"config.{name}: must be from {low} to {high}, got {value}")
     if config.dtype not in DTYPES:
         raise UserError(f"config.dtype: {config.dtype!r} is none of {', '.join(DTYPES)}")
     if config.patience > 0 and not config.data.val_split:
         raise UserError("config.patience: needs a validation split; config.data.val_split is empty")
+    for name in ("train_split", "val_split"):
+        if re.search(r"\btest\b", getattr(config.data, name)):
+            raise UserError(
+                f"config.data.{name}: the test split trains and chooses nothing; "
+                f"use a part of train"
+            )
 
 
 def _choice(values: Mapping[str, Any], where: str) -> Choice:
@@ -189,7 +213,25 @@ def _choice(values: Mapping[str, Any], where: str) -> Choice:
 
 
 def _freeze(value: Any) -> Any:
+    if isinstance(value, Mapping):  # JSON knows keys of one kind
+        return {str(k): _freeze(v) for k, v in value.items()}
     return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def _get_config(module: Any, path: str) -> dict[str, Any]:
+    try:
+        config = module.get_config()
+    except AttributeError as error:
+        # ml_collections prints the whole configuration around these two names.
+        names = re.search(r'"(\w+)".*Did you mean "(\w+)"', str(error), flags=re.S)
+        if names is None:
+            raise  # a mistake in the file's own code: show where
+        raise UserError(
+            f"{path}: there is no field {names[1]!r}; did you mean {names[2]!r}?"
+        ) from error
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(f"{path}: get_config() must return the configuration, not {config!r}")
+    return config.to_dict()
 
 
 def _import_file(path: Path) -> Any:

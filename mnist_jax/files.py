@@ -9,10 +9,17 @@ from mnist_jax.errors import UserError
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes all of it or nothing."""
+    """Writes all of it or nothing.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error}") from error
 
 
 def read_json(path: Path) -> Any:

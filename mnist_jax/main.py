@@ -5,7 +5,7 @@
 
 --config.FIELD=VALUE overrides a field of the configuration, e.g. --config.model.hidden=64,32.
 Run again, it goes on from the last checkpoint in the workdir. Ctrl-C or SIGTERM: it saves and ends
-with status 75 after the chunk of steps under way.
+with status 75 after the chunk of steps under way; the same command goes on.
 """
 
 from argparse import Namespace

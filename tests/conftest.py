@@ -61,6 +61,14 @@ def strict_dtypes():
 
 
 @pytest.fixture
+def quick_compiles():
+    """Half the time to compile, for tests of the arithmetic and not of what XLA makes of it."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
 def key() -> jax.Array:
     """A random key."""
     return jax.random.key(0)

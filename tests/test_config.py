@@ -33,7 +33,7 @@ CONFIGS = sorted(
 @pytest.mark.parametrize(
     ("values", "field", "expected"),
     [
-        ({"label_smoothing": 1}, "label_smoothing", 1.0),
+        ({"clip_norm": 1}, "clip_norm", 1.0),
         ({"num_epochs": 3}, "num_epochs", 3),
         ({"data": {"name": "kmnist"}}, "data", Data(name="kmnist")),
         ({"augment": {"rotation": 5}}, "augment", Augment(rotation=5.0)),
@@ -61,12 +61,12 @@ def test_plain_values_become_typed_ones(values, field, expected):
         ({"label_smoothing": "a"}, r"^config.label_smoothing: expected float, got 'a'"),
         ({"label_smoothing": False}, r"^config.label_smoothing: expected float, got False"),
         ({"loss": 1}, r"^config.loss: expected str, got 1"),
-        ({"data": "mnist"}, r"^config.data: is a section with fields of its own, got 'mnist'"),
+        ({"data": "mnist"}, r"^config.data: is a section"),
         ({"data": {"name": 1}}, r"^config.data.name: expected str, got 1"),
         ({"model": {"hidden": (3,)}}, r"^config.model.name: a name must be given"),
         ({"model": "mlp"}, r"^config.model: "),
-        ({"num_epochs": 0}, r"^config.num_epochs: must be at least 1, got 0"),
-        ({"batch_size": -1}, r"^config.batch_size: must be at least 1, got -1"),
+        ({"num_epochs": 0}, r"^config.num_epochs: must be .*1.*, got 0"),
+        ({"batch_size": -1}, r"^config.batch_size: must be .*1.*, got -1"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_field(values, message):
@@ -199,7 +199,7 @@ def config_file(tmp_path, monkeypatch):
     ("name", "text", "field", "expected"),
     [
         ("num_epochs", "7", "num_epochs", 7),
-        ("label_smoothing", "1", "label_smoothing", 1.0),
+        ("clip_norm", "1", "clip_norm", 1.0),
         ("data.val_split", "", "data", Data(val_split="")),
         ("data.name", "kmnist", "data", Data(name="kmnist")),
         ("model.hidden", "8,4", "model", Choice("mlp", {"hidden": (8, 4)})),
@@ -253,8 +253,8 @@ def test_a_config_file_that_is_not_there_names_both_places(config_file, tmp_path
     ("source", "message"),
     [
         ("x = 1\n", r"mine.py: has no function get_config"),
-        (FILE.replace("num_epochs", "num_epoch"), r"get_config\(\) failed: .*num_epoch"),
-        ("def get_config():\n    return None\n", r"mine.py: get_config\(\) failed"),
+        (FILE.replace("num_epochs", "num_epoch"), r"mine.py: .*'num_epoch'.*'num_epochs'"),
+        ("def get_config():\n    return None\n", r"mine.py: get_config\(\)"),
     ],
 )
 def test_a_config_file_that_gives_no_configuration_is_refused(config_file, source, message):

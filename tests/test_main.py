@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from mnist_jax.training import checkpoint
 from tests.commands import (
     EVERYTHING,
     SMALL,
@@ -158,6 +159,8 @@ def test_interrupted_run_ends_with_the_same_bits(uninterrupted, tmp_path, number
     run("main", "--config=everything.py", cwd=tmp_path)
     assert bits(workdir) == bits(uninterrupted)
     assert untimed(rows(workdir)) == untimed(rows(uninterrupted))
+    best = [checkpoint.best_step(folder / "checkpoints") for folder in (workdir, uninterrupted)]
+    assert best[0] == best[1]
 
 
 def test_evaluate_gives_the_same_accuracy_on_any_number_of_devices(uninterrupted):
@@ -200,7 +203,11 @@ def test_evaluate_takes_best_and_steps_and_other_splits(finished):
         (["--config.data.placement=disk"], "none of device, host"),
         (["--config.dtype=float"], "none of float32, bfloat16, float16"),
         (["--config.patience=3", "--config.data.val_split="], "needs a validation split"),
-        (["--config.keep_latest=0"], "config.keep_latest: must be at least 1"),
+        (["--config.keep_latest=0"], "config.keep_latest: must be from 1"),
+        (["--config.data.val_split=test[:100]"], "the test split trains and chooses nothing"),
+        (["--config.optimizer.learning_rate=1"], "the rate comes from config.schedule"),
+        (["--config.model.num_classes=5"], "where the data has 10 classes"),
+        (["--config.model.hidden=0"], "the width of a layer must be at least 1, got 0"),
         (["--config.batch_size=4000"], "is more than the 2000 examples"),
         (["--config.model.activation=rellu"], "did you mean 'relu'?"),
         (["--workdir=/dev/null/run"], "cannot write to /dev/null/run"),

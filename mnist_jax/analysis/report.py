@@ -47,7 +47,8 @@ summary { cursor: pointer; font-weight: 650; font-size: 1.05rem; margin: 1.25rem
 
 MISSING = "—"
 HELP = {
-    "loss": "Lower is better; training that goes on falling while validation rises is overfitting.",
+    "loss": "Lower is better; training that goes on falling while validation rises is overfitting. "
+    "Training includes label smoothing and distortion where they are configured.",
     "accuracy": "Higher is better; training is averaged over an epoch in which the model still "
     "improves, so that it may begin below validation.",
     "mistakes": "The images whose true class the model thought least likely; some would puzzle a "

@@ -33,9 +33,9 @@ def layers(model: Model) -> list[Layer]:
     found: list[Layer] = []
 
     def call(images: jax.Array) -> jax.Array:
-        module = model.module(**model.keywords, rngs=nnx.Rngs(params=0))
+        module = model.module(**model.keywords, rngs=nnx.Rngs(0))
         with _watched(module, found):
-            return module(images, train=False)  # pyright: ignore[reportCallIssue]
+            return module(images, train=False, keys=None)  # pyright: ignore[reportCallIssue]
 
     jax.eval_shape(call, IMAGES)
     return found
@@ -100,5 +100,6 @@ def _watched(module: nnx.Module, found: list[Layer]) -> Iterator[None]:
 
 
 def _layer(name: str, part: nnx.Module, output: Any) -> Layer:
+    shape = getattr(output, "shape", ())  # a part may give several outputs
     sizes = [leaf.size for leaf in jax.tree.leaves(nnx.state(part, nnx.Param))]
-    return Layer(name.removeprefix("layers."), type(part).__name__, output.shape[1:], sum(sizes))
+    return Layer(name.removeprefix("layers."), type(part).__name__, shape[1:], sum(sizes))

@@ -48,8 +48,8 @@ def _affine_grid(
     scale_y, scale_x = (1.0 / (1.0 + config.scale * draws[:, i]) for i in (2, 3))
     shift_y, shift_x = (config.translation * draws[:, i] for i in (4, 5))
     cos, sin = jnp.cos(angle), jnp.sin(angle)
-    y = (jnp.arange(height) - (height - 1) / 2)[None, :, None]
-    x = (jnp.arange(width) - (width - 1) / 2)[None, None, :]
+    y = (jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2)[None, :, None]
+    x = (jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2)[None, None, :]
 
     def linear(a: jax.Array, b: jax.Array, shift: jax.Array, size: int) -> jax.Array:
         return a[:, None, None] * y + b[:, None, None] * x + (shift + (size - 1) / 2)[:, None, None]

@@ -1,6 +1,8 @@
 """Networks by name, as pure functions over plain dicts of arrays."""
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +74,10 @@ def resolve(config: Config) -> Config:
     """`config` with the defaults of its model written out, so that it says all there is to say."""
     module = binding.find(config.model.name, MODELS, "config.model.name")
     keywords = binding.bind(module, config.model.keywords, "config.model", given=("rngs",))
-    return dataclasses.replace(config, model=Choice(config.model.name, keywords))
+    # A default that no file can hold, such as a function, stays with the class.
+    plain = (bool, int, float, str, tuple, type(None))
+    said = {k: v for k, v in keywords.items() if isinstance(v, plain)}
+    return dataclasses.replace(config, model=Choice(config.model.name, said))
 
 
 def build(choice: Choice, dtype: str = "float32", axis_name: str | None = None) -> Model:
@@ -88,11 +93,13 @@ def build(choice: Choice, dtype: str = "float32", axis_name: str | None = None) 
     """
     module = binding.find(choice.name, MODELS, "config.model.name")
     keywords = binding.bind(module, choice.keywords, "config.model", given=("rngs",))
-    abstract = nnx.eval_shape(lambda: module(**keywords, rngs=nnx.Rngs(params=0)))
+    _require_call(module, choice.name)
+    abstract = nnx.eval_shape(lambda: module(**keywords, rngs=nnx.Rngs(0)))
     _refuse_random_state(abstract)
     for _, part in nnx.iter_modules(abstract):
         if isinstance(part, nnx.BatchNorm):
             part.axis_name = axis_name
+            part.dtype = jnp.dtype(dtype)  # else its float32 statistics widen all that follows
     return Model(
         module=module,
         keywords=keywords,
@@ -100,6 +107,27 @@ def build(choice: Choice, dtype: str = "float32", axis_name: str | None = None) 
         dtype=jnp.dtype(dtype),
         output_activation=getattr(abstract, "output_activation", "softmax"),
     )
+
+
+def check_outputs(model: Model, classes: int) -> None:
+    """Raises UserError where the network does not give an output for each of `classes`."""
+    weights = jax.eval_shape(model.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
+    outputs, _ = jax.eval_shape(functools.partial(model.apply, train=False), *weights, images)
+    if outputs.shape != (1, classes):
+        raise UserError(
+            f"config.model: gives {outputs.shape[1:]} for an image, where the data has {classes} "
+            f"classes; see num_classes"
+        )
+
+
+def _require_call(module: Callable[..., Any], name: str) -> None:
+    parameters = inspect.signature(module.__call__).parameters
+    if not {"train", "keys"} <= parameters.keys():
+        raise UserError(
+            f"config.model.name: {name}.__call__ must take (images, *, train, keys); "
+            f"it takes ({', '.join(list(parameters)[1:])})"
+        )
 
 
 def _refuse_random_state(module: nnx.Module) -> None:

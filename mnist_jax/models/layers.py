@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from mnist_jax import binding
+from mnist_jax.errors import UserError
 from mnist_jax.models import convolution
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -66,6 +67,7 @@ class Dense(nnx.Module):
         kernel_init: str = "glorot_uniform",
         rngs: nnx.Rngs,
     ) -> None:
+        _require_positive(outputs, "the width of a layer")
         self.kernel = nnx.Param(_initialize(kernel_init, (inputs, outputs), rngs))
         self.bias = nnx.Param(jnp.zeros(outputs))
         self.normalise = _normalisation(normalisation, outputs, rngs)
@@ -73,7 +75,7 @@ class Dense(nnx.Module):
 
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
         """`[B, inputs]` to `[B, outputs]`."""
-        y = x @ self.kernel[...] + self.bias[...]
+        y = _add_bias(x @ self.kernel[...], self.bias[...])
         return ACTIVATIONS[self.activation](self.normalise(y, train=train))
 
 
@@ -97,6 +99,9 @@ class Conv(nnx.Module):
         kernel_init: str = "glorot_uniform",
         rngs: nnx.Rngs,
     ) -> None:
+        _require_positive(outputs, "features")
+        _require_positive(kernel, "kernel")
+        _require_positive(stride, "stride")
         self.kernel = nnx.Param(_initialize(kernel_init, (kernel, kernel, inputs, outputs), rngs))
         self.bias = nnx.Param(jnp.zeros(outputs))
         self.normalise = _normalisation(normalisation, outputs, rngs)
@@ -107,14 +112,17 @@ class Conv(nnx.Module):
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
         """`[B, H, W, inputs]` to `[B, h, w, outputs]`."""
         window, kernel = POOLINGS[self.pooling], self.kernel[...]
-        if window > 1 and convolution.few_taps(kernel):
+        # Phases leave out the rest at the edge, which batch statistics are to include.
+        whole = all(-(-size // self.stride) % window == 0 for size in x.shape[1:3])
+        if window > 1 and whole and convolution.few_taps(kernel):
             phases = jnp.stack(convolution.conv2d_phases(x, kernel, self.stride, window))
             return convolution.combine(list(self._finish(phases, train)), self.pooling)
         y = self._finish(convolution.conv2d(x, kernel, self.stride), train)
         return convolution.pool(y, window, self.pooling) if window > 1 else y
 
     def _finish(self, y: jax.Array, train: bool) -> jax.Array:
-        return ACTIVATIONS[self.activation](self.normalise(y + self.bias[...], train=train))
+        y = _add_bias(y, self.bias[...])
+        return ACTIVATIONS[self.activation](self.normalise(y, train=train))
 
 
 class Flatten(nnx.Module):
@@ -133,6 +141,8 @@ class Dropout(nnx.Module):
     """
 
     def __init__(self, rate: float, *, name: str) -> None:
+        if not 0.0 <= rate < 1.0:
+            raise UserError(f"config.model.dropout: must be from 0 to below 1, got {rate}")
         self.rate = rate
         self.stream = zlib.crc32(name.encode()) & 0x7FFFFFFF
 
@@ -191,6 +201,15 @@ def _initialize(name: str, shape: tuple[int, ...], rngs: nnx.Rngs) -> jax.Array:
     return init(rngs.params(), shape)
 
 
+def _add_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    return y + jnp.reshape(bias, (1,) * (y.ndim - 1) + (-1,))
+
+
+def _require_positive(value: int, what: str) -> None:
+    if value < 1:
+        raise UserError(f"config.model: {what} must be at least 1, got {value}")
+
+
 def _known(name: str, known: Mapping[str, object], field: str) -> str:
     binding.find(name, known, f"config.model.{field}")
     return name
@@ -222,7 +241,7 @@ def dense_layers(
             kernel_init=kernel_init,
             rngs=rngs,
         )
-        if dropout > 0.0:
+        if dropout != 0.0:
             layers[f"dropout_{i}"] = Dropout(dropout, name=f"dropout_{i}")
         inputs = width
     last = "linear" if output_activation == "softmax" else output_activation

@@ -35,7 +35,9 @@ class History:
             writer = csv.DictWriter(file, FIELDS)
             writer.writeheader()
             writer.writerows(rows)
-        self._board = _tensorboard(workdir, rows)
+        self._board = _tensorboard(workdir)
+        for row in rows:
+            self._show(row)
 
     def append(self, row: Row) -> None:
         """Adds an epoch; `row` has the keys `FIELDS`."""
@@ -44,20 +46,31 @@ class History:
             file.write(json.dumps(row) + "\n")
         with self._csv.open("a", newline="") as file:
             csv.DictWriter(file, FIELDS).writerow(row)
+        self._show(row)
+
+    def _show(self, row: Row) -> None:
+        if self._board is None:
+            return
         for name in FIELDS[2:]:
-            if self._board is not None and row[name] is not None:
+            if row[name] is not None:
                 self._board.add_scalar(name, row[name], row["step"])
+        self._board.flush()
 
     def close(self) -> None:
-        """Flushes what TensorBoard has not written yet."""
+        """Lets go of TensorBoard's file."""
         if self._board is not None:
             self._board.close()
 
+    def __enter__(self) -> "History":
+        return self
 
-def _tensorboard(workdir: Path, rows: list[Row]) -> Any:
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _tensorboard(workdir: Path) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
         return None
-    step = rows[-1]["step"] if rows else 0
-    return SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+    return SummaryWriter(str(workdir / "tensorboard"), purge_step=0)

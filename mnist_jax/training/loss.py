@@ -25,8 +25,7 @@ def cross_entropy(outputs: jax.Array, targets: jax.Array, *, output_activation: 
     if output_activation == "softmax":
         log_probabilities = jax.nn.log_softmax(outputs)
     else:
-        p = outputs / outputs.sum(axis=-1, keepdims=True)
-        log_probabilities = jnp.log(jnp.clip(p, EPSILON, 1.0 - EPSILON))
+        log_probabilities = jnp.log(_normalised(outputs))
     return -(targets * log_probabilities).sum(axis=-1)
 
 
@@ -38,9 +37,15 @@ def probabilities(outputs: jax.Array, *, output_activation: str) -> jax.Array:
     """
     if output_activation == "softmax":
         return jax.nn.softmax(outputs)
-    p = outputs / outputs.sum(axis=-1, keepdims=True)
-    p = jnp.clip(jnp.nan_to_num(p), EPSILON, 1.0 - EPSILON)
+    p = _normalised(outputs)
     return p / p.sum(axis=-1, keepdims=True)
+
+
+def _normalised(outputs: jax.Array) -> jax.Array:
+    """Rows divided by their sum, then clipped, as Keras does; a row of sum 0 becomes uniform."""
+    total = outputs.sum(axis=-1, keepdims=True)
+    p = outputs / jnp.where(total == 0.0, 1.0, total)
+    return jnp.clip(p, EPSILON, 1.0 - EPSILON)
 
 
 def smooth_labels(labels: jax.Array, classes: int, smoothing: float) -> jax.Array:

@@ -19,27 +19,36 @@ DURATIONS = ("transition_steps", "decay_steps", "warmup_steps", "transition_begi
 Schedule = Callable[[Any], Any]
 
 
-def build(config: Config, steps_per_epoch: int) -> tuple[optax.GradientTransformation, Schedule]:
-    """The configured optimizer, and the learning rate at a step.
+def build(
+    config: Config, steps_per_epoch: int
+) -> tuple[optax.GradientTransformation, Schedule | None]:
+    """The configured optimizer, and the learning rate at a step (`None`: the optimizer's own).
 
     In order: clip the gradient's global norm, the optimizer itself, weight decay (decoupled, on
     kernels only: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
 
     Raises:
-      UserError: a name or keyword that optax does not have.
+      UserError: a name, keyword or value that optax does not take.
     """
     keywords = dict(config.optimizer.keywords)
     if config.schedule.name:
+        if "learning_rate" in keywords:
+            raise UserError(
+                "config.optimizer.learning_rate: the rate comes from config.schedule; change that, "
+                "or set --config.schedule.name= for a constant rate"
+            )
         rate = _schedule(config.schedule, steps_per_epoch, config.num_epochs)
         keywords["learning_rate"] = rate
     optimizer = _find_optimizer(config.optimizer.name)
-    keywords = binding.bind(optimizer, keywords, "config.optimizer", defaults=False)
-    rate = keywords.get("learning_rate", 0.0)
-    schedule = rate if callable(rate) else optax.constant_schedule(rate)
-    parts = [optimizer(**keywords)]
+    keywords = _bind(optimizer, keywords, "config.optimizer")
+    rate = keywords.get("learning_rate")
+    schedule = rate if callable(rate) or rate is None else optax.constant_schedule(rate)
+    parts = [_call(optimizer, keywords, "config.optimizer")]
     if config.clip_norm > 0.0:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.weight_decay > 0.0:
+        if schedule is None:
+            raise UserError("config.weight_decay: needs config.optimizer.learning_rate")
         parts.append(_decay_kernels(config.weight_decay, schedule))
     return optax.chain(*parts), schedule
 
@@ -58,7 +67,7 @@ def _is_optimizer(name: str) -> bool:
 
 
 def _schedule(choice: Choice, steps_per_epoch: int, num_epochs: int) -> Schedule:
-    known = {n: f for n, f in vars(optax.schedules).items() if n.endswith("_schedule")}
+    known = {n: f for n, f in vars(optax.schedules).items() if _is_schedule(n, f)}
     schedule = binding.find(choice.name, known, "config.schedule.name")
     total = steps_per_epoch * num_epochs
     keywords = dict(choice.keywords)
@@ -66,10 +75,44 @@ def _schedule(choice: Choice, steps_per_epoch: int, num_epochs: int) -> Schedule
         keywords[name] = _steps(keywords[name], steps_per_epoch, total, f"config.schedule.{name}")
     if "boundaries_and_scales" in keywords:
         keywords["boundaries_and_scales"] = {
-            _steps(at, steps_per_epoch, total, "config.schedule.boundaries_and_scales"): scale
+            _steps(
+                _number(at), steps_per_epoch, total, "config.schedule.boundaries_and_scales"
+            ): scale
             for at, scale in dict(keywords["boundaries_and_scales"]).items()
         }
-    return schedule(**binding.bind(schedule, keywords, "config.schedule", defaults=False))
+    return _call(schedule, _bind(schedule, keywords, "config.schedule"), "config.schedule")
+
+
+def _is_schedule(name: str, value: Any) -> bool:
+    # sgdr_schedule takes lists of keywords, in which no duration would be converted.
+    if not isinstance(value, FunctionType) or name == "sgdr_schedule":
+        return False
+    return name.endswith("_schedule") or name == "exponential_decay"
+
+
+def _bind(function: Callable[..., Any], keywords: dict[str, Any], where: str) -> dict[str, Any]:
+    """`binding.bind`, and words refused where optax's annotations do not ask for them."""
+    bound = binding.bind(function, keywords, where, defaults=False)
+    parameters = inspect.signature(function).parameters
+    for name, value in bound.items():
+        if isinstance(value, str) and "str" not in str(parameters[name].annotation):
+            raise UserError(f"{where}.{name}: expected a number, got {value!r}")
+    return bound
+
+
+def _call(function: Callable[..., Any], keywords: dict[str, Any], where: str) -> Any:
+    try:
+        return function(**keywords)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: optax refuses these values: {error}") from error
+
+
+def _number(text: Any) -> Any:
+    """`text` as the number it may be: the keys of a dict come as words from a file."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _steps(duration: Any, steps_per_epoch: int, total: int, where: str) -> int:

@@ -27,7 +27,7 @@ class Run:
     feed: Feed
     initial: TrainState
     validate: Inference | None  # None without a validation split
-    learning_rate: Callable[[Any], Any]  # at a step
+    learning_rate: Callable[[Any], Any] | None  # at a step; None where the optimizer has its own
     layout: parallel.Layout
     programs: dict[int, Callable[..., TrainState]]  # by number of steps
     compile_seconds: float
@@ -59,9 +59,9 @@ def prepare(config: Config) -> Run:
     feed = open_feed(config, layout.replicated)
     transformation, learning_rate = optimizer.build(config, feed.steps_per_epoch)
     task = Task(config, model, transformation, loss, layout.axis_name)
-    validate = None
-    if config.data.val_split:
-        validate = Inference(model, loss, data.load(config.data.name, config.data.val_split))
+    held_out = data.load(config.data.name, config.data.val_split)
+    models.check_outputs(model, len(held_out.class_names))
+    validate = Inference(model, loss, held_out) if config.data.val_split else None
 
     started = time.perf_counter()
     initial = jax.jit(lambda: init_state(config, model, transformation))()

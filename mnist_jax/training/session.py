@@ -4,6 +4,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from mnist_jax import STARTED, data
 from mnist_jax.analysis.evaluation import evaluate
 from mnist_jax.analysis.publish import publish
@@ -13,11 +16,12 @@ from mnist_jax.config import Config
 from mnist_jax.files import write_json
 from mnist_jax.lock import sole_writer
 from mnist_jax.training import provenance, trace
-from mnist_jax.training import workdir as folder
-from mnist_jax.training.checkpoint import Checkpoints, newest_sound
-from mnist_jax.training.history import History
+from mnist_jax.training import workdir as folder_of_run
+from mnist_jax.training.checkpoint import Checkpoints, newest_sound, steps
+from mnist_jax.training.history import History, Row
 from mnist_jax.training.inference import Inference
-from mnist_jax.training.loop import Position, train
+from mnist_jax.training.loop import train
+from mnist_jax.training.position import Position
 from mnist_jax.training.run import Run, prepare
 from mnist_jax.training.state import count_parameters, evaluation_weights
 from mnist_jax.training.stop import EXIT_STATUS, StoppedError, StopSignal
@@ -26,20 +30,23 @@ from mnist_jax.training.warm_start import warm_start
 
 def run_to_end(config: Config, workdir: Path, *, profile: bool = False) -> int:
     """Trains what is left of the run in `workdir` and finishes it; the exit status."""
-    if folder.finished(workdir, config):
+    if folder_of_run.finished(workdir, config):
         print(f"{workdir} holds this run, finished; nothing to do")
         return 0
     keep_programs()
     with sole_writer(workdir), StopSignal() as stop:
-        folder.claim(workdir, config)
+        if folder_of_run.finished(workdir, config):  # while this process waited to begin
+            return 0
         run = prepare(config)
+        folder_of_run.claim(workdir, config)  # not before: a mistake in it must not take the folder
         print(summary(run.task.model), flush=True)
         if profile:
             trace.write(run, workdir / "profile")
         try:
             at, clock = _train(run, workdir, stop)
         except StoppedError:
-            print(f"told to stop; saved. The same command goes on from here: {workdir}")
+            saved = "saved" if steps(workdir / "checkpoints") else "there is nothing to save yet"
+            print(f"told to stop; {saved}. The same command goes on from here: {workdir}")
             return EXIT_STATUS
         _finish(run, at, clock, workdir)
     return 0
@@ -48,19 +55,20 @@ def run_to_end(config: Config, workdir: Path, *, profile: bool = False) -> int:
 def _train(run: Run, workdir: Path, stop: StopSignal) -> tuple[Position, dict[str, float]]:
     """Where the run ends, and its clocks: seconds over all the processes that it took."""
     at, clocks = _restore(run, workdir)
-    history = History(workdir, at.rows)
-    keep = run.config.keep_latest, run.config.keep_best
-    with Checkpoints(workdir / "checkpoints", keep_latest=keep[0], keep_best=keep[1]) as writer:
+    config, folder = run.config, workdir / "checkpoints"
+    with (
+        History(workdir, at.rows) as history,
+        Checkpoints(folder, keep_latest=config.keep_latest, keep_best=config.keep_best) as writer,
+    ):
 
-        def save(at: Position) -> None:
-            for row in at.rows[len(history.rows) :]:
+        def save(at: Position, row: Row | None) -> None:
+            if row is not None:
                 history.append(row)
             record = {"rows": at.rows, "seconds": at.seconds, **_clocks(run, clocks)}
-            rank = at.rows[-1]["val_accuracy"] if at.rows else None
+            rank = row["val_accuracy"] if row is not None else None  # else not validated
             writer.save(at.state, int(at.state["step"]), record, rank)
 
         train(run, at, stop, save)
-    history.close()
     return at, clocks
 
 
@@ -68,7 +76,8 @@ def _restore(run: Run, workdir: Path) -> tuple[Position, dict[str, float]]:
     """The newest sound checkpoint, or else the start; and the clocks of earlier processes."""
     found = newest_sound(workdir / "checkpoints", run.initial, set_aside=True)
     if found is None:
-        state = warm_start(run.initial, run.config.init_from)
+        fresh = jax.tree.map(jnp.copy, run.initial)  # the first step uses up what it is given
+        state = warm_start(fresh, run.config.init_from)
         return Position(run.place(state), []), {"compile_seconds": 0.0, "total_seconds": 0.0}
     state, record, step = found
     print(f"going on from step {step} (epoch {len(record['rows'])} done)", flush=True)
@@ -87,7 +96,9 @@ def _finish(run: Run, at: Position, clocks: dict[str, float], workdir: Path) -> 
     """Evaluates the last step's weights on the test split and writes what there is to see."""
     config, model = run.config, run.task.model
     test = Inference(model, run.task.loss, data.load(config.data.name, "test"))
-    predictions = test(*evaluation_weights(at.state))
+    weights = evaluation_weights(at.state)
+    clocks["compile_seconds"] += test.compile(*weights)
+    predictions = test(*weights)
     figures = evaluate(predictions)
     train_seconds = sum(row["seconds"] for row in at.rows)
     result = {

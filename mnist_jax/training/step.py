@@ -1,5 +1,6 @@
 """One step of training: a pure function of the state and a batch."""
 
+import functools
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -12,7 +13,7 @@ from mnist_jax.config import Config
 from mnist_jax.data.augment import augment, enabled
 from mnist_jax.models import Model, Tree
 from mnist_jax.randomness import example_keys
-from mnist_jax.training.loss import Loss, smooth_labels
+from mnist_jax.training.loss import Loss, probabilities, smooth_labels
 from mnist_jax.training.state import Sums, TrainState
 
 
@@ -44,7 +45,7 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
     gradients, sums, variables = _gradients(task, state, batch)
     updates, optimizer = task.optimizer.update(gradients, state["optimizer"], state["params"])
     params: Any = optax.apply_updates(state["params"], updates)
-    finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.global_norm(gradients))
+    finite = jnp.isfinite(sums["loss"]) & jnp.isfinite(optax.tree.norm(gradients))
     first_bad = (state["bad_step"] < 0) & ~finite
     return TrainState(
         params=params,
@@ -76,7 +77,8 @@ def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums,
         )
         targets = smooth_labels(batch["label"], outputs.shape[-1], config.label_smoothing)
         losses = task.loss(outputs, targets, output_activation=task.model.output_activation)
-        correct = outputs.argmax(axis=-1) == batch["label"]
+        predicted = probabilities(outputs, output_activation=task.model.output_activation)
+        correct = predicted.argmax(axis=-1) == batch["label"]
         sums = Sums(loss=losses.sum(), correct=correct.sum(), count=jnp.int32(losses.size))
         return losses.mean(), (sums, variables)
 
@@ -84,8 +86,14 @@ def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums,
     if task.axis_name is not None:
         gradients = lax.pmean(gradients, task.axis_name)
         sums = lax.psum(sums, task.axis_name)
-        variables = lax.pmean(variables, task.axis_name)
+        variables = jax.tree.map(functools.partial(_mean_if_real, task.axis_name), variables)
     return gradients, sums, variables
+
+
+def _mean_if_real(axis_name: str, variable: jax.Array) -> jax.Array:
+    """Statistics are averaged over devices; a counter is the same on each."""
+    real = jnp.issubdtype(variable.dtype, jnp.inexact)
+    return lax.pmean(variable, axis_name) if real else variable
 
 
 def _average(decay: float, average: Tree, params: Tree, step: jax.Array) -> Tree:
@@ -95,7 +103,8 @@ def _average(decay: float, average: Tree, params: Tree, step: jax.Array) -> Tree
     """
     if decay == 0.0:
         return {}
-    now = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    done = step.astype(jnp.float32)
+    now = jnp.minimum(decay, (1.0 + done) / (10.0 + done))
     return jax.tree.map(lambda a, p: a * now + p * (1.0 - now), average, params)
 
 

@@ -28,4 +28,5 @@ class StopSignal:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        signal.signal(number, signal.SIG_DFL)
+        for either in self._previous:
+            signal.signal(either, signal.SIG_DFL)

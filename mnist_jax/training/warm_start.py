@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from mnist_jax.errors import UserError
-from mnist_jax.files import read_json
 from mnist_jax.models import Tree
 from mnist_jax.training.checkpoint import newest_sound
 from mnist_jax.training.state import TrainState
+from mnist_jax.training.workdir import read_config
 
 
 def warm_start(state: TrainState, init_from: str) -> TrainState:
@@ -25,8 +25,9 @@ def warm_start(state: TrainState, init_from: str) -> TrainState:
 
 
 def _weights(workdir: Path, state: TrainState) -> tuple[Tree, Tree]:
-    averaged = read_json(workdir / "config.json").get("ema_decay", 0.0) > 0.0
-    name = "average" if averaged else "params"
+    if not (workdir / "config.json").is_file():
+        raise UserError(f"config.init_from: {workdir} holds no run")
+    name = "average" if read_config(workdir).ema_decay > 0.0 else "params"
     template = {name: state["params"], "variables": state["variables"]}
     found = newest_sound(workdir / "checkpoints", template, set_aside=False)
     if found is None:

@@ -4,9 +4,19 @@ import numpy as np
 import pytest
 
 from mnist_jax.config import Augment
-from mnist_jax.data.augment import augment, enabled
+from mnist_jax.data import augment as module
+from mnist_jax.data.augment import enabled
 
-pytestmark = pytest.mark.usefixtures("strict_dtypes")
+pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
+
+
+def compiled(config):
+    return jax.jit(lambda images, keys: module.augment(images, keys, config))
+
+
+def augment(images, keys, config):
+    return compiled(config)(images, keys)
+
 
 EVERYTHING = Augment(rotation=20.0, translation=3.0, scale=0.2, shear=10.0, elastic=1.5)
 
@@ -103,17 +113,17 @@ def test_elastic_displacements_have_the_stated_deviation_and_are_smooth(axis, de
         assert np.diff(displacement, axis=neighbour).std() < 1.5 / sigma * deviation
 
 
-@pytest.mark.parametrize("config", [EVERYTHING, Augment(elastic=1.0), Augment(rotation=15.0)])
+@pytest.mark.parametrize("config", [EVERYTHING, Augment(rotation=15.0)])
 def test_an_example_is_distorted_by_its_own_key_alone(config):
-    images, distort = noise(8), jax.jit(augment, static_argnums=2)
-    result = distort(images, keys(8), config)
+    images, distort = noise(8), compiled(config)
+    result = distort(images, keys(8))
     order = np.random.default_rng(0).permutation(8)
     # The same bits: an example has the same arithmetic wherever it stands.
-    np.testing.assert_array_equal(distort(images[order], keys(8)[order], config), result[order])
-    same_image = distort(jnp.tile(images[:1], (8, 1, 1, 1)), keys(8), config)
+    np.testing.assert_array_equal(distort(images[order], keys(8)[order]), result[order])
+    same_image = distort(jnp.tile(images[:1], (8, 1, 1, 1)), keys(8))
     np.testing.assert_array_equal(same_image[0], result[0])
     assert len(np.unique(same_image.reshape(8, -1), axis=0)) == 8
-    assert np.any(distort(images, keys(8, seed=1), config) != result)
+    assert np.any(distort(images, keys(8, seed=1)) != result)
 
 
 def test_no_distortion_leaves_the_range_of_pixels():

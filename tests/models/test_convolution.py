@@ -11,11 +11,16 @@ from jax import lax
 from mnist_jax.models import convolution
 from mnist_jax.models.convolution import conv2d, conv2d_phases, few_taps, pool
 
-pytestmark = pytest.mark.usefixtures("strict_dtypes")
+pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
 
-STRIDES = (1, 2, 3)
-SHAPES = [((7, 6), 1), ((8, 9), 8)]  # sizes, channels: few inputs to a kernel, and many
-KERNELS = [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (2, 3), (5, 1)]
+FEW, MANY = 1, 8  # inputs of a kernel: with the latter, one from 3 by 3 on has many taps
+GRID = [
+    *((FEW, (k, k), stride) for k in (1, 2, 3, 4, 5) for stride in (1, 2, 3)),
+    *((MANY, (k, k), 1) for k in (1, 2, 3, 4, 5)),
+    *((MANY, (3, 3), stride) for stride in (2, 3)),
+    *((FEW, kernel, 1) for kernel in ((2, 3), (5, 1))),
+    (MANY, (3, 4), 1),
+]
 
 
 def whole_numbers(*shape: int, seed: int = 0) -> jax.Array:
@@ -34,35 +39,37 @@ def lax_pool(x, window, pooling):
     return y if pooling == "max" else y / window**2
 
 
-def value_and_gradients(function, *inputs):
-    """The value, and the gradient by each input under a cotangent of different whole numbers."""
+def assert_same(ours, theirs, *inputs):
+    """The values, and the gradients by each input under a cotangent of whole numbers."""
 
     @jax.jit
     def both(*inputs):
-        value, backward = jax.vjp(function, *inputs)
-        cotangent = (jnp.arange(value.size) % 7).reshape(value.shape).astype(jnp.float32)
-        return value, backward(cotangent)
+        pairs = [jax.vjp(function, *inputs) for function in (ours, theirs)]
+        weights = (jnp.arange(pairs[0][0].size) % 7).reshape(pairs[0][0].shape)
+        return [(value, backward(weights.astype(jnp.float32))) for value, backward in pairs]
 
-    return both(*inputs)
-
-
-def assert_same(ours, theirs, *inputs):
-    mine, reference = value_and_gradients(ours, *inputs), value_and_gradients(theirs, *inputs)
-    jax.tree.map(np.testing.assert_array_equal, mine, reference)
-    assert all(np.any(leaf) for leaf in jax.tree.leaves(mine))
+    mine, reference = map(jax.tree.leaves, both(*inputs))
+    for found, expected in zip(mine, reference, strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert np.asarray(found).any()
 
 
-@pytest.mark.parametrize("stride", STRIDES)
-@pytest.mark.parametrize("kernel", KERNELS, ids=str)
-@pytest.mark.parametrize(("size", "channels"), SHAPES)
-def test_conv2d_is_lax_conv(size, channels, kernel, stride):
-    x = whole_numbers(2, *size, channels)
+@pytest.mark.parametrize(("channels", "kernel", "stride"), GRID)
+def test_conv2d_is_lax_conv(channels, kernel, stride):
+    x = whole_numbers(2, 7, 6, channels)
     weights = whole_numbers(*kernel, channels, 3, seed=1)
     assert_same(lambda x, k: conv2d(x, k, stride), lambda x, k: lax_conv(x, k, stride), x, weights)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (5, 9), (1, 3)], ids=str)
+@pytest.mark.parametrize("channels", [FEW, MANY])
+def test_conv2d_is_lax_conv_at_other_sizes(size, channels):
+    x, weights = whole_numbers(3, *size, channels), whole_numbers(3, 3, channels, 2, seed=1)
+    assert_same(conv2d, lax_conv, x, weights)
+
+
 @pytest.mark.parametrize("few", [False, True])
-@pytest.mark.parametrize("kernel", [(2, 2), (3, 3), (3, 4)], ids=str)
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 4)], ids=str)
 def test_both_formulations_of_conv2d_are_lax_conv(monkeypatch, kernel, few):
     monkeypatch.setattr(convolution, "few_taps", lambda kernel: few)
     x, weights = whole_numbers(2, 6, 7, 2), whole_numbers(*kernel, 2, 3, seed=1)
@@ -70,15 +77,12 @@ def test_both_formulations_of_conv2d_are_lax_conv(monkeypatch, kernel, few):
 
 
 def test_few_and_many_taps_are_both_in_the_grid():
-    taken = {
-        few_taps(np.zeros((*kernel, channels, 3)))
-        for kernel, (_, channels) in itertools.product(KERNELS, SHAPES)
-    }
-    assert taken == {False, True}
+    kernels = [np.zeros((*kernel, channels, 3)) for channels, kernel, _ in GRID]
+    assert {few_taps(kernel) for kernel in kernels} == {False, True}
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize(("kernel", "window"), [(1, 2), (2, 3), (3, 1), (4, 2)])
+@pytest.mark.parametrize(("kernel", "window"), [(1, 2), (2, 3), (3, 2)])
 def test_phases_are_the_convolution_at_each_place_of_a_window(kernel, window, stride):
     def phases_of_lax(x, weights):
         y = lax_conv(x, weights, stride)
@@ -95,7 +99,7 @@ def test_phases_are_the_convolution_at_each_place_of_a_window(kernel, window, st
 
 
 @pytest.mark.parametrize("pooling", ["max", "mean"])
-@pytest.mark.parametrize("window", [1, 2, 4])
+@pytest.mark.parametrize("window", [1, 2])
 @pytest.mark.parametrize("size", [(8, 8), (7, 9)], ids=str)
 def test_pool_is_reduce_window(size, window, pooling):
     values = np.random.default_rng(0).permutation(2 * np.prod(size) * 3)  # no maximum twice

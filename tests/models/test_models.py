@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from mnist_jax.training.loss import probabilities
 from mnist_jax.training.state import count_parameters
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
+quick = pytest.mark.usefixtures("quick_compiles")
 
 IMAGES = np.random.default_rng(0).uniform(size=(3, 28, 28, 1)).astype(np.float32)
 
@@ -20,6 +23,12 @@ def built(name: str, dtype: str = "float32", **keywords):
     """A model and its `(params, variables)`."""
     model = models.build(Choice(name, keywords), dtype)
     return model, jax.jit(model.init)(jax.random.key(0))
+
+
+def applied(model, params, variables, *, train=False, keys=None):
+    """The outputs for `IMAGES`, and the variables after them."""
+    apply = functools.partial(model.apply, train=train)
+    return jax.jit(apply)(params, variables, IMAGES, keys=keys)
 
 
 @pytest.mark.parametrize(
@@ -149,6 +158,7 @@ def test_gradients_of_a_compiled_network_are_those_of_lax(
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * largest)
 
 
+@quick
 @pytest.mark.parametrize(
     ("keywords", "differ"),
     [
@@ -161,8 +171,8 @@ def test_gradients_of_a_compiled_network_are_those_of_lax(
 def test_training_and_use_differ_only_where_they_should(keywords, differ):
     model, (params, variables) = built("mlp", hidden=(8,), **keywords)
     keys = jax.random.split(jax.random.key(1), 3)
-    trained, after = model.apply(params, variables, IMAGES, train=True, keys=keys)
-    used, unchanged = model.apply(params, variables, IMAGES, train=False)
+    trained, after = applied(model, params, variables, train=True, keys=keys)
+    used, unchanged = applied(model, params, variables)
     assert np.any(trained != used) == differ
     assert jax.tree.all(jax.tree.map(np.array_equal, unchanged, variables))
     moved = [
@@ -172,23 +182,25 @@ def test_training_and_use_differ_only_where_they_should(keywords, differ):
     assert moved == [True] * (2 if "batch" in keywords.values() else 0)
 
 
+@quick
 @pytest.mark.parametrize(
     ("activation", "low", "high"),
     [("sigmoid", 0.0, 1.0), ("tanh", -1.0, 1.0), ("relu", 0.0, np.inf)],
 )
 def test_output_activation_is_applied_in_the_network(activation, low, high):
     model, (params, variables) = built("mlp", hidden=(), output_activation=activation)
-    logits, _ = built("mlp", hidden=())[0].apply(params, variables, IMAGES, train=False)
-    outputs, _ = model.apply(params, variables, IMAGES, train=False)
+    logits, _ = applied(built("mlp", hidden=())[0], params, variables)
+    outputs, _ = applied(model, params, variables)
     assert model.output_activation == activation
     assert np.any(outputs != logits)
     assert float(outputs.min()) >= low
     assert float(outputs.max()) <= high
 
 
+@quick
 def test_softmax_is_left_to_the_loss_and_to_prediction():
     model, (params, variables) = built("mlp", hidden=())
-    outputs, _ = model.apply(params, variables, IMAGES, train=False)
+    outputs, _ = applied(model, params, variables)
     assert model.output_activation == "softmax"
     np.testing.assert_allclose(
         outputs, IMAGES.reshape(3, -1) @ params["layers"]["output"]["kernel"], rtol=1e-4, atol=1e-5
@@ -198,22 +210,27 @@ def test_softmax_is_left_to_the_loss_and_to_prediction():
     np.testing.assert_allclose(p, expected, rtol=1e-5)
 
 
-def test_bfloat16_computes_narrow_and_keeps_float32_parameters():
-    keywords = {"features": (2,), "dense": (4,)}
-    model, (params, variables) = built("cnn", "bfloat16", **keywords)
-    wide, _ = built("cnn", **keywords)
-    keys = jax.random.split(jax.random.key(1), 3)
-
-    def loss(params, model):
-        outputs, after = model.apply(params, variables, IMAGES, train=True, keys=keys)
-        return (outputs**2).sum(), (outputs, after)
-
-    gradients, (outputs, _) = jax.grad(loss, has_aux=True)(params, model)
-    for leaf in jax.tree.leaves((params, gradients, outputs)):
-        assert leaf.dtype == jnp.float32
-    _, (exact, _) = loss(params, wide)
+@quick
+def test_bfloat16_computes_narrow():
+    model, (params, variables) = built("mlp", "bfloat16", hidden=(4,))
+    wide, _ = built("mlp", hidden=(4,))
+    outputs, exact = (applied(m, params, variables)[0] for m in (model, wide))
     assert np.any(outputs != exact)
     np.testing.assert_allclose(outputs, exact, atol=0.1)  # bfloat16 holds 8 bits
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("keywords", [{}, {"kernel": (9,), "stride": (2,)}, {"pooling": "mean"}])
+def test_parameters_gradients_and_outputs_stay_float32(keywords, dtype):
+    model = models.build(Choice("cnn", keywords), dtype)
+    params, variables = jax.eval_shape(model.init, jax.random.key(0))
+
+    def loss(params):
+        outputs, after = model.apply(params, variables, IMAGES, train=True)
+        return outputs.sum(), (outputs, after)
+
+    found = jax.eval_shape(jax.grad(loss, has_aux=True), params)
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, found))} == {jnp.dtype("float32")}
 
 
 USER_MODEL = """
@@ -239,12 +256,13 @@ class Forgetful(Net):
 """
 
 
+@quick
 def test_a_users_own_model(user_module):
     user_module("own_net", USER_MODEL)
     model, (params, variables) = built("own_net:Net", width=3, scale=2)
     assert count_parameters(params) == 784 * 3 + 3 + 3 * 10 + 10
     assert model.output_activation == "sigmoid"
-    outputs, _ = model.apply(params, variables, IMAGES, train=True)
+    outputs, _ = applied(model, params, variables, train=True)
     assert outputs.shape == (3, 10)
     assert 0.0 <= float(outputs.min()) <= float(outputs.max()) <= 1.0
 
@@ -278,6 +296,7 @@ def test_an_import_that_fails_inside_the_users_module_is_shown_as_it_is(user_mod
         models.build(Choice("broken_net:Net"))
 
 
+@quick
 def test_initial_weights_are_a_function_of_the_key_alone():
     model, (params, _) = built("mlp", hidden=(3,))
     again, _ = jax.jit(model.init)(jax.random.key(0))

@@ -6,7 +6,7 @@ import pytest
 from mnist_jax.errors import UserError
 from mnist_jax.training.loss import cross_entropy, find_loss, probabilities, smooth_labels
 
-pytestmark = pytest.mark.usefixtures("strict_dtypes")
+pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
 
 
 def loss(outputs, label, output_activation):

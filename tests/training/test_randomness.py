@@ -5,7 +5,7 @@ import pytest
 
 from mnist_jax.randomness import example_keys, root_key, stream_key
 
-pytestmark = pytest.mark.usefixtures("strict_dtypes")
+pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
 
 
 def data(keys) -> np.ndarray:

@@ -19,11 +19,21 @@ def stepper(task):
     return jax.jit(functools.partial(train_step, task))
 
 
-def gradient(make_task, batch, **values):
+@pytest.fixture(scope="module")
+def gradient(make_task):
     """What one step of SGD at a learning rate of 1 takes away, and the state after it."""
-    task, before = make_task(optimizer=SGD, **values)
-    after = stepper(task)(before, batch)
-    return jax.tree.map(jnp.subtract, before["params"], after["params"]), after
+
+    programs = {}
+
+    def step(batch, **values):
+        if repr(values) not in programs:
+            task, before = make_task(optimizer=SGD, **values)
+            programs[repr(values)] = jax.device_get(before), stepper(task)
+        before, program = programs[repr(values)]
+        after = jax.device_get(program(before, batch))
+        return jax.tree.map(np.subtract, before["params"], after["params"]), after
+
+    return step
 
 
 def assert_close(actual, expected, **tolerance):
@@ -57,9 +67,9 @@ REFERENCE = {
     [TINY, {"name": "cnn", "features": (3,), "kernel": (5,), "dense": (4,)}],
     ids=lambda model: model["name"],
 )
-def test_golden_step(make_task, fake_batch, model):
+def test_golden_step(make_task, gradient, fake_batch, model):
     batch = fake_batch(16)
-    gradients, after = gradient(make_task, batch, model=model)
+    gradients, after = gradient(batch, model=model)
     task, state = make_task(model=model, optimizer=ADAM)
     trained = stepper(task)(state, batch)["params"]["layers"]
     first = trained["dense_1" if "dense_1" in trained else "conv_1"]["kernel"]
@@ -96,18 +106,18 @@ def test_a_step_counts_itself_and_its_examples(make_task, fake_batch):
     np.testing.assert_array_equal(state["key"], twice["key"])
 
 
-def test_the_gradient_is_that_of_the_mean_loss(make_task, fake_batch):
+def test_the_gradient_is_that_of_the_mean_loss(gradient, fake_batch):
     batch = fake_batch(16)
     twice = {name: np.concatenate([x, x]) for name, x in batch.items()}
-    once, after = gradient(make_task, batch, model=TINY)
-    again, after_twice = gradient(make_task, twice, model=TINY)
+    once, after = gradient(batch, model=TINY)
+    again, after_twice = gradient(twice, model=TINY)
     assert_close(again, once, rtol=1e-4, atol=1e-6)
     assert float(after_twice["sums"]["loss"]) == pytest.approx(
         2 * float(after["sums"]["loss"]), rel=1e-5
     )
 
 
-@pytest.mark.usefixtures("strict_dtypes")
+@pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
 def test_the_average_by_hand(make_task, fake_batch):
     decay = 0.15
     task, state = make_task(
@@ -146,22 +156,21 @@ def test_the_first_step_with_a_loss_or_gradient_not_finite_is_kept(make_task, fa
         state = bad(state, batch)
 
 
-@pytest.mark.usefixtures("strict_dtypes")
-def test_augmentation_changes_training_only_where_it_is_configured(make_task, fake_batch):
+@pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
+def test_augmentation_changes_training_only_where_it_is_configured(gradient, fake_batch):
     batch = fake_batch(8)
     moved = {**batch, "position": batch["position"] + np.int32(8)}
-    still = [gradient(make_task, b, model=TINY)[0] for b in (batch, moved)]
+    still = [gradient(b, model=TINY)[0] for b in (batch, moved)]
     assert_close(still[0], still[1], rtol=0)
-    off = gradient(make_task, batch, model=TINY, augment={"elastic_sigma": 2.0})[0]
+    off = gradient(batch, model=TINY, augment={"elastic_sigma": 2.0})[0]
     assert_close(off, still[0], rtol=0)
-    first, second = (
-        gradient(make_task, b, model=TINY, augment=DISTORTED)[0] for b in (batch, moved)
-    )
+    first, second = (gradient(b, model=TINY, augment=DISTORTED)[0] for b in (batch, moved))
     kernels = [g["layers"]["dense_1"]["kernel"] for g in (still[0], first, second)]
     assert not np.allclose(kernels[0], kernels[1], atol=1e-4)
     assert not np.allclose(kernels[1], kernels[2], atol=1e-4)
 
 
+@pytest.mark.usefixtures("quick_compiles")
 def test_augmentation_and_dropout_differ_from_step_to_step(make_task, fake_batch):
     batch = fake_batch(8)
     for values in ({"augment": DISTORTED}, {"model": TINY | {"dropout": 0.5}}):
@@ -173,21 +182,20 @@ def test_augmentation_and_dropout_differ_from_step_to_step(make_task, fake_batch
         )
 
 
-def test_an_example_is_distorted_and_dropped_by_its_position_alone(make_task, fake_batch):
+@pytest.mark.usefixtures("quick_compiles")
+def test_an_example_is_distorted_and_dropped_by_its_position_alone(gradient, fake_batch):
     """The order of the rows in memory changes nothing but the order of the sums."""
     batch, order = fake_batch(16), np.random.default_rng(0).permutation(16)
     shuffled = {name: x[order] for name, x in batch.items()}
     values = {"model": TINY | {"dropout": 0.3, "normalisation": "batch"}, "augment": DISTORTED}
-    (a, after_a), (b, after_b) = (gradient(make_task, x, **values) for x in (batch, shuffled))
+    (a, after_a), (b, after_b) = (gradient(x, **values) for x in (batch, shuffled))
     assert_close(a, b, rtol=1e-4, atol=1e-5)
     assert_close(after_a["variables"], after_b["variables"], rtol=1e-5, atol=1e-6)
     assert int(after_a["sums"]["correct"]) == int(after_b["sums"]["correct"])
 
 
-def test_labels_are_smoothed_in_training(make_task, fake_batch):
-    plain, smooth = (
-        gradient(make_task, fake_batch(16), model=TINY, label_smoothing=s)[1] for s in (0.0, 0.5)
-    )
+def test_labels_are_smoothed_in_training(gradient, fake_batch):
+    plain, smooth = (gradient(fake_batch(16), model=TINY, label_smoothing=s)[1] for s in (0.0, 0.5))
     assert float(plain["sums"]["loss"]) != float(smooth["sums"]["loss"])
     assert int(plain["sums"]["correct"]) == int(smooth["sums"]["correct"])
 
