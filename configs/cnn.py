@@ -1,10 +1,6 @@
 """A small convolutional network on distorted digits: two blocks, a dense layer, 207,178 parameters.
 
 python -m mnist_jax.main --config=configs/cnn.py
-
-Measured: test accuracy 99.59 ± 0.04 %, loss 0.0467 ± 0.0030
-(3 seeds, lowest 99.56 %); 105 s in all on CPU AMD EPYC, 2 cores,
-jax 0.12.0.1, commit 10c0e0fc5345+.
 """
 
 from mnist_jax.config import default

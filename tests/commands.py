@@ -76,16 +76,17 @@ def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: 
 
 def interrupt(number: signal.Signals, when: str, *arguments: str, cwd: Path = ROOT) -> int:
     """Runs main, sends the signal at the first line of output that has `when`; the status."""
-    process = subprocess.Popen(
-        command("main", *arguments), cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if when in line:
-            process.send_signal(number)
-            break
-    process.stdout.read()
-    return process.wait(timeout=120)
+    started = command("main", *arguments)
+    with subprocess.Popen(
+        started, cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if when in line:
+                process.send_signal(number)
+                break
+        process.stdout.read()
+        return process.wait(timeout=120)
 
 
 def rows(workdir: Path) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """Strict modes, eight virtual devices and shared folders, for every test of the run."""
 
+import dataclasses
 import functools
 import os
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -92,13 +94,17 @@ def fake_batch():
 @pytest.fixture(scope="session")
 def make_task():
     """A function from configuration fields to `(task, state before the first step)`."""
+    states = {}  # compiling the start of a run takes as long as many a test
 
     def make(axis_name: str | None = None, **values) -> tuple[Task, TrainState]:
         config = parse(values)
         model = models.build(config.model, config.dtype, axis_name)
         transformation, _ = optimizer.build(config, steps_per_epoch=10)
+        start = repr(dataclasses.replace(config, parallel="auto"))
+        if start not in states:
+            states[start] = jax.jit(functools.partial(init_state, config, model, transformation))()
         task = Task(config, model, transformation, find_loss(config.loss), axis_name)
-        return task, jax.jit(functools.partial(init_state, config, model, transformation))()
+        return task, jax.tree.map(jnp.copy, states[start])
 
     return make
 

@@ -4,7 +4,7 @@ On XLA:CPU a convolution inside a loop is compiled well only in the canonical la
 gradients that JAX derives do not have, and `reduce_window`'s gradient is a scatter. Everything
 here stays a canonical convolution, a matrix product or a slice, in forward and gradient, so that
 it runs at full speed inside `lax.scan`. The values are those of `lax.conv_general_dilated` and
-`lax.reduce_window`; a maximum that is reached twice shares its gradient between the two.
+`lax.reduce_window`, and so are the gradients.
 """
 
 import functools
@@ -76,8 +76,17 @@ def pool(x: jax.Array, window: int, pooling: str) -> jax.Array:
 def combine(phases: list[jax.Array], pooling: str) -> jax.Array:
     """Elementwise maximum or mean of equally shaped arrays."""
     if pooling == "max":
-        return functools.reduce(jnp.maximum, phases)
+        return functools.reduce(_larger, phases)
     return functools.reduce(operator.add, phases) / len(phases)
+
+
+def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The larger of two, or NaN; of equals the first, which then gets all of the gradient.
+
+    The gradient of `jnp.maximum` asks which of the two equals the result. Compiled, the two sides
+    of that question can be computed apart and rounded apart, and then neither does.
+    """
+    return jnp.where((a >= b) | jnp.isnan(a), a, b)
 
 
 def _strided(x: jax.Array, start: tuple[int, ...], size: tuple[int, ...], step: int) -> jax.Array:

@@ -104,6 +104,7 @@ def test_batch_norm_adds_a_mean_and_a_variance_for_each_feature():
     assert count_parameters(variables) == 2 * (3 + 5)
 
 
+@quick
 @pytest.mark.parametrize("pooling", ["none", "max", "mean"])
 def test_cnn_is_convolution_activation_pool_flatten_and_dense(pooling):
     model, (params, variables) = built("cnn", features=(2,), kernel=(5,), dense=(), pooling=pooling)

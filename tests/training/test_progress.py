@@ -1,5 +1,4 @@
 import io
-import os
 import sys
 
 import pytest
@@ -62,7 +61,7 @@ def test_without_validation_its_figures_are_left_out(monkeypatch):
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
 def test_a_line_is_never_wider_than_the_terminal(monkeypatch, width):
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((width, 24)))
+    monkeypatch.setenv("COLUMNS", str(width))
     text = shown(monkeypatch, Terminal())
     lines = [line.split("\r")[-1] for line in text.rstrip("\n").split("\n")]
     assert all(len(line) <= width for line in lines)

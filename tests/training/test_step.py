@@ -89,6 +89,7 @@ def test_golden_step(make_task, gradient, fake_batch, model):
     )
 
 
+@pytest.mark.usefixtures("quick_compiles")
 def test_a_step_counts_itself_and_its_examples(make_task, fake_batch):
     task, state = make_task(model=TINY, optimizer=SGD)
     step, batch = stepper(task), fake_batch(16)
@@ -106,6 +107,7 @@ def test_a_step_counts_itself_and_its_examples(make_task, fake_batch):
     np.testing.assert_array_equal(state["key"], twice["key"])
 
 
+@pytest.mark.usefixtures("quick_compiles")
 def test_the_gradient_is_that_of_the_mean_loss(gradient, fake_batch):
     batch = fake_batch(16)
     twice = {name: np.concatenate([x, x]) for name, x in batch.items()}
@@ -138,6 +140,7 @@ def root_loss(outputs, targets, *, output_activation):
     return jnp.sqrt(jnp.abs(outputs).sum(-1) * 0.0)
 
 
+@pytest.mark.usefixtures("quick_compiles")
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_the_first_step_with_a_loss_or_gradient_not_finite_is_kept(make_task, fake_batch, what):
     task, state = make_task(model=TINY, optimizer=SGD)
@@ -194,18 +197,21 @@ def test_an_example_is_distorted_and_dropped_by_its_position_alone(gradient, fak
     assert int(after_a["sums"]["correct"]) == int(after_b["sums"]["correct"])
 
 
+@pytest.mark.usefixtures("quick_compiles")
 def test_labels_are_smoothed_in_training(gradient, fake_batch):
     plain, smooth = (gradient(fake_batch(16), model=TINY, label_smoothing=s)[1] for s in (0.0, 0.5))
     assert float(plain["sums"]["loss"]) != float(smooth["sums"]["loss"])
     assert int(plain["sums"]["correct"]) == int(smooth["sums"]["correct"])
 
 
+@pytest.mark.usefixtures("quick_compiles")
 def test_a_chunk_is_its_steps_one_after_the_other(make_task, fake_batch):
     task, state = make_task(model=TINY | {"dropout": 0.2}, optimizer=ADAM, ema_decay=0.9)
     batches = jax.tree.map(lambda x: x.reshape(3, 8, *x.shape[1:]), fake_batch(24))
     rows = [jax.tree.map(lambda x, i=i: x[i], batches) for i in range(3)]
     chunk = jax.jit(functools.partial(run_steps, task, lambda data, row: data[0] | row))
     together = chunk(state, ({},), batches)
+    step = stepper(task)
     for row in rows:
-        state = stepper(task)(state, row)
+        state = step(state, row)
     assert_close(together, state, rtol=1e-5, atol=1e-6)
