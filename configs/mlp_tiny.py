@@ -1,6 +1,10 @@
 """The smallest network that deserves the name: 784-5-10, ReLU, softmax.
 
 python -m mnist_jax.main --config=configs/mlp_tiny.py
+
+Measured: test accuracy 90.38 ± 0.15 %, loss 0.3543 ± 0.0024
+(5 seeds, lowest 90.14 %); 17 s in all on CPU AMD EPYC, 2 cores,
+jax 0.12.0.1, commit 10c0e0fc5345+.
 """
 
 from mnist_jax.config import default
