@@ -35,7 +35,7 @@ def run_to_end(config: Config, workdir: Path, *, profile: bool = False) -> int:
         return 0
     keep_programs()
     with sole_writer(workdir), StopSignal() as stop:
-        if folder_of_run.finished(workdir, config):  # while this process waited to begin
+        if folder_of_run.finished(workdir, config):  # by another, since the line above
             return 0
         run = prepare(config)
         folder_of_run.claim(workdir, config)  # not before: a mistake in it must not take the folder
