@@ -69,7 +69,7 @@ class Config:
     seed: int = 0
     num_epochs: int = 10
     batch_size: int = 128  # over all devices
-    chunk_steps: int = 0  # steps in one compiled call; 0: a whole epoch
+    chunk_steps: int = 0  # steps in one compiled call; 0: an epoch. A rest of one joins the last
 
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)

@@ -65,25 +65,34 @@ class _Plan:
         """`(start, stop, index)`, with `index` `[stop - start, batch_size]` int32."""
         steps, batch = self.steps_per_epoch, self.batch_size
         order = permutation(self.seed, epoch, self.count)[: steps * batch].reshape(steps, batch)
-        length = self.chunk_steps or steps
-        for begin in range(0, steps, length):
-            stop = min(begin + length, steps)
+        for begin, stop in self._bounds():
             if begin >= start:
                 yield begin, stop, order[begin:stop]
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        """Where each chunk begins and stops.
+
+        A rest of one step joins the chunk before it: XLA compiles a single step as no loop, and
+        rounds it otherwise than the same step within one.
+        """
+        steps = self.steps_per_epoch
+        edges = list(range(0, steps, self.chunk_steps or steps))
+        if len(edges) > 1 and edges[-1] == steps - 1 and self.chunk_steps > 1:
+            edges.pop()
+        return list(zip(edges, [*edges[1:], steps], strict=True))
 
     def positions(self, steps: int) -> np.ndarray:
         return np.tile(np.arange(self.batch_size, dtype=np.int32), (steps, 1))
 
     def shapes(self, **row: tuple[tuple[int, ...], Any]) -> dict[int, Any]:
         """From the shape of one example and its type, by name."""
-        lengths = {min(self.chunk_steps or self.steps_per_epoch, self.steps_per_epoch)}
-        rest = self.steps_per_epoch % max(lengths)
+        lengths = {stop - begin for begin, stop in self._bounds()}
         return {
             n: {
                 name: jax.ShapeDtypeStruct((n, self.batch_size, *shape), dtype)
                 for name, (shape, dtype) in row.items()
             }
-            for n in sorted(lengths | ({rest} if rest else set()))
+            for n in sorted(lengths)
         }
 
 

@@ -66,7 +66,7 @@ def test_an_epoch_visits_each_example_at_most_once():
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize(
     ("chunk_steps", "lengths"),
-    [(0, [16]), (16, [16]), (8, [8, 8]), (5, [5, 5, 5, 1]), (100, [16])],
+    [(0, [16]), (16, [16]), (8, [8, 8]), (7, [7, 7, 2]), (5, [5, 5, 6]), (100, [16])],
 )
 def test_an_epoch_is_a_sequence_of_chunks(placement, chunk_steps, lengths):
     feed = opened(placement, chunk_steps=chunk_steps)
@@ -88,7 +88,7 @@ def test_an_epoch_is_taken_up_where_it_was_left(placement):
     feed = opened(placement, chunk_steps=5)
     whole = list(batches(feed, epoch=1))
     rest = list(batches(feed, epoch=1, start=10))
-    assert [c.start for c in feed.chunks(1, start=10)] == [10, 15]
+    assert [c.start for c in feed.chunks(1, start=5)] == [5, 10]
     jax.tree.map(np.testing.assert_array_equal, rest, whole[10:])
     assert list(feed.chunks(1, start=16)) == []
 
@@ -108,8 +108,8 @@ def test_what_cannot_be_fed_is_refused_by_name(values, message):
 
 def trained(**values):
     """The final state and the rows of two epochs on real data, by all devices."""
-    model = {"name": "mlp", "hidden": (4,), "dropout": 0.1}
-    run = prepare(configured(model=model, **values))
+    mlp = {"name": "mlp", "hidden": (4,), "dropout": 0.1}
+    run = prepare(configured(**{"model": mlp, **values}))
     at = Position(run.place(run.initial), [])
     train(run, at, StopSignal(), save=lambda at, row: None)
     rows = [
@@ -133,6 +133,15 @@ def test_neither_placement_nor_chunks_change_a_bit(reference, placement, chunk_s
     jax.tree.map(np.testing.assert_array_equal, state, reference[0])
     assert rows == reference[1]
     assert [row["step"] for row in rows] == [16, 32]
+
+
+@pytest.mark.usefixtures("mnist")
+def test_a_rest_of_one_step_is_rounded_as_the_others_are():
+    cnn = {"name": "cnn", "features": (4,), "dense": (8,)}
+    whole = trained(model=cnn, parallel="jit")
+    chunks = trained(model=cnn, parallel="jit", placement="host", chunk_steps=5)
+    jax.tree.map(np.testing.assert_array_equal, chunks[0], whole[0])
+    assert chunks[1] == whole[1]
 
 
 @pytest.mark.usefixtures("mnist")

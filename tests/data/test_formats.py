@@ -60,7 +60,7 @@ def test_idx_round_trip(tmp_path, write_idx, shape):
         (gzip.compress(b""), "not an IDX file of bytes"),
         (gzip.compress(b"\0\0\x08\x01\0\0\0\x05" + bytes(4)), "shape .5. and holds 4 bytes"),
     ],
-    ids=["no gzip", "truncated", "doubles", "empty", "too few bytes"],  # gzip's hold the time of day
+    ids=["no gzip", "cut", "doubles", "empty", "too few"],  # the contents hold the time of day
 )
 def test_idx_that_is_none(tmp_path, content, why):
     path = tmp_path / "array.gz"
