@@ -1,4 +1,4 @@
-"""JSON files that are whole or not there."""
+"""Text and JSON files that are whole or not there."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 from mnist_jax.errors import UserError
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_text(path: Path, text: str) -> None:
     """Writes all of it or nothing.
 
     Raises:
@@ -16,10 +16,17 @@ def write_json(path: Path, value: Any) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+        temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file, as `write_text` does."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:

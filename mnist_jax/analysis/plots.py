@@ -1,50 +1,20 @@
-"""Pictures of a run: learning curves, confusion matrix, calibration, examples and mistakes.
-
-Colours follow the Okabe-Ito palette, which people with any colour vision can tell apart (its
-vermillion darker, to be legible as text); what a colour says, a shape or a sign says too.
-"""
+"""Pictures of a run: learning curves, confusion matrix, calibration, examples and mistakes."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnist_jax.analysis import canvas
+from mnist_jax.analysis.canvas import BLUE, DPI, GREY, INK, PALE, VERMILLION
 from mnist_jax.analysis.evaluation import Predictions
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-BLUE, VERMILLION, INK, GREY, PALE = "#0072B2", "#B84A00", "#222222", "#6B6B6B", "#E4E4E4"
-DPI = 120
-STYLE: dict[Any, Any] = {
-    "figure.dpi": DPI,
-    "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": INK,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlelocation": "left",
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlepad": 10,
-    "grid.color": PALE,
-    "xtick.color": GREY,
-    "xtick.labelcolor": INK,
-    "ytick.color": GREY,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-    "lines.markersize": 5.5,
-}
 
 
 def write_plots(
@@ -60,10 +30,8 @@ def write_plots(
       predictions: of the split that the other pictures show.
       evaluation: what `evaluate(predictions)` returned.
     """
-    import matplotlib
-
     folder.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
+    with canvas.styled():
         figures = {}
         if history:
             figures["loss"] = draw_loss(history)
@@ -72,7 +40,7 @@ def write_plots(
         figures["confusion"] = draw_confusion(evaluation)
         figures["calibration"] = draw_calibration(evaluation)
         figures["examples"] = draw_examples(predictions)
-        return [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+        return [canvas.save(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
 # Learning curves
@@ -106,7 +74,7 @@ def draw_accuracy(history: list[dict]) -> Figure:
 
 def _curve_figure() -> tuple[Figure, Axes]:
     """Leave room above the axes for title and legend, which then never cover a curve."""
-    figure = _figure(6.5, 4.7)
+    figure = canvas.new_figure(6.5, 4.7)
     axes = figure.add_axes((0.12, 0.12, 0.84, 0.68))
     axes.yaxis.set_label_coords(-0.105, 0.5)
     return figure, axes
@@ -167,10 +135,10 @@ def draw_confusion(evaluation: dict) -> Figure:
     tint = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#F6B26B", VERMILLION])
     longest = max(map(len, names))
     left = 0.11 + 0.011 * longest
-    figure = _figure(6.5, 6.5)
+    figure = canvas.new_figure(6.5, 6.5)
     axes = figure.add_axes((left, 0.93 - (0.98 - left), 0.98 - left, 0.98 - left))
     axes.imshow(mistakes, cmap=tint, vmin=0, vmax=max(mistakes.max(), 1))
-    total, images = _count(mistakes.sum(), "mistake"), _count(counts.sum(), "image")
+    total, images = canvas.count(mistakes.sum(), "mistake"), canvas.count(counts.sum(), "image")
     axes.set_title(f"{total} among {images} ({evaluation['split']})")
     _name_cells(axes, names, upright=longest > 4)
     _annotate(axes, counts, mistakes.max())
@@ -221,7 +189,7 @@ def draw_calibration(evaluation: dict) -> Figure:
     from matplotlib.ticker import FuncFormatter
 
     bins = evaluation["calibration"]["bins"]
-    figure = _figure(6.5, 6.5)
+    figure = canvas.new_figure(6.5, 6.5)
     top = figure.add_axes((0.13, 0.34, 0.83, 0.59))
     bottom = figure.add_axes((0.13, 0.09, 0.83, 0.20), sharex=top)
     _draw_reliability(top, [row for row in bins if row["count"]])
@@ -309,12 +277,13 @@ def draw_mistakes(predictions: Predictions, columns: int = 8, rows: int = 4) -> 
     worst = wrong[np.argsort(-predictions.losses[wrong], kind="stable")][: columns * rows]
     if not len(worst):
         return _no_mistakes(predictions)
+    mistakes = canvas.count(len(wrong), "mistake")
     gallery = _Gallery(
         predictions,
         (math.ceil(len(worst) / columns), columns),
         zoom=4,
         lines=2,
-        title=f"The {len(worst)} worst of {_count(len(wrong), 'mistake')} ({predictions.split})",
+        title=f"The {len(worst)} worst of {mistakes} ({predictions.split})",
         note="highest loss first; below each image: true → predicted class, the probability of "
         "the predicted class, #number in the split",
     )
@@ -328,8 +297,8 @@ def draw_mistakes(predictions: Predictions, columns: int = 8, rows: int = 4) -> 
 
 
 def _no_mistakes(predictions: Predictions) -> Figure:
-    figure = _figure(9, 1.2)
-    count = _count(len(predictions.labels), "image")
+    figure = canvas.new_figure(9, 1.2)
+    count = canvas.count(len(predictions.labels), "image")
     text = f"No mistakes among {count} ({predictions.split})"
     figure.text(0.5, 0.5, text, ha="center", va="center", weight="bold", size=12)
     return figure
@@ -359,7 +328,7 @@ class _Gallery:
         self.zoom = max(1, zoom * 28 // max(height, width))
         self.row_height = self.zoom * height + self.GAP + self.LINE * (lines + (not self.short))
         self.canvas = np.full((self.TOP + rows * self.row_height, self.WIDTH, 3), 255, np.uint8)
-        self.figure = _figure(self.WIDTH / DPI, len(self.canvas) / DPI)
+        self.figure = canvas.new_figure(self.WIDTH / DPI, len(self.canvas) / DPI)
         self._write(self.FRAME, 14, title, ha="left", size=12, weight="bold")
         self._write(self.FRAME, 44, note, ha="left", size=9, color=GREY)
 
@@ -373,7 +342,7 @@ class _Gallery:
         self, place: tuple[int, int], example: int, lines: list[str], wrong: bool = False
     ) -> None:
         """Put an image at (row, column), its lines below it and a strong frame if it is wrong."""
-        tile = _enlarge(self.predictions.images[example], self.zoom)
+        tile = canvas.enlarge(self.predictions.images[example], self.zoom)
         height, width = tile.shape[:2]
         row, column = place
         middle = (2 * column + 1) * self.WIDTH // (2 * self.columns)
@@ -397,32 +366,3 @@ class _Gallery:
     def _write(self, x: float, y: float, text: str, ha: str = "center", **style) -> None:
         height = len(self.canvas)
         self.figure.text(x / self.WIDTH, 1 - y / height, text, ha=ha, va="top", **style)
-
-
-def _enlarge(image: np.ndarray, zoom: int) -> np.ndarray:
-    """Turn [h, w, c] into [zoom h, zoom w, 3]; images of one channel become dark on light."""
-    image = 255 - image if image.shape[-1] == 1 else image
-    image = np.broadcast_to(image, (*image.shape[:2], 3))
-    return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-
-
-# Figures
-
-
-def _figure(width: float, height: float) -> Figure:
-    """Make a figure of this size in inches that pyplot knows nothing of."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
-    return path
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mnist_jax.analysis import report
 from mnist_jax.analysis.evaluation import Predictions, evaluate
+from mnist_jax.errors import UserError
 
 STEMS = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
 VOID = {"meta", "img", "link", "br"}
@@ -164,8 +165,8 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(report.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr("mnist_jax.files.os.replace", fail)
+    with pytest.raises(UserError, match="disk full"):
         write(tmp_path, title="another")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html"] + [".png"] * len(STEMS)
