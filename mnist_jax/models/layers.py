@@ -13,6 +13,7 @@ from flax import nnx
 from mnist_jax import binding
 from mnist_jax.errors import UserError
 from mnist_jax.models import convolution
+from mnist_jax.models.product import product
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -75,7 +76,7 @@ class Dense(nnx.Module):
 
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
         """`[B, inputs]` to `[B, outputs]`."""
-        y = _add_bias(x @ self.kernel[...], self.bias[...])
+        y = _add_bias(product(x, self.kernel[...]), self.bias[...])
         return ACTIVATIONS[self.activation](self.normalise(y, train=train))
 
 

@@ -1,0 +1,45 @@
+"""The dense product against the plain one, on both sides of the width at which its form changes."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mnist_jax.models.product import FEW_OUTPUTS, product
+
+WIDTHS = (1, 5, FEW_OUTPUTS, FEW_OUTPUTS + 1)
+
+
+def example(width: int, *leading: int) -> tuple[jax.Array, jax.Array]:
+    keys = jax.random.split(jax.random.key(width))
+    x = jax.random.normal(keys[0], (*leading, 12, 7))
+    return x, jax.random.normal(keys[1], (*leading, 7, width))
+
+
+def gradients(function, x, kernel):
+    return jax.grad(lambda *a: jnp.sin(function(*a)).sum(), argnums=(0, 1))(x, kernel)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_values_and_gradients_are_those_of_the_plain_product(width):
+    x, kernel = example(width)
+    np.testing.assert_allclose(product(x, kernel), x @ kernel, rtol=1e-6)
+    for ours, plain in zip(
+        gradients(product, x, kernel), gradients(jnp.matmul, x, kernel), strict=True
+    ):
+        np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_many_networks_at_once_have_the_gradients_of_each(width):
+    x, kernel = example(width, 3)
+    together = jax.vmap(lambda *a: gradients(product, *a))(x, kernel)
+    for i in range(3):
+        for ours, alone in zip(together, gradients(product, x[i], kernel[i]), strict=True):
+            np.testing.assert_allclose(ours[i], alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("strict_dtypes")
+def test_half_precision_stays_half():
+    x, kernel = (a.astype(jnp.bfloat16) for a in example(5))
+    assert {g.dtype for g in gradients(product, x, kernel)} == {jnp.dtype("bfloat16")}
