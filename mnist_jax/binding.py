@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax.errors import UserError
+from mnist_jax.lifted import is_lifted
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -135,6 +136,8 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         return _convert_tuple(value, hint, where)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is float and is_lifted(value):
+        return value
     if hint in (bool, int, float, str):
         if type(value) is not hint:
             raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")

@@ -156,13 +156,63 @@ def load(path: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
     Raises:
       UserError: the file is not there or does not give a configuration; a field is wrong.
     """
-    module = _import_file(find_file(path))
-    if not hasattr(module, "get_config"):
-        raise UserError(f"{path}: has no function get_config()")
-    values = _get_config(module, path)
+    module = import_file(path)
+    if hasattr(module, "get_sweep"):
+        raise UserError(
+            f"{path}: is a sweep of many networks; train it by "
+            f"python -m mnist_jax.sweep --config={path}"
+        )
+    values = plain(call(module, "get_config", path), f"{path}: get_config()")
+    return parse(overridden(values, overrides))
+
+
+def import_file(path: str) -> Any:
+    """The module in a configuration file.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    found = find_file(path)
+    spec = importlib.util.spec_from_file_location(f"config_{found.stem}", found)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path}: a configuration is a Python file with get_config()")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def call(module: Any, function: str, path: str) -> Any:
+    """What a configuration file's function returns.
+
+    Raises:
+      UserError: there is no such function, or it sets a field that there is not.
+    """
+    if not hasattr(module, function):
+        raise UserError(f"{path}: has no function {function}()")
+    try:
+        return getattr(module, function)()
+    except AttributeError as error:
+        # ml_collections prints the whole configuration around these two names.
+        names = re.search(r'"(\w+)".*Did you mean "(\w+)"', str(error), flags=re.S)
+        if names is None:
+            raise  # a mistake in the file's own code: show where
+        raise UserError(
+            f"{path}: there is no field {names[1]!r}; did you mean {names[2]!r}?"
+        ) from error
+
+
+def plain(config: Any, where: str) -> dict[str, Any]:
+    """The plain values of what `where`, for the message, gave as a configuration."""
+    if not isinstance(config, ml_collections.ConfigDict):
+        raise UserError(f"{where}: must be a configuration, as default() gives it, not {config!r}")
+    return config.to_dict()
+
+
+def overridden(values: dict[str, Any], overrides: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """`values`, changed in place by overrides such as `("model.hidden", "64,32")`."""
     for name, text in overrides:
         _override(values, name, text)
-    return parse(values)
+    return values
 
 
 def find_file(path: str) -> Path:
@@ -216,31 +266,6 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, Mapping):  # JSON knows keys of one kind
         return {str(k): _freeze(v) for k, v in value.items()}
     return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
-
-
-def _get_config(module: Any, path: str) -> dict[str, Any]:
-    try:
-        config = module.get_config()
-    except AttributeError as error:
-        # ml_collections prints the whole configuration around these two names.
-        names = re.search(r'"(\w+)".*Did you mean "(\w+)"', str(error), flags=re.S)
-        if names is None:
-            raise  # a mistake in the file's own code: show where
-        raise UserError(
-            f"{path}: there is no field {names[1]!r}; did you mean {names[2]!r}?"
-        ) from error
-    if not isinstance(config, ml_collections.ConfigDict):
-        raise UserError(f"{path}: get_config() must return the configuration, not {config!r}")
-    return config.to_dict()
-
-
-def _import_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path}: a configuration is a Python file with get_config()")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _override(values: dict[str, Any], name: str, text: str) -> None:

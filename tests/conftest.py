@@ -10,12 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mnist_jax import models
 from mnist_jax.config import parse
-from mnist_jax.training import optimizer
-from mnist_jax.training.loss import find_loss
 from mnist_jax.training.state import TrainState, init_state
-from mnist_jax.training.step import Batch, Task
+from mnist_jax.training.step import Batch
+from mnist_jax.training.task import Task, build
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -98,12 +96,10 @@ def make_task():
 
     def make(axis_name: str | None = None, **values) -> tuple[Task, TrainState]:
         config = parse(values)
-        model = models.build(config.model, config.dtype, axis_name)
-        transformation, _ = optimizer.build(config, steps_per_epoch=10)
+        task = build(config, steps_per_epoch=10, axis_name=axis_name)
         start = repr(dataclasses.replace(config, parallel="auto"))
         if start not in states:
-            states[start] = jax.jit(functools.partial(init_state, config, model, transformation))()
-        task = Task(config, model, transformation, find_loss(config.loss), axis_name)
+            states[start] = jax.jit(functools.partial(init_state, task))()
         return task, jax.tree.map(jnp.copy, states[start])
 
     return make

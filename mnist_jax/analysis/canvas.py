@@ -6,16 +6,23 @@ vermillion darker, to be legible as text); what a colour says, a shape or a sign
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BLUE, VERMILLION, INK, GREY, PALE = "#0072B2", "#B84A00", "#222222", "#6B6B6B", "#E4E4E4"
+GREEN, PURPLE, ORANGE, SKY = "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, INK, SKY)  # for lines that must be told apart
+MARKERS = "osD^vPX<>h*p"
+DASHES = ((None, None), (5, 1.5), (1.5, 1.2), (6, 1.5, 1.5, 1.5))  # in widths of the line
 DPI = 120
+HEAD = 0.85  # inches above the axes for a title and two lines of note
 STYLE: dict[Any, Any] = {
     "figure.dpi": DPI,
     "figure.facecolor": "white",
@@ -58,6 +65,23 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def headed(width: float, height: float, title: str, note: str) -> Figure:
+    """A figure of this size in inches with a title and, below it, up to two lines that explain."""
+    figure = new_figure(width, height)
+    style = {"ha": "left", "va": "top", "x": 0.15 / width}
+    figure.text(y=1 - 0.12 / height, s=title, size=12, weight="bold", **style)
+    lines = "\n".join(textwrap.wrap(note, int(15.5 * (width - 0.3))))
+    figure.text(y=1 - 0.40 / height, s=lines, size=9, color=GREY, linespacing=1.3, **style)
+    return figure
+
+
+def panel(figure: Figure, left: float, bottom: float, right: float, top: float = HEAD) -> Axes:
+    """Axes that leave these margins in inches."""
+    width, height = figure.get_size_inches()
+    span = (width - left - right) / width, (height - bottom - top) / height
+    return figure.add_axes((left / width, bottom / height, *span))
 
 
 def save(figure: Figure, path: Path) -> Path:

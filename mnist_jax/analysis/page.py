@@ -17,9 +17,11 @@ body { margin: 0 auto; max-width: 66rem; padding: 2rem 1.25rem 4rem; background:
   color: var(--ink); font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2.75rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; overflow-wrap: anywhere; }
 p { margin: .25rem 0 .9rem; color: var(--soft); }
 .figures { display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; margin: 1.5rem 0; }
-.figures div { background: var(--card); border-radius: .5rem; padding: .7rem .9rem; }
+.figures div { background: var(--card); border-radius: .5rem; padding: .7rem .9rem; min-width: 0;
+  overflow-wrap: anywhere; }
 .figures dt, .figures small { color: var(--soft); font-size: .8rem; line-height: 1.35; }
 .figures dd { margin: 0; font-size: 1.45rem; font-weight: 650; line-height: 1.3; }
 .figures small { display: block; font-weight: 400; }

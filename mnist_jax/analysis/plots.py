@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_jax.analysis import canvas
-from mnist_jax.analysis.canvas import BLUE, DPI, GREY, INK, PALE, VERMILLION
+from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
 from mnist_jax.analysis.evaluation import Predictions
+from mnist_jax.analysis.gallery import Gallery, spread
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
@@ -246,28 +247,29 @@ def wilson(fraction: float, count: int, z: float = 1.96) -> tuple[float, float]:
 def draw_examples(predictions: Predictions, columns: int = 10, rows: int = 5) -> Figure:
     """A column a class, its images evenly spaced through the split: the same in every run."""
     classes = len(predictions.class_names)
-    shown = np.unique(np.linspace(0, classes - 1, min(columns, classes)).round().astype(int))
+    shown = spread(classes, columns)
     tiles = {}
     for column, label in enumerate(shown):
         members = np.flatnonzero(predictions.labels == label)
         picks = np.linspace(0, len(members) - 1, min(rows, len(members))).astype(int)
         tiles |= {(row, column): members[pick] for row, pick in enumerate(picks)}
     right = sum(bool(predictions.correct[example]) for example in tiles.values())
-    gallery = _Gallery(
-        predictions,
+    short = _short(predictions)
+    gallery = Gallery(
+        predictions.images.shape[1:],
         (rows, len(shown)),
         zoom=3,
-        lines=1,
+        lines=1 if short else 2,
         title=f"Examples ({predictions.split}): {right} of {len(tiles)} right",
         note="a column a true class; below each image: ✓ right or ✗ wrong (framed), "
         "the predicted class, its probability",
     )
     for place, example in tiles.items():
         correct = predictions.correct[example]
-        said = f"{'✓' if correct else '✗'} {gallery.predicted(example)}"
-        sure = gallery.probability(example)
-        lines = [f"{said}  {sure}"] if gallery.short else [said, sure]
-        gallery.add(place, example, lines, wrong=not correct)
+        said = f"{'✓' if correct else '✗'} {_predicted(predictions, example)}"
+        sure = _probability(predictions, example)
+        lines = [f"{said}  {sure}"] if short else [said, sure]
+        gallery.add(place, predictions.images[example], lines, strong=not correct)
     return gallery.finish()
 
 
@@ -278,21 +280,22 @@ def draw_mistakes(predictions: Predictions, columns: int = 8, rows: int = 4) -> 
     if not len(worst):
         return _no_mistakes(predictions)
     mistakes = canvas.count(len(wrong), "mistake")
-    gallery = _Gallery(
-        predictions,
+    short = _short(predictions)
+    gallery = Gallery(
+        predictions.images.shape[1:],
         (math.ceil(len(worst) / columns), columns),
         zoom=4,
-        lines=2,
+        lines=2 if short else 3,
         title=f"The {len(worst)} worst of {mistakes} ({predictions.split})",
         note="highest loss first; below each image: true → predicted class, the probability of "
         "the predicted class, #number in the split",
     )
     for position, example in enumerate(worst):
         true = predictions.class_names[predictions.labels[example]]
-        said = f"→ {gallery.predicted(example)}"
-        sure = f"{gallery.probability(example)}  #{example}"
-        lines = [f"{true} {said}", sure] if gallery.short else [true, said, sure]
-        gallery.add(divmod(position, columns), example, lines)
+        said = f"→ {_predicted(predictions, example)}"
+        sure = f"{_probability(predictions, example)}  #{example}"
+        lines = [f"{true} {said}", sure] if short else [true, said, sure]
+        gallery.add(divmod(position, columns), predictions.images[example], lines)
     return gallery.finish()
 
 
@@ -304,65 +307,14 @@ def _no_mistakes(predictions: Predictions) -> Figure:
     return figure
 
 
-class _Gallery:
-    """Images in a grid, each with a few lines of text, laid out in whole pixels to stay crisp."""
+def _short(predictions: Predictions) -> bool:
+    """Whether a class and its probability fit on one line below an image."""
+    return max(map(len, predictions.class_names)) <= 3
 
-    WIDTH, TOP, LINE, GAP, FRAME = 1080, 84, 18, 16, 4
 
-    def __init__(
-        self,
-        predictions: Predictions,
-        shape: tuple[int, int],
-        *,
-        zoom: int,
-        lines: int,
-        title: str,
-        note: str,
-    ):
-        """Start a gallery of (rows, columns) whose captions take `lines`, and one more for long
-        class names; `zoom` is for images of 28 pixels, others are made about as large."""
-        height, width = predictions.images.shape[1:3]
-        rows, self.columns = shape
-        self.predictions = predictions
-        self.short = max(map(len, predictions.class_names)) <= 3
-        self.zoom = max(1, zoom * 28 // max(height, width))
-        self.row_height = self.zoom * height + self.GAP + self.LINE * (lines + (not self.short))
-        self.canvas = np.full((self.TOP + rows * self.row_height, self.WIDTH, 3), 255, np.uint8)
-        self.figure = canvas.new_figure(self.WIDTH / DPI, len(self.canvas) / DPI)
-        self._write(self.FRAME, 14, title, ha="left", size=12, weight="bold")
-        self._write(self.FRAME, 44, note, ha="left", size=9, color=GREY)
+def _predicted(predictions: Predictions, example: int) -> str:
+    return predictions.class_names[predictions.predicted[example]]
 
-    def predicted(self, example: int) -> str:
-        return self.predictions.class_names[self.predictions.predicted[example]]
 
-    def probability(self, example: int) -> str:
-        return f"{100 * self.predictions.confidence[example]:.1f} %"
-
-    def add(
-        self, place: tuple[int, int], example: int, lines: list[str], wrong: bool = False
-    ) -> None:
-        """Put an image at (row, column), its lines below it and a strong frame if it is wrong."""
-        tile = canvas.enlarge(self.predictions.images[example], self.zoom)
-        height, width = tile.shape[:2]
-        row, column = place
-        middle = (2 * column + 1) * self.WIDTH // (2 * self.columns)
-        top, left = self.TOP + row * self.row_height, middle - width // 2
-        self._frame(top, left, height, width, wrong)
-        self.canvas[top : top + height, left : left + width] = tile
-        strong = {"color": VERMILLION, "weight": "bold"} if wrong else {"color": INK}
-        for line, text in enumerate(lines):
-            style = strong if line < max(1, len(lines) - 1) else {"color": GREY}
-            self._write(middle, top + height + 6 + line * self.LINE, text, size=8.5, **style)
-
-    def finish(self) -> Figure:
-        self.figure.figimage(self.canvas, origin="upper")
-        return self.figure
-
-    def _frame(self, top: int, left: int, height: int, width: int, wrong: bool) -> None:
-        edge, color = (self.FRAME, VERMILLION) if wrong else (1, PALE)
-        outer = np.s_[top - edge : top + height + edge, left - edge : left + width + edge]
-        self.canvas[outer] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
-
-    def _write(self, x: float, y: float, text: str, ha: str = "center", **style) -> None:
-        height = len(self.canvas)
-        self.figure.text(x / self.WIDTH, 1 - y / height, text, ha=ha, va="top", **style)
+def _probability(predictions: Predictions, example: int) -> str:
+    return f"{100 * predictions.confidence[example]:.1f} %"

@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from mnist_jax.analysis.drawing import draw_network
 from mnist_jax.analysis.evaluation import Predictions, evaluate
 from mnist_jax.analysis.plots import write_plots
 from mnist_jax.analysis.report import write_report
+from mnist_jax.analysis.summary import summary
 from mnist_jax.files import write_json
+from mnist_jax.models import Model
 
 
 def publish(
@@ -14,7 +17,7 @@ def publish(
     predictions: Predictions,
     *,
     config: dict[str, Any],
-    summary: str,
+    model: Model,
     history: list[dict[str, Any]],
     result: dict[str, Any] | None,
     checkpoint: int,
@@ -23,14 +26,15 @@ def publish(
     evaluation = evaluate(predictions) | {"checkpoint": checkpoint}
     write_json(workdir / "evaluation.json", evaluation)
     plots = write_plots(workdir / "plots", history, predictions, evaluation)
+    network, _ = draw_network(model, workdir / "plots")
     write_report(
         workdir / "report.html",
         title=workdir.resolve().name,
         config=config,
-        summary=summary,
+        summary=summary(model),
         history=history,
         evaluation=evaluation,
         result=result,
-        plots=plots,
+        plots=[*plots, network],
     )
     return evaluation

@@ -1,9 +1,10 @@
 """The report of a run: one HTML file with its pictures inside, that needs no network."""
 
 import math
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+
+from PIL import Image
 
 from mnist_jax.analysis import page
 
@@ -20,7 +21,12 @@ HELP = {
     "in 10; below it, the model is too sure of itself.",
     "examples": "A fixed choice spread over the classes: the same images for every model evaluated "
     "on this split.",
+    "network": 'From the images to the outputs. Layers with parameters are tinted; "others" are '
+    "numbers that a layer keeps and does not train, such as running averages. Where values meet, "
+    "there is a box for it; what happens to one value between layers, such as an activation or a "
+    "change of shape, is part of its arrow.",
 }
+HALF = 800  # pixels: what is legible at half the width of the page
 
 
 def write_report(
@@ -45,13 +51,13 @@ def write_report(
       evaluation: what `evaluate` returned; with `checkpoint` in it, that step is named.
       result: as in `result.json`, or None where there is none.
       plots: PNG files, put by their stems into the sections that speak of them; any other goes
-        beside the summary of the model.
+        with the summary of the model.
     """
     pictures = {
         plot.stem: page.picture(
             plot,
             _alt(plot.stem, history, evaluation),
-            wide=plot.stem in ("mistakes", "examples"),
+            wide=not _fits_half(plot),
         )
         for plot in plots
     }
@@ -67,7 +73,7 @@ def write_report(
         ),
         f"<section><h2>Per class</h2>{_per_class_table(evaluation)}</section>",
         _section("Examples", pictures, "examples"),
-        _model(summary, [picture for stem, picture in pictures.items() if stem not in HELP]),
+        _model(summary, pictures, beside=all(_fits_half(p) for p in plots if p.stem == "network")),
         _tables(history, config),
     ]
     page.write(path, title, "\n".join(filter(None, body)))
@@ -146,9 +152,22 @@ def _section(heading: str, pictures: dict[str, str], stem: str) -> str:
     return f"<section><h2>{escape(heading)}</h2>{pictures[stem]}{help_text}</section>"
 
 
-def _model(summary: str, drawings: Sequence[str]) -> str:
+def _model(summary: str, pictures: dict[str, str], beside: bool) -> str:
+    """The summary, the drawing beside it or below it, and pictures that no section speaks of."""
     text = f'<pre tabindex="0">{escape(summary)}</pre>'
-    return f"<section><h2>Model</h2>{text}{''.join(drawings)}</section>"
+    others = "".join(picture for stem, picture in pictures.items() if stem not in HELP)
+    drawing = pictures.get("network", "")
+    if drawing:
+        drawing += f"<p>{escape(HELP['network'])}</p>"
+    if drawing and beside:
+        text, drawing = page.pair(f"<div>{text}</div>", f"<div>{drawing}</div>"), ""
+    return f"<section><h2>Model</h2>{text}{drawing}{others}</section>"
+
+
+def _fits_half(plot: Path) -> bool:
+    """Whether a picture is legible at half the width of the page."""
+    with Image.open(plot) as image:
+        return image.width <= HALF
 
 
 def _tables(history: list[dict], config: dict) -> str:
@@ -174,6 +193,7 @@ def _alt(stem: str, history: list[dict], evaluation: dict) -> str:
         "confusion": f"Confusion matrix, true against predicted class; {mistakes}.",
         "calibration": f"Reliability diagram; the expected calibration error is {error}.",
         "examples": "Gallery of images of each class with predicted class and probability.",
+        "network": "The network as boxes and arrows; its layers are those of the summary.",
     }.get(stem, f"Picture {stem}.")
 
 

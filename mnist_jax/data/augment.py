@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from mnist_jax.config import Augment
+from mnist_jax.lifted import active
 
 CONTROL_POINTS = 7  # a side of the grid on which the elastic displacement is drawn
 
 
 def enabled(config: Augment) -> bool:
     """Whether any distortion is configured."""
-    return any((config.rotation, config.translation, config.scale, config.shear, config.elastic))
+    strengths = (config.rotation, config.translation, config.scale, config.shear, config.elastic)
+    return any(active(strength) for strength in strengths)
 
 
 def augment(images: jax.Array, keys: jax.Array, config: Augment) -> jax.Array:
@@ -32,7 +34,7 @@ def augment(images: jax.Array, keys: jax.Array, config: Augment) -> jax.Array:
     """
     height, width = images.shape[1:3]
     rows, columns = _affine_grid(keys, height, width, config)
-    if config.elastic > 0.0:
+    if active(config.elastic):
         d_rows, d_columns = _elastic_displacement(keys, height, width, config)
         rows, columns = rows + d_rows, columns + d_columns
     return _read_bilinear(images[..., 0], rows, columns)[..., None]

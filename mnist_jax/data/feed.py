@@ -4,6 +4,8 @@ Both feeds give the same examples in the same order, in the same chunks, to the 
 """
 
 import concurrent.futures
+import copy
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -46,6 +48,10 @@ class Feed(Protocol):
 
     def shapes(self) -> dict[int, Any]:
         """Shapes and types of `Chunk.batches`, by number of steps."""
+        ...
+
+    def reseeded(self, seed: int) -> "Feed":
+        """The feed of another seed, that shares what this one keeps on the device."""
         ...
 
 
@@ -130,6 +136,10 @@ class DeviceFeed:
         """Of the indices."""
         return self._plan.shapes(index=((), np.int32), position=((), np.int32))
 
+    def reseeded(self, seed: int) -> Feed:
+        """Other indices into the same images."""
+        return _reseeded(self, seed)
+
 
 class HostFeed:
     """Batches drawn from tfds' data source, the next chunk read while one is trained on."""
@@ -160,6 +170,10 @@ class HostFeed:
         image = (IMAGE_SHAPE, np.uint8)
         return self._plan.shapes(image=image, label=((), np.int32), position=((), np.int32))
 
+    def reseeded(self, seed: int) -> Feed:
+        """Other batches from the same files."""
+        return _reseeded(self, seed)
+
     def _read(self, begin: int, stop: int, index: np.ndarray) -> Chunk:
         images, labels = self._source.fetch(index.reshape(-1))
         batches = {
@@ -181,6 +195,12 @@ def open_feed(config: Config, sharding: jax.sharding.Sharding) -> Feed:
     if config.data.placement == "host":
         return HostFeed(config)
     raise UserError(f"config.data.placement: {config.data.placement!r} is none of device, host")
+
+
+def _reseeded(feed: Any, seed: int) -> Any:
+    other = copy.copy(feed)
+    other._plan = dataclasses.replace(feed._plan, seed=seed)
+    return other
 
 
 def _plan(config: Config, count: int) -> _Plan:

@@ -12,6 +12,7 @@ from flax import nnx
 
 from mnist_jax import binding
 from mnist_jax.errors import UserError
+from mnist_jax.lifted import Held, active, is_lifted
 from mnist_jax.models import convolution
 from mnist_jax.models.product import product
 
@@ -142,24 +143,25 @@ class Dropout(nnx.Module):
     """
 
     def __init__(self, rate: float, *, name: str) -> None:
-        if not 0.0 <= rate < 1.0:
+        if not is_lifted(rate) and not 0.0 <= rate < 1.0:
             raise UserError(f"config.model.dropout: must be from 0 to below 1, got {rate}")
-        self.rate = rate
+        self.rate = Held(rate)
         self.stream = zlib.crc32(name.encode()) & 0x7FFFFFFF
 
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
         """`[B, ...]` to the same shape; `keys` `[B]` are needed in training."""
-        if not train or self.rate == 0.0:
+        rate = self.rate.value
+        if not train or not active(rate):
             return x
         if keys is None:
             raise ValueError("dropout in training needs keys, one an example")
 
-        def keep(key: jax.Array) -> jax.Array:
-            return jax.random.bernoulli(
-                jax.random.fold_in(key, self.stream), 1.0 - self.rate, x.shape[1:]
-            )
+        share = 1.0 - rate
 
-        return jnp.where(jax.vmap(keep)(keys), x / (1.0 - self.rate), 0.0)
+        def keep(key: jax.Array) -> jax.Array:
+            return jax.random.bernoulli(jax.random.fold_in(key, self.stream), share, x.shape[1:])
+
+        return jnp.where(jax.vmap(keep)(keys), x / jnp.asarray(share, x.dtype), 0.0)
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -242,7 +244,7 @@ def dense_layers(
             kernel_init=kernel_init,
             rngs=rngs,
         )
-        if dropout != 0.0:
+        if active(dropout):
             layers[f"dropout_{i}"] = Dropout(dropout, name=f"dropout_{i}")
         inputs = width
     last = "linear" if output_activation == "softmax" else output_activation

@@ -1,13 +1,11 @@
 """The end of an epoch: validation, its row of figures, and what patience remembers."""
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
 from mnist_jax.analysis.evaluation import evaluate
 from mnist_jax.errors import UserError
-from mnist_jax.training.history import Row
+from mnist_jax.training.history import Row, make_row
 from mnist_jax.training.inference import Inference
 from mnist_jax.training.position import Position
 from mnist_jax.training.run import Run
@@ -21,12 +19,13 @@ def refuse_non_finite(at: Position) -> None:
         raise _non_finite(at, f"step {step + 1}: the loss or the gradient")
 
 
-def validation(validate: Inference, at: Position) -> dict[str, Any]:
-    """The figures of the validation split."""
+def validation(validate: Inference, at: Position) -> tuple[float, float]:
+    """Mean loss and accuracy of the validation split."""
     predictions = validate(*evaluation_weights(at.state))
     if not (np.isfinite(predictions.losses).all() and np.isfinite(predictions.probabilities).all()):
         raise _non_finite(at, "validation: an output of the network")
-    return evaluate(predictions)
+    figures = evaluate(predictions)
+    return figures["loss"], figures["accuracy"]
 
 
 def _non_finite(at: Position, what: str) -> UserError:
@@ -39,20 +38,14 @@ def _non_finite(at: Position, what: str) -> UserError:
 def end_epoch(run: Run, at: Position) -> Row:
     """Validates, closes the epoch's sums and turns them into its row."""
     sums = {name: np.asarray(value).item() for name, value in at.state["sums"].items()}
-    row: Row = {
-        "epoch": len(at.rows) + 1,
-        "step": int(at.state["step"]),
-        "train_loss": sums["loss"] / sums["count"],
-        "train_accuracy": sums["correct"] / sums["count"],
-        "val_loss": None,
-        "val_accuracy": None,
-        "learning_rate": _learning_rate(run, int(at.state["step"]) - 1),
-        "seconds": at.seconds,
-        "images_per_second": sums["count"] / at.seconds,
-    }
-    if run.validate is not None:
-        figures = validation(run.validate, at)
-        row |= {"val_loss": figures["loss"], "val_accuracy": figures["accuracy"]}
+    row = make_row(
+        epoch=len(at.rows) + 1,
+        step=int(at.state["step"]),
+        sums=sums,
+        validation=None if run.validate is None else validation(run.validate, at),
+        learning_rate=_learning_rate(run, int(at.state["step"]) - 1),
+        seconds=at.seconds,
+    )
     at.rows.append(row)
     noted = note_validation(at.state, row["val_loss"])
     at.state = run.place({**noted, "sums": zero_sums()})
@@ -61,7 +54,7 @@ def end_epoch(run: Run, at: Position) -> Row:
 
 
 def _learning_rate(run: Run, step: int) -> float | None:
-    return None if run.learning_rate is None else float(run.learning_rate(step))
+    return None if run.task.learning_rate is None else float(run.task.learning_rate(step))
 
 
 def note_validation(state: TrainState, loss: float | None) -> TrainState:

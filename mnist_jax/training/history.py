@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,39 @@ FIELDS: tuple[str, ...] = (
     "seconds",
     "images_per_second",
 )
+
+
+def make_row(
+    *,
+    epoch: int,
+    step: int,
+    sums: Mapping[str, float],
+    validation: tuple[float, float] | None,
+    learning_rate: float | None,
+    seconds: float,
+) -> Row:
+    """An epoch's row.
+
+    Args:
+      epoch: finished epochs.
+      step: steps done.
+      sums: `loss`, `correct` and `count` over the examples that it trained on.
+      validation: mean loss and accuracy; `None` without a validation split.
+      learning_rate: of the last step, where the optimizer tells it.
+      seconds: of training alone.
+    """
+    val_loss, val_accuracy = validation or (None, None)
+    return {
+        "epoch": epoch,
+        "step": step,
+        "train_loss": sums["loss"] / sums["count"],
+        "train_accuracy": sums["correct"] / sums["count"],
+        "val_loss": val_loss,
+        "val_accuracy": val_accuracy,
+        "learning_rate": learning_rate,
+        "seconds": seconds,
+        "images_per_second": sums["count"] / seconds,
+    }
 
 
 class History:

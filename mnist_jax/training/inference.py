@@ -30,18 +30,11 @@ class Inference:
         self.split = split
         mesh = Mesh(np.asarray(devices), ("blocks",))
         self._replicated = NamedSharding(mesh, P())
-        padding = -len(split.labels) % (BLOCK * len(devices))
-        self._data = tuple(
-            jax.device_put(
-                np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)).reshape(
-                    -1, BLOCK, *x.shape[1:]
-                ),
-                NamedSharding(mesh, P("blocks")),
-            )
-            for x in (split.images, split.labels)
+        self._data = jax.device_put(
+            in_blocks(split, len(devices)), NamedSharding(mesh, P("blocks"))
         )
         mapped = jax.shard_map(
-            functools.partial(_predict_blocks, model, loss),
+            functools.partial(predict_blocks, model, loss),
             mesh=mesh,
             in_specs=(P(), P(), P("blocks")),
             out_specs=P("blocks"),
@@ -74,8 +67,19 @@ class Inference:
         )
 
 
-def _predict_blocks(model: Model, loss: Loss, params: Tree, variables: Tree, blocks: Any) -> Any:
-    """`[n, BLOCK, K]` probabilities and `[n, BLOCK]` losses."""
+def in_blocks(split: Split, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels `[n, BLOCK, ...]`, padded with zeros; n is a multiple of `multiple`."""
+    padding = -len(split.labels) % (BLOCK * multiple)
+
+    def padded(x: np.ndarray) -> np.ndarray:
+        x = np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1))
+        return x.reshape(-1, BLOCK, *x.shape[1:])
+
+    return padded(split.images), padded(split.labels)
+
+
+def predict_blocks(model: Model, loss: Loss, params: Tree, variables: Tree, blocks: Any) -> Any:
+    """`[n, BLOCK, K]` probabilities and `[n, BLOCK]` losses of images and labels in blocks."""
 
     def block(examples: Any) -> tuple[jax.Array, jax.Array]:
         images, labels = examples

@@ -8,11 +8,13 @@ from types import FunctionType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from mnist_jax import binding
 from mnist_jax.config import Choice, Config
 from mnist_jax.errors import UserError
+from mnist_jax.lifted import active, is_lifted
 
 # Keywords of optax.schedules that are numbers of steps.
 DURATIONS = ("transition_steps", "decay_steps", "warmup_steps", "transition_begin")
@@ -44,13 +46,18 @@ def build(
     rate = keywords.get("learning_rate")
     schedule = rate if callable(rate) or rate is None else optax.constant_schedule(rate)
     parts = [_call(optimizer, keywords, "config.optimizer")]
-    if config.clip_norm > 0.0:
-        parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    if config.weight_decay > 0.0:
+    if active(config.clip_norm):
+        parts.insert(0, optax.clip_by_global_norm(_limit(config.clip_norm)))
+    if active(config.weight_decay):
         if schedule is None:
             raise UserError("config.weight_decay: needs config.optimizer.learning_rate")
         parts.append(_decay_kernels(config.weight_decay, schedule))
     return optax.chain(*parts), schedule
+
+
+def _limit(clip_norm: Any) -> Any:
+    """A lifted 0 means no clipping for that member."""
+    return jnp.where(clip_norm > 0.0, clip_norm, jnp.inf) if is_lifted(clip_norm) else clip_norm
 
 
 def _find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:

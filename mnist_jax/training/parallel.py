@@ -1,8 +1,10 @@
-"""How a chunk of steps is laid over devices. `parallel` and `reduction` are read here alone.
+"""How training is laid over devices. `parallel` and `reduction` are read here alone.
 
-The batch is split, the state replicated. `jit` runs the step on the global batch and leaves the
-split to the compiler; `pmap` and `shard_map` run the same step on each device's part, and the step
-reduces over the axis itself.
+One network: the batch is split, the state replicated. `jit` runs the step on the global batch and
+leaves the split to the compiler; `pmap` and `shard_map` run the same step on each device's part,
+and the step reduces over the axis itself.
+
+Many networks: each device has members of its own, and nothing to tell the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,13 +13,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 
-AXIS = "data"
+AXIS, MEMBERS = "data", "members"
 MODES = ("auto", "jit", "pmap", "shard_map")
 # A program; how batches are handed to it; the shape and type that it then sees.
 _Wrapped = tuple[Any, Callable[[Any], Any], Callable[[jax.ShapeDtypeStruct], jax.ShapeDtypeStruct]]
@@ -116,10 +119,7 @@ def layout(config: Config, devices: Sequence[Any] | None = None) -> Layout:
       UserError: an unknown or unsupported mode, or a batch that cannot be split.
     """
     devices = tuple(devices or jax.devices())
-    if config.parallel not in MODES:
-        raise UserError(f"config.parallel: {config.parallel!r} is none of {', '.join(MODES)}")
-    if config.reduction != "mean":
-        raise UserError(f"config.reduction: {config.reduction!r} is not supported; use 'mean'")
+    _refuse_unknown(config)
     if config.batch_size % len(devices):
         raise UserError(
             f"config.batch_size: {config.batch_size} cannot be split over {len(devices)} devices; "
@@ -129,3 +129,95 @@ def layout(config: Config, devices: Sequence[Any] | None = None) -> Layout:
     if mode == "auto":
         mode = "jit" if len(devices) == 1 else "pmap"
     return Layout(mode, devices)
+
+
+def _refuse_unknown(config: Config) -> None:
+    if config.parallel not in MODES:
+        raise UserError(f"config.parallel: {config.parallel!r} is none of {', '.join(MODES)}")
+    if config.reduction != "mean":
+        raise UserError(f"config.reduction: {config.reduction!r} is not supported; use 'mean'")
+
+
+@dataclass(frozen=True)
+class MembersLayout:
+    """Members of a population over devices, all of the same number on each."""
+
+    devices: tuple[Any, ...]  # of jax.Device
+    width: int  # members that a device computes at a time, by vmap
+
+    @property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.asarray(self.devices), (MEMBERS,))
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """The sharding of what all members share."""
+        return NamedSharding(self._mesh, P())
+
+    @property
+    def by_member(self) -> NamedSharding:
+        """The sharding of `[M, ...]`, with M a multiple of the number of devices."""
+        return NamedSharding(self._mesh, P(MEMBERS))
+
+    def compile(
+        self,
+        function: Callable[..., Any],
+        state: Any,
+        member: Any,
+        shared: Any,
+        *,
+        donate: bool = False,
+    ) -> Callable[..., Any]:
+        """`function(state, member, shared) -> result` of one member, compiled for all of them.
+
+        Args:
+          function: pure; sees one member.
+          state: tree of `[M, ...]` or their shapes.
+          member: tree of `[M, ...]` or their shapes.
+          shared: tree of what all members share, or its shapes.
+          donate: each call uses up its `state`.
+        """
+
+        def on_device(state: Any, member: Any, shared: Any) -> Any:
+            def one(both: Any) -> Any:
+                return function(*both, shared)
+
+            width = None if self.width == 1 else self.width
+            return lax.map(one, (state, member), batch_size=width)
+
+        mapped = jax.shard_map(
+            on_device,
+            mesh=self._mesh,
+            in_specs=(P(MEMBERS), P(MEMBERS), P()),
+            out_specs=P(MEMBERS),
+            check_vma=False,
+        )
+        shardings = (self.by_member, self.by_member, self.replicated)
+        program = jax.jit(mapped, in_shardings=shardings, donate_argnums=0 if donate else ())
+        return program.lower(state, member, shared).compile()
+
+    def place(self, tree: Any) -> Any:
+        """`[M, ...]` on the devices of its members."""
+        return jax.device_put(tree, self.by_member)
+
+
+def members_layout(
+    config: Config, count: int, devices: Sequence[Any] | None = None
+) -> MembersLayout:
+    """The layout of `count` members, on the given devices or all there are, at most one each.
+
+    On a CPU a device computes one member at a time: its batch stays in the cache, and 32 networks
+    of 784-128-32-10 take 7.4 ms a step instead of 9.8. An accelerator computes all of them at once.
+
+    Raises:
+      UserError: a mode that is unknown, or meant for one network.
+    """
+    _refuse_unknown(config)
+    if config.parallel != "auto":
+        raise UserError(
+            f"config.parallel: a sweep lays its members over the devices, each whole on one; "
+            f"use 'auto', not {config.parallel!r}"
+        )
+    devices = tuple(devices or jax.devices())[:count]
+    each = -(-count // len(devices))
+    return MembersLayout(devices, 1 if devices[0].platform == "cpu" else each)

@@ -10,9 +10,10 @@ from tqdm import tqdm
 class Progress:
     """Prints to standard output; the bar of the epoch under way is there on a terminal only."""
 
-    def __init__(self, num_epochs: int, steps_per_epoch: int) -> None:
+    def __init__(self, num_epochs: int, steps_per_epoch: int, title: str = "") -> None:
         self._num_epochs = num_epochs
         self._steps = steps_per_epoch
+        self._title = f"{title}  " if title else ""
         self._bar: tqdm | None = None
         self._headed = False
 
@@ -22,7 +23,7 @@ class Progress:
             self._bar = tqdm(
                 total=self._steps,
                 initial=done,
-                desc=f"epoch {epoch + 1}/{self._num_epochs}",
+                desc=f"{self._title}epoch {epoch + 1}/{self._num_epochs}",
                 unit="step",
                 leave=False,
                 dynamic_ncols=True,

@@ -8,7 +8,6 @@ import jax
 
 from mnist_jax import data, models
 from mnist_jax.analysis.publish import publish
-from mnist_jax.analysis.summary import summary
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
@@ -68,7 +67,7 @@ def evaluate_checkpoint(workdir: Path, which: str, split: str) -> dict[str, Any]
         workdir,
         inference(run.params, run.variables),
         config=run.config.to_dict(),
-        summary=summary(run.model),
+        model=run.model,
         history=run.rows,
         result=read_json(result) if result.exists() else None,
         checkpoint=run.step,

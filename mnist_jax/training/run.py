@@ -11,11 +11,11 @@ import jax
 from mnist_jax import data, models
 from mnist_jax.config import Config
 from mnist_jax.data.feed import Chunk, Feed, open_feed
-from mnist_jax.training import optimizer, parallel
+from mnist_jax.training import parallel
 from mnist_jax.training.inference import Inference
-from mnist_jax.training.loss import find_loss
 from mnist_jax.training.state import TrainState, evaluation_weights, init_state
-from mnist_jax.training.step import Task, run_steps
+from mnist_jax.training.step import run_steps
+from mnist_jax.training.task import Task, build
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,6 @@ class Run:
     feed: Feed
     initial: TrainState
     validate: Inference | None  # None without a validation split
-    learning_rate: Callable[[Any], Any] | None  # at a step; None where the optimizer has its own
     layout: parallel.Layout
     programs: dict[int, Callable[..., TrainState]]  # by number of steps
     compile_seconds: float
@@ -54,17 +53,14 @@ def prepare(config: Config) -> Run:
       UserError: the configuration asks for something that is not there.
     """
     layout = parallel.layout(config)
-    loss = find_loss(config.loss)
-    model = models.build(config.model, config.dtype, layout.axis_name)
     feed = open_feed(config, layout.replicated)
-    transformation, learning_rate = optimizer.build(config, feed.steps_per_epoch)
-    task = Task(config, model, transformation, loss, layout.axis_name)
+    task = build(config, feed.steps_per_epoch, layout.axis_name)
     held_out = data.load(config.data.name, config.data.val_split)
-    models.check_outputs(model, len(held_out.class_names))
-    validate = Inference(model, loss, held_out) if config.data.val_split else None
+    models.check_outputs(task.model, len(held_out.class_names))
+    validate = Inference(task.model, task.loss, held_out) if config.data.val_split else None
 
     started = time.perf_counter()
-    initial = jax.jit(lambda: init_state(config, model, transformation))()
+    initial = jax.jit(lambda: init_state(task))()
     initial = jax.device_put(initial, layout.replicated)
     steps = functools.partial(run_steps, task, feed.fetch)
     programs = {
@@ -74,4 +70,4 @@ def prepare(config: Config) -> Run:
     if validate is not None:
         validate.compile(*evaluation_weights(initial))
     seconds = time.perf_counter() - started
-    return Run(config, task, feed, initial, validate, learning_rate, layout, programs, seconds)
+    return Run(config, task, feed, initial, validate, layout, programs, seconds)

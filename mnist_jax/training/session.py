@@ -30,15 +30,17 @@ from mnist_jax.training.warm_start import warm_start
 
 def run_to_end(config: Config, workdir: Path, *, profile: bool = False) -> int:
     """Trains what is left of the run in `workdir` and finishes it; the exit status."""
-    if folder_of_run.finished(workdir, config):
+    if folder_of_run.finished(workdir, config.to_dict()):
         print(f"{workdir} holds this run, finished; nothing to do")
         return 0
     keep_programs()
     with sole_writer(workdir), StopSignal() as stop:
-        if folder_of_run.finished(workdir, config):  # by another, since the line above
+        if folder_of_run.finished(workdir, config.to_dict()):  # by another, since the line above
             return 0
         run = prepare(config)
-        folder_of_run.claim(workdir, config)  # not before: a mistake in it must not take the folder
+        folder_of_run.claim(
+            workdir, config.to_dict()
+        )  # not before: a mistake in it must not take the folder
         print(summary(run.task.model), flush=True)
         if profile:
             trace.write(run, workdir / "profile")
@@ -120,7 +122,7 @@ def _finish(run: Run, at: Position, clocks: dict[str, float], workdir: Path) -> 
         workdir,
         predictions,
         config=config.to_dict(),
-        summary=summary(model),
+        model=model,
         history=at.rows,
         result=result,
         checkpoint=int(at.state["step"]),

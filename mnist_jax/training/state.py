@@ -4,11 +4,11 @@ from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from mnist_jax.config import Config
-from mnist_jax.models import Model, Tree
+from mnist_jax.lifted import active
+from mnist_jax.models import Tree
 from mnist_jax.randomness import root_key, stream_key
+from mnist_jax.training.task import Task
 
 
 class Sums(TypedDict):
@@ -34,15 +34,15 @@ class TrainState(TypedDict):
     stale_epochs: jax.Array  # [] int32: epochs since
 
 
-def init_state(config: Config, model: Model, optimizer: optax.GradientTransformation) -> TrainState:
+def init_state(task: Task) -> TrainState:
     """The state before the first step: a pure function of the configuration."""
-    key = root_key(config.seed)
-    params, variables = model.init(stream_key(key, "init"))
+    key = root_key(task.config.seed)
+    params, variables = task.model.init(stream_key(key, "init"))
     return TrainState(
         params=params,
         variables=variables,
-        optimizer=optimizer.init(params),
-        average=jax.tree.map(jnp.copy, params) if config.ema_decay > 0.0 else {},
+        optimizer=task.optimizer.init(params),
+        average=jax.tree.map(jnp.copy, params) if active(task.config.ema_decay) else {},
         step=jnp.int32(0),
         key=key,
         sums=zero_sums(),

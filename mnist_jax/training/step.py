@@ -1,7 +1,6 @@
 """One step of training: a pure function of the state and a batch."""
 
 import functools
-from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import jax
@@ -9,12 +8,13 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from mnist_jax.config import Config
 from mnist_jax.data.augment import augment, enabled
-from mnist_jax.models import Model, Tree
+from mnist_jax.lifted import active
+from mnist_jax.models import Tree
 from mnist_jax.randomness import example_keys
-from mnist_jax.training.loss import Loss, probabilities, smooth_labels
+from mnist_jax.training.loss import probabilities, smooth_labels
 from mnist_jax.training.state import Sums, TrainState
+from mnist_jax.training.task import Task
 
 
 class Batch(TypedDict):
@@ -23,17 +23,6 @@ class Batch(TypedDict):
     image: jax.Array  # [B, 28, 28, 1] uint8
     label: jax.Array  # [B] int32
     position: jax.Array  # [B] int32: place of each example in the global batch
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a step needs and never changes."""
-
-    config: Config
-    model: Model
-    optimizer: optax.GradientTransformation
-    loss: Loss
-    axis_name: str | None = None  # the mapped axis to reduce over, if the step is mapped
 
 
 def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
@@ -101,7 +90,7 @@ def _average(decay: float, average: Tree, params: Tree, step: jax.Array) -> Tree
 
     As in tf.train.ExponentialMovingAverage with `num_updates`.
     """
-    if decay == 0.0:
+    if not active(decay):
         return {}
     done = step.astype(jnp.float32)
     now = jnp.minimum(decay, (1.0 + done) / (10.0 + done))

@@ -1,4 +1,4 @@
-"""A run's folder: what is in it, and who may continue it."""
+"""The folder of a run or of a sweep: what is in it, and who may continue it."""
 
 import json
 from pathlib import Path
@@ -9,34 +9,50 @@ from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, write_json
 
+RUN, SWEEP = "config.json", "sweep.json"  # what was asked for
+SHOWN = 12  # differences
 
-def finished(workdir: Path, config: Config) -> bool:
-    """Whether `workdir` holds this run, trained and evaluated. Writes nothing.
+
+def finished(workdir: Path, asked: dict[str, Any], kind: str = RUN) -> bool:
+    """Whether `workdir` holds what is asked for, trained and evaluated. Writes nothing.
+
+    Args:
+      workdir: which may not be there yet.
+      asked: `Config.to_dict()`, or those of a sweep's members by name.
+      kind: `RUN` or `SWEEP`.
 
     Raises:
-      UserError: the folder holds a run with another configuration.
+      UserError: the folder holds something else.
     """
-    if (workdir / "config.json").exists():
-        _refuse_difference(workdir, config)
+    _refuse_other(workdir, asked, kind)
     return (workdir / "result.json").exists()
 
 
-def claim(workdir: Path, config: Config) -> None:
-    """Writes `config.json`, where it is not there yet."""
-    if (workdir / "config.json").exists():
-        _refuse_difference(workdir, config)
-    else:
-        write_json(workdir / "config.json", config.to_dict())
+def claim(workdir: Path, asked: dict[str, Any], kind: str = RUN) -> None:
+    """Writes what is asked for into `workdir`, where it is not there yet."""
+    _refuse_other(workdir, asked, kind)
+    if not (workdir / kind).exists():
+        write_json(workdir / kind, asked)
 
 
-def _refuse_difference(workdir: Path, config: Config) -> None:
-    lines = configuration.difference(read_json(workdir / "config.json"), _plain(config))
+def _refuse_other(workdir: Path, asked: dict[str, Any], kind: str) -> None:
+    elsewhere = f"use a folder of its own: --workdir={_free_name(workdir)}"
+    other = SWEEP if kind == RUN else RUN
+    if (workdir / other).exists():
+        what = "a sweep" if other == SWEEP else "a run"
+        raise UserError(f"{workdir} holds {what} ({other} is there); {elsewhere}")
+    if not (workdir / kind).exists():
+        return
+    lines = configuration.difference(read_json(workdir / kind), plain(asked))
     if lines:
+        more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        what = "a run with another configuration" if kind == RUN else "another sweep"
         raise UserError(
             "\n".join(
-                [f"{workdir} holds a run with another configuration (there -> asked for):"]
-                + [f"  {line}" for line in lines]
-                + [f"use a folder of its own: --workdir={_free_name(workdir)}"]
+                [f"{workdir} holds {what} (there -> asked for):"]
+                + [f"  {line}" for line in lines[:SHOWN]]
+                + more
+                + [elsewhere]
             )
         )
 
@@ -47,14 +63,15 @@ def read_config(workdir: Path) -> Config:
     Raises:
       UserError: there is no run.
     """
-    path = workdir / "config.json"
+    path = workdir / RUN
     if not path.is_file():
         raise UserError(f"{workdir} holds no run: there is no {path}")
     return configuration.parse(read_json(path))
 
 
-def _plain(config: Config) -> dict[str, Any]:
-    return json.loads(json.dumps(config.to_dict()))  # tuples as lists, as in the file
+def plain(asked: dict[str, Any]) -> dict[str, Any]:
+    """As it is in a file: tuples are lists there."""
+    return json.loads(json.dumps(asked))
 
 
 def _free_name(workdir: Path) -> Path:

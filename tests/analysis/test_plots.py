@@ -10,6 +10,7 @@ from PIL import Image
 
 from mnist_jax.analysis import plots
 from mnist_jax.analysis.evaluation import Predictions, evaluate
+from mnist_jax.analysis.gallery import Gallery
 
 NAMES = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
@@ -158,7 +159,7 @@ def test_the_images_are_shown_pixel_by_pixel():
     first = np.flatnonzero(predictions.labels == 0)[0]
     tile = 255 - predictions.images[first, :, :, 0]
     left = 54 - 3 * 14
-    top = plots._Gallery.TOP
+    top = Gallery.TOP
     np.testing.assert_array_equal(canvas[top : top + 84 : 3, left : left + 84 : 3, 0], tile)
 
 

@@ -1,0 +1,185 @@
+"""Three published sentences about depth, each put to one contrast that was fixed beforehand.
+
+A contrast is computed for each seed by itself, from trainings that share it (paired differences),
+on test accuracy, on which nothing is chosen. Over n seeds its mean has the standard error
+sd / sqrt(n) (Student, The probable error of a mean, Biometrika, 1908).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from mnist_jax.analysis import canvas
+from mnist_jax.analysis.comparison import Member, Statistic, by_depth, statistic
+
+HOLDS = "holds"
+NOT_SHOWN = "not shown: the difference cannot be told from zero"
+OPPOSITE = "does not hold: the opposite is the case"
+ONE_SEED = "needs several seeds"
+UNANSWERED = "cannot be answered from these runs"
+
+IMPROVE = "Hidden layers improve accuracy."
+EPOCHS = "Deeper networks need more epochs."
+DIMINISH = "Returns diminish."
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, its contrast and what came out: differences of fractions, over `n` seeds."""
+
+    sentence: str
+    contrast: str  # in words, with what it is measured in
+    difference: float | None  # mean over seeds; None where the runs do not answer
+    standard_error: float | None  # None with fewer than two seeds
+    n: int
+    verdict: str
+    reason: str = ""  # why the runs do not answer
+    details: tuple[tuple[str, Statistic], ...] = ()  # the parts, by their names
+
+
+def examine(members: Iterable[Member]) -> list[Claim]:
+    """The three claims, or none where the number of hidden layers does not vary.
+
+    Compared are numbers of epochs for which every depth was trained. Where architectures share
+    both, their mean is taken, seed by seed; a seed without all that a contrast needs is left out.
+    """
+    cells = by_depth(members)
+    depths = sorted({depth for depth, _ in cells})
+    budgets = [
+        budget
+        for budget in sorted({budget for _, budget in cells})
+        if all((depth, budget) in cells for depth in depths)
+    ]
+    if len(depths) < 2:
+        return []
+    seeds = sorted({seed for cell in cells.values() for seed in cell})
+    runs = [
+        _Run({place: cell[seed] for place, cell in cells.items() if seed in cell}) for seed in seeds
+    ]
+    return [claim(runs, depths, budgets) for claim in (_improve, _need_epochs, _diminish)]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one seed gave: accuracy by (hidden layers, epochs)."""
+
+    accuracy: dict[tuple[int, int], float]
+
+    def gain(self, to: tuple[int, int], base: tuple[int, int]) -> float | None:
+        """Accuracy at one place minus that at another; None where either is missing."""
+        here, there = self.accuracy.get(to), self.accuracy.get(base)
+        return None if here is None or there is None else here - there
+
+
+def _improve(runs: Sequence[_Run], depths: list[int], budgets: list[int]) -> Claim:
+    contrast = "test accuracy with 1 hidden layer minus that with none"
+    if lack := _lack(depths, budgets, (0, 1)):
+        return _unanswered(IMPROVE, contrast, lack)
+    longest = budgets[-1]
+
+    def over_none(depth: int) -> Statistic:
+        return statistic(run.gain((depth, longest), (0, longest)) for run in runs)
+
+    details = [(f"{layers(depth)} minus none", over_none(depth)) for depth in depths if depth]
+    return _judge(IMPROVE, f"{contrast}, {_after(longest)}", over_none(1), details)
+
+
+def _need_epochs(runs: Sequence[_Run], depths: list[int], budgets: list[int]) -> Claim:
+    contrast = "slope of the gain from more epochs on the number of hidden layers (least squares)"
+    lack = _lack(depths, budgets, ())
+    if not lack and len(budgets) == 1:
+        lack = f"all depths were trained for one number of epochs only, {budgets[0]}"
+    if lack:
+        return _unanswered(EPOCHS, contrast, lack)
+    shortest, longest = budgets[0], budgets[-1]
+
+    def gains(run: _Run) -> list[float | None]:
+        return [run.gain((depth, longest), (depth, shortest)) for depth in depths]
+
+    table = [gains(run) for run in runs]
+    details = [
+        (f"gain with {layers(depth)}", statistic(row[place] for row in table))
+        for place, depth in enumerate(depths)
+    ]
+    span = f"{longest} epochs minus {shortest}, a hidden layer"
+    slopes = statistic(_slope(depths, row) for row in table)
+    return _judge(EPOCHS, f"{contrast}: {span}", slopes, details)
+
+
+def _diminish(runs: Sequence[_Run], depths: list[int], budgets: list[int]) -> Claim:
+    contrast = "gain of the first hidden layer minus the mean gain of each further one"
+    lack = _lack(depths, budgets, (0, 1))
+    if not lack and depths[-1] < 2:
+        lack = "no network with more than 1 hidden layer was trained"
+    if lack:
+        return _unanswered(DIMINISH, contrast, lack)
+    longest, deepest = budgets[-1], depths[-1]
+
+    def each(low: int, high: int, run: _Run) -> float | None:
+        gain = run.gain((high, longest), (low, longest))
+        return None if gain is None else gain / (high - low)
+
+    def falling(run: _Run) -> float | None:
+        first, further = each(0, 1, run), each(1, deepest, run)
+        return None if first is None or further is None else first - further
+
+    details = [
+        (_layer(low, high), statistic(each(low, high, run) for run in runs))
+        for low, high in pairwise(depths)
+    ]
+    difference = statistic(map(falling, runs))
+    return _judge(DIMINISH, f"{contrast}, {_after(longest)}", difference, details)
+
+
+def _lack(depths: list[int], budgets: list[int], needed: Sequence[int]) -> str:
+    """What keeps a contrast from being computed; empty where nothing does."""
+    for depth in needed:
+        if depth not in depths:
+            which = f"with {layers(depth)}" if depth else "without hidden layers"
+            return f"no network {which} was trained"
+    return "" if budgets else "no number of epochs is common to all depths"
+
+
+def _judge(
+    sentence: str, contrast: str, found: Statistic, details: Sequence[tuple[str, Statistic]]
+) -> Claim:
+    """The verdict: two standard errors decide, and they take at least two seeds."""
+    if found.mean is None:
+        return _unanswered(sentence, contrast, "no seed finished all the trainings it takes")
+    if found.error is None:
+        verdict = ONE_SEED
+    elif abs(found.mean) <= 2 * found.error:
+        verdict = NOT_SHOWN
+    else:
+        verdict = HOLDS if found.mean > 0 else OPPOSITE
+    return Claim(
+        sentence, contrast, found.mean, found.error, found.count, verdict, details=tuple(details)
+    )
+
+
+def _unanswered(sentence: str, contrast: str, reason: str) -> Claim:
+    return Claim(sentence, contrast, None, None, 0, UNANSWERED, reason)
+
+
+def _slope(depths: Sequence[int], gains: Sequence[float | None]) -> float | None:
+    """Least-squares slope; None where a gain is missing."""
+    known = [gain for gain in gains if gain is not None]
+    if len(known) < len(depths):
+        return None
+    away = np.array(depths) - np.mean(depths)
+    return float(away @ np.array(known) / (away @ away))
+
+
+def layers(depth: int) -> str:
+    """`no hidden layer`, `1 hidden layer`, `2 hidden layers`."""
+    return canvas.count(depth, "hidden layer") if depth else "no hidden layer"
+
+
+def _layer(low: int, high: int) -> str:
+    return f"layer {high}" if high == low + 1 else f"layers {low + 1} to {high}, each"
+
+
+def _after(epochs: int) -> str:
+    return f"after {canvas.count(epochs, 'epoch')}"

@@ -1,0 +1,204 @@
+"""Axes on which many accuracies stay apart, and labels that do not cover one another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mnist_jax.analysis import canvas
+from mnist_jax.analysis.canvas import GREY, INK, VERMILLION
+from mnist_jax.analysis.comparison import field_names
+
+if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+    from matplotlib.axes import Axes
+
+COARSE = (0, 20, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
+FINE = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 88, 90, 92, 94, 95, 96, 97, 98, 98.5)
+FINE += (99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8, 99.85, 99.9)
+WIDE = 6.0  # largest error over smallest one, from which on a linear axis crowds the best
+LEAST_SPAN = 0.5  # percent: an axis that shows less makes much of nothing
+LEAST_ERROR = 0.01  # percent: one image of 10,000; 100 % itself has no place on a log scale
+
+
+def error_scale(percent: Any) -> Any:
+    """The scale on which 90, 99 and 99.9 % are evenly spaced: -log10 of the error in percent."""
+    return -np.log10(np.maximum(100.0 - np.asarray(percent, float), LEAST_ERROR))
+
+
+def is_wide(percents: Iterable[float]) -> bool:
+    """Whether accuracies in percent differ so much that they need `error_scale`."""
+    errors = [max(100 - value, LEAST_ERROR) for value in percents]
+    return bool(errors) and max(errors) > WIDE * min(errors)
+
+
+def accuracy_axis(
+    axes: Axes, percents: Sequence[float], name: str, side: Literal["x", "y"] = "y"
+) -> None:
+    """Let an axis of accuracies in percent hold these; it is stretched where they differ a lot."""
+    percents = [min(max(value, 0.0), 100.0) for value in percents] or [0.0, 100.0]
+    set_limits = axes.set_ylim if side == "y" else axes.set_xlim
+    label = axes.set_ylabel if side == "y" else axes.set_xlabel
+    low, high = min(percents), max(percents)
+    if not is_wide(percents):
+        margin = max(0.06 * (high - low), (LEAST_SPAN - (high - low)) / 2)
+        set_limits(low - margin, min(high + margin, 100 + 0.3 * margin))
+        label(f"{name} (%)")
+        return
+    ends = error_scale([low, high])
+    margin = 0.05 * (ends[1] - ends[0])
+    low, high = 100 - 10 ** -(ends[0] - margin), 100 - 10 ** -(ends[1] + margin)
+    functions = (error_scale, lambda scaled: 100 - 10 ** -np.asarray(scaled, float))
+    (axes.set_yscale if side == "y" else axes.set_xscale)("function", functions=functions)
+    ticks = _ticks(low, high)
+    axis = axes.yaxis if side == "y" else axes.xaxis
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(_no_ticks())
+    set_limits(low, high)
+    label(f"{name} (%, stretched scale)")
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """The coarse ones, and between them fine ones where there is room."""
+    ticks = [tick for tick in COARSE if low <= tick <= high]
+    room = (error_scale(high) - error_scale(low)) / 12
+    for tick in FINE:
+        near = any(abs(error_scale(tick) - error_scale(other)) < room for other in ticks)
+        if low <= tick <= high and not near:
+            ticks.append(tick)
+    return sorted(ticks)
+
+
+def _no_ticks() -> Any:
+    from matplotlib.ticker import NullLocator
+
+    return NullLocator()
+
+
+def number_axis(axes: Axes, values: Sequence[float], name: str) -> None:
+    """Let the x axis show just these values, on a log scale where they span more than 20 times."""
+    positive = [value for value in values if value > 0]
+    note = ""
+    if min(values) >= 0 and positive and max(positive) > 20 * min(positive):
+        note = " (log scale)"
+        if min(values) > 0:
+            axes.set_xscale("log")
+        else:
+            axes.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
+            note = f" (log scale, linear below {min(positive):g})"
+    if len(values) <= 12:
+        axes.set_xticks(values, [f"{value:.4g}" for value in values])
+        axes.xaxis.set_minor_locator(_no_ticks())
+    axes.margins(x=0.06)
+    axes.set_xlabel(name + note)
+
+
+def series_style(position: int) -> dict[str, Any]:
+    """How the line at this position looks: colour, marker and dashes of its own."""
+    turn = position // len(canvas.SERIES)
+    return {
+        "color": canvas.SERIES[position % len(canvas.SERIES)],
+        "marker": canvas.MARKERS[position % len(canvas.MARKERS)],
+        "dashes": canvas.DASHES[(position + turn) % len(canvas.DASHES)],
+    }
+
+
+def ordered_styles(count: int) -> list[dict[str, Any]]:
+    """Styles of lines that have an order: dark to light in a palette that any eye can order."""
+    from matplotlib import colormaps
+
+    shades = colormaps["viridis"](np.linspace(0.0, 0.8, max(count, 1)))
+    return [
+        series_style(position) | {"color": tuple(shade)} for position, shade in enumerate(shades)
+    ]
+
+
+def cross(axes: Axes, x: float, text: str) -> None:
+    """Mark at the bottom, where no accuracy can be shown, that a training diverged."""
+    place = axes.get_xaxis_transform()
+    style = {"color": VERMILLION, "mew": 2, "clip_on": False, "zorder": 4}
+    axes.plot([x], [0.02], "x", transform=place, **style)
+    axes.annotate(
+        text, (x, 0.02), xycoords=place, xytext=(0, 7), textcoords="offset points",
+        ha="center", va="bottom", size=8, color=VERMILLION,
+    )  # fmt: skip
+
+
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Positions at least `gap` apart, from `low` to `high`, as near as can be to those wanted.
+
+    Least squares: what is wanted less its rank times the gap must not fall, and pooling adjacent
+    violators gives that (Ayer et al., Annals of Mathematical Statistics, 1955).
+    """
+    order = np.argsort(wanted, kind="stable")
+    pools: list[list[float]] = []
+    for rank, place in enumerate(order):
+        pools.append([wanted[place] - rank * gap])
+        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    level = np.array([np.mean(pool) for pool in pools for _ in pool])
+    top = max(low, high - gap * (len(level) - 1))
+    found = np.empty(len(level))
+    found[order] = np.clip(level, low, top) + gap * np.arange(len(level))
+    return found.tolist()
+
+
+def label_points(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
+    """Write names beside points, the first ones first, and only where there is room."""
+    figure = axes.figure
+    renderer = figure.canvas.get_renderer()  # pyright: ignore[reportAttributeAccessIssue]
+    frame = axes.get_window_extent(renderer)
+    centers = axes.transData.transform(np.array(points, float).reshape(-1, 2))
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in centers]
+    for point, name in zip(points, names, strict=True):
+        for offset, align in (
+            ((8, 0), ("left", "center")),
+            ((-8, 0), ("right", "center")),
+            ((0, 8), ("center", "bottom")),
+            ((0, -8), ("center", "top")),
+        ):
+            text = axes.annotate(
+                name, point, xytext=offset, textcoords="offset points",
+                ha=align[0], va=align[1], size=8, color=INK,
+            )  # fmt: skip
+            box = text.get_window_extent(renderer).extents
+            inside = frame.x0 <= box[0] and box[2] <= figure.bbox.x1 and frame.y0 <= box[1]
+            if inside and box[3] <= frame.y1 and not any(_overlap(box, other) for other in taken):
+                taken.append((box[0], box[1], box[2], box[3]))
+                break
+            text.remove()
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def said(metric: str) -> str:
+    """`validation accuracy`."""
+    return metric.replace("val_", "validation_").replace("_", " ")
+
+
+def shorten(name: str, length: int = 34) -> str:
+    """A long name without its middle."""
+    half = (length - 1) // 2
+    return name if len(name) <= length else f"{name[: length - half - 1]}…{name[-half:]}"
+
+
+def file_name(*fields: str) -> str:
+    """The names of fields as part of a file's name."""
+    return "_".join(re.sub(r"\W+", "_", name) for name in field_names(fields).values())
+
+
+def seeds_note(counts: Iterable[int], drawn: str) -> str:
+    """Say over how many seeds a spread was taken: `bars: ± one standard deviation, 5 seeds`."""
+    counts = sorted(set(counts) - {0})
+    if not counts or counts == [1]:
+        return "one seed each: no spread"
+    low, high = counts[0], counts[-1]
+    seeds = canvas.count(high, "seed") if low == high else f"{low} to {high} seeds"
+    return f"{drawn}: ± one standard deviation over {seeds}"
+
+
+SOFT_LINE: dict[str, Any] = {"color": GREY, "lw": 0.9, "alpha": 0.45}

@@ -1,0 +1,300 @@
+"""The report of a comparison: tables, pictures, and one HTML file with all of it inside."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from mnist_jax.analysis import canvas, page
+from mnist_jax.analysis.claims import Claim, examine
+from mnist_jax.analysis.comparison import (
+    Architecture,
+    Member,
+    Statistic,
+    architectures,
+    field_names,
+    ranked,
+    shown,
+    split_fields,
+    value_of,
+    write_tables,
+    yardstick,
+)
+from mnist_jax.analysis.comparison_plots import write_plots
+
+WHOLE = "whole sweep"
+PICTURES = {  # by the beginning of the file's name: heading, and the sentence that helps to read it
+    "ranking": (
+        "Ranking",
+        "Differences smaller than the bars may be chance. The order is by validation accuracy; "
+        "test accuracy stands beside it and orders nothing.",
+    ),
+    "curves": (
+        "Accuracy by epoch",
+        "A curve that still rises at its end would gain from more epochs.",
+    ),
+    "loss_curves": (
+        "Loss by epoch",
+        "A loss that rises again while accuracy stands still is overfitting.",
+    ),
+    "depth": (
+        "Depth and epochs",
+        "Where the lines of few and of many epochs draw apart, deeper networks need more epochs.",
+    ),
+    "parameters": (
+        "Size",
+        "Above and to the left is better: more accurate with fewer parameters.",
+    ),
+    "heatmap": ("Two fields at once", "Rows alike: only the columns matter, and the other way."),
+    "field": ("One field", "The middle of a plateau is a safer choice than its highest point."),
+}
+CLAIMS_HELP = (
+    "Each sentence was put to one contrast, fixed before any result was seen, on test accuracy, "
+    "on which nothing was chosen. Contrasts are paired: they are computed for each seed from "
+    "trainings that share it, then averaged; ± is the standard error, sd / √n over n seeds. "
+    "Beyond two standard errors from zero a contrast decides; with fewer than ten seeds that is "
+    "less sure than 95 %."
+)
+
+
+def write_comparison(
+    workdir: Path,
+    members: Sequence[Member],
+    *,
+    title: str,
+    facts: dict[str, Any],
+    drawings: Mapping[str, Path],
+) -> None:
+    """Writes `sweep.csv`, `summary.csv`, `plots/*.png` and `report.html` into a folder.
+
+    Args:
+      workdir: made if it does not exist.
+      members: one or more, in the order in which the tables show them.
+      title: heading of the page.
+      facts: where the numbers come from, by name: `device`, `versions`, `commit`; a number is a
+        time in seconds, and the one named `whole sweep` is shown first.
+      drawings: PNG of a network by the label of its architecture; may be empty.
+
+    Raises:
+      UserError: a table or the page cannot be written.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_tables(workdir, members)
+    plots = write_plots(workdir / "plots", members)
+    order = ranked(architectures(members))
+    claims = examine(members)
+    body = [
+        f"<header><h1>{escape(title)}</h1>{_subtitle(members)}</header>",
+        page.figures(_headline(order, members, facts)),
+        _facts(facts),
+        _claims(claims),
+        *(_picture(plot, order) for plot in plots),
+        f"<section><h2>Summary</h2>{_summary_table(order)}{_summary_help(members)}</section>",
+        _diverged(members),
+        page.details("Every training", _members_table(members)),
+        _drawings(drawings),
+        page.details("Configuration", _configuration(members)),
+    ]
+    page.write(workdir / "report.html", title, "\n".join(filter(None, body)))
+
+
+# Figures at the top
+
+
+def _subtitle(members: Sequence[Member]) -> str:
+    if yardstick(members) == "val_accuracy":
+        return "<p>Ordered and compared by validation accuracy; the test split chose nothing.</p>"
+    return "<p>No validation accuracy: in the order given; the test split chose nothing.</p>"
+
+
+def _headline(
+    order: list[Architecture], members: Sequence[Member], facts: dict[str, Any]
+) -> list[tuple[str, str, str]]:
+    """List (name, value, remark) of the figures to be seen first."""
+    diverged = sum(not member.finished for member in members)
+    seeds = sorted({len(architecture.members) for architecture in order})
+    figures = [
+        ("trainings", f"{len(members):,}", f"{diverged} diverged" if diverged else "all finished"),
+        ("architectures", f"{len(order):,}", f"{_between(seeds)} each"),
+    ]
+    best = order[0]
+    found = best.statistic("val_accuracy")
+    if found.mean is not None:
+        test = _mean_and_deviation(best.statistic("test_accuracy"), percent=True)
+        remark = f"of {best.name}, best by validation ({_mean_and_deviation(found, percent=True)})"
+        figures.append(("test accuracy, %", test, remark))
+    if WHOLE in facts:
+        figures.append((WHOLE, page.seconds(facts[WHOLE]), "from start to end"))
+    else:
+        seconds = sum(member.seconds for member in members)
+        figures.append(("training", page.seconds(seconds), "sum over all trainings"))
+    return figures
+
+
+def _between(seeds: list[int]) -> str:
+    """`5 seeds`, `1 to 5 seeds`."""
+    low, high = seeds[0], seeds[-1]
+    return canvas.count(high, "seed") if low == high else f"{low} to {high} seeds"
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    pairs = [(name, _fact(value)) for name, value in facts.items() if name != WHOLE]
+    return page.pairs_table(pairs) if pairs else ""
+
+
+def _fact(value: Any) -> str:
+    return page.seconds(value) if isinstance(value, int | float) else page.listing(value)
+
+
+# Claims
+
+
+def _claims(claims: Sequence[Claim]) -> str:
+    if not claims:
+        return ""
+    parts = "".join(map(_claim, claims))
+    return f"<section><h2>Claims</h2><p>{escape(CLAIMS_HELP)}</p>{parts}</section>"
+
+
+def _claim(claim: Claim) -> str:
+    """The sentence, its verdict, the number behind it and the parts of that."""
+    verdict = claim.verdict + (f": {claim.reason}" if claim.reason else "")
+    text = f"<h3>“{escape(claim.sentence)}” — {escape(verdict)}</h3>"
+    contrast = claim.contrast[0].upper() + claim.contrast[1:]
+    if claim.difference is None:
+        return f"{text}<p>{escape(contrast)}.</p>"
+    found = _points(claim.difference, claim.standard_error)
+    text += f"<p>{escape(contrast)}: <strong>{escape(found)}</strong> percentage points, "
+    text += f"{canvas.count(claim.n, 'seed')}.</p>"
+    rows = [
+        (
+            name,
+            page.MISSING if part.mean is None else _points(part.mean, part.error),
+            str(part.count),
+        )
+        for name, part in claim.details
+    ]
+    header = ("part", "percentage points", "seeds")
+    return text + page.table(header, rows)
+
+
+def _points(difference: float, error: float | None) -> str:
+    """`+0.25 ± 0.03`, in percentage points."""
+    spread = "" if error is None else f" ± {100 * error:.3f}"
+    return f"{100 * difference:+.3f}{spread}".replace("-", "\u2212")
+
+
+# Pictures
+
+
+def _picture(plot: Path, order: list[Architecture]) -> str:
+    kind = plot.stem if plot.stem in PICTURES else plot.stem.partition("_")[0]
+    heading, help_text = PICTURES[kind]
+    if kind == "field":
+        heading += f": {plot.stem.partition('_')[2].replace('_', ' ')}"
+    image = page.picture(plot, _alt(heading, order), wide=True)
+    return f"<section><h2>{escape(heading)}</h2>{image}<p>{escape(help_text)}</p></section>"
+
+
+def _alt(heading: str, order: list[Architecture]) -> str:
+    """Say in words what all pictures of the page come down to."""
+    best = order[0]
+    found = _mean_and_deviation(best.statistic("val_accuracy"), percent=True)
+    number = canvas.count(len(order), "architecture")
+    return f"Plot, {heading}: {number}; highest validation accuracy {found} % ({best.name})."
+
+
+def _drawings(drawings: Mapping[str, Path]) -> str:
+    parts = "".join(
+        f"<div><h3>{escape(name)}</h3>{page.picture(path, f'Layers of the network {name}.')}</div>"
+        for name, path in drawings.items()
+    )
+    return page.details("Networks", page.pair(parts)) if parts else ""
+
+
+# Tables
+
+
+def _summary_table(order: Sequence[Architecture]) -> str:
+    header = ("architecture", "validation accuracy, %", "test accuracy, %", "validation loss")
+    header += ("test loss", "parameters", "epochs", "training", "seeds")
+    return page.table(header, map(_summary_row, order))
+
+
+def _summary_row(architecture: Architecture) -> tuple[str, ...]:
+    lost = f" ({architecture.diverged} diverged)" if architecture.diverged else ""
+    return (
+        architecture.name,
+        _mean_and_deviation(architecture.statistic("val_accuracy"), percent=True),
+        _mean_and_deviation(architecture.statistic("test_accuracy"), percent=True),
+        _mean_and_deviation(architecture.statistic("val_loss")),
+        _mean_and_deviation(architecture.statistic("test_loss")),
+        page.number(architecture.parameters),
+        page.number(architecture.statistic("epochs").mean, ",.4g"),
+        page.seconds(architecture.statistic("seconds").mean),
+        f"{len(architecture.finished)}{lost}",
+    )
+
+
+def _summary_help(members: Sequence[Member]) -> str:
+    several = any(len(one.finished) > 1 for one in architectures(members))
+    spread = "mean ± standard deviation over seeds; " if several else "one seed each; "
+    return f"<p>Last step's weights: {spread}diverged trainings are in no mean.</p>"
+
+
+def _diverged(members: Sequence[Member]) -> str:
+    rows = [
+        (member.architecture, f"{member.seed}", member.status)
+        for member in members
+        if not member.finished
+    ]
+    if not rows:
+        return ""
+    table = page.table(("architecture", "seed", "what happened"), rows)
+    return f"<section><h2>Diverged</h2>{table}</section>"
+
+
+def _members_table(members: Sequence[Member]) -> str:
+    header = ("architecture", "seed", "epochs", "training", "validation accuracy")
+    header += ("validation loss", "test accuracy", "test loss", "status")
+    rows = (
+        (
+            member.architecture,
+            f"{member.seed}",
+            f"{member.epochs}",
+            page.seconds(member.seconds),
+            page.percent(member.val_accuracy),
+            page.number(member.val_loss, ".4f"),
+            page.percent(member.test_accuracy),
+            page.number(member.test_loss, ".4f"),
+            member.status,
+        )
+        for member in members
+    )
+    return page.table(header, rows)
+
+
+def _configuration(members: Sequence[Member]) -> str:
+    """What varies, with the values of each architecture, and what all have in common."""
+    common, varied = split_fields(members)
+    names = field_names(varied)
+    varying = _settings_table(architectures(members), names) if varied else ""
+    shared = page.pairs_table((name, shown(value)) for name, value in common.items())
+    first = f"<h3>Varies</h3>{varying}" if varied else ""
+    return f"{first}<h3>Common to all</h3>{shared}"
+
+
+def _settings_table(shown_ones: Iterable[Architecture], names: Mapping[str, str]) -> str:
+    rows = (
+        (one.name, *(shown(value_of(one.config, field)) for field in names)) for one in shown_ones
+    )
+    return page.table(("architecture", *names.values()), rows)
+
+
+def _mean_and_deviation(found: Statistic, percent: bool = False) -> str:
+    """`97.85 ± 0.10` in percent, or `0.0712 ± 0.0031`."""
+    if found.mean is None:
+        return page.MISSING
+    scale, digits = (100, 2) if percent else (1, 4)
+    spread = "" if found.deviation is None else f" ± {scale * found.deviation:.{digits}f}"
+    return f"{scale * found.mean:.{digits}f}{spread}"

@@ -1,0 +1,116 @@
+"""Images in a grid, each with a few lines of text, laid out in whole pixels to stay crisp."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_jax.analysis import canvas
+from mnist_jax.analysis.canvas import DPI, GREY, INK, PALE, VERMILLION
+
+if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+    from matplotlib.figure import Figure
+
+
+class Gallery:
+    """A picture under way: made empty, filled by `add`, handed over by `finish`."""
+
+    WIDTH, TOP, LINE, GAP, FRAME = 1080, 84, 18, 16, 4
+
+    def __init__(
+        self,
+        size: tuple[int, ...],
+        shape: tuple[int, int],
+        *,
+        zoom: int,
+        lines: int = 0,
+        headed: bool = False,
+        margin: int = 0,
+        title: str,
+        note: str,
+    ):
+        """Start a gallery.
+
+        Args:
+          size: height and width of an image, in its own pixels.
+          shape: rows and columns of the grid.
+          zoom: pixels for one of an image, where that has 28 a side; others become about as large.
+          lines: of text below each image.
+          headed: whether the columns have names above them.
+          margin: pixels to the left of the grid, for the names of its rows.
+          title: what the picture shows.
+          note: how to read it; may have several lines.
+        """
+        rows, self.columns = shape
+        side = 28 * zoom
+        self.zoom = max(1, side // max(size[:2]))
+        self.skip = math.ceil(max(size[:2]) / side)  # a large image gives every so many-th pixel
+        self.height = self.zoom * math.ceil(size[0] / self.skip)
+        self.row_height = self.height + self.GAP + self.LINE * lines
+        self.margin = margin
+        self.top = self.TOP + self.LINE * (headed + note.count("\n"))
+        self.canvas = np.full((self.top + rows * self.row_height, self.WIDTH, 3), 255, np.uint8)
+        self.figure = canvas.new_figure(self.WIDTH / DPI, len(self.canvas) / DPI)
+        self._write(self.FRAME, 14, title, ha="left", size=12, weight="bold")
+        self._write(self.FRAME, 44, note, ha="left", size=9, color=GREY)
+
+    def name_column(self, column: int, name: str) -> None:
+        """Write the name of a column of a headed gallery above it."""
+        self._write(self._middle(column), self.top - self.LINE - 4, name, size=9, weight="bold")
+
+    def name_row(self, row: int, lines: Sequence[str]) -> None:
+        """Write the name of a row, and what there is to say of it, into the margin beside it."""
+        top = self.top + row * self.row_height + (self.height - self.LINE * len(lines)) // 2
+        for line, text in enumerate(lines):
+            style = {"color": GREY} if line else {"color": INK, "weight": "bold"}
+            x, y = self.margin - self.GAP // 2, top + line * self.LINE
+            self._write(x, y, text, ha="right", size=9, **style)
+
+    def add(
+        self,
+        place: tuple[int, int],
+        image: np.ndarray,
+        lines: Sequence[str] = (),
+        *,
+        strong: bool = False,
+    ) -> None:
+        """Put an image `[h, w, c]` uint8 at (row, column), its lines below it.
+
+        A strong one has a frame and its lines in the colour of the frame.
+        """
+        tile = canvas.enlarge(image[:: self.skip, :: self.skip], self.zoom)
+        height, width = tile.shape[:2]
+        row, column = place
+        middle = self._middle(column)
+        top, left = self.top + row * self.row_height, middle - width // 2
+        self._frame(top, left, height, width, strong)
+        self.canvas[top : top + height, left : left + width] = tile
+        said = {"color": VERMILLION, "weight": "bold"} if strong else {"color": INK}
+        for line, text in enumerate(lines):
+            style = said if line < max(1, len(lines) - 1) else {"color": GREY}
+            self._write(middle, top + height + 6 + line * self.LINE, text, size=8.5, **style)
+
+    def finish(self) -> Figure:
+        """The figure."""
+        self.figure.figimage(self.canvas, origin="upper")
+        return self.figure
+
+    def _middle(self, column: int) -> int:
+        return self.margin + (2 * column + 1) * (self.WIDTH - self.margin) // (2 * self.columns)
+
+    def _frame(self, top: int, left: int, height: int, width: int, strong: bool) -> None:
+        edge, color = (self.FRAME, VERMILLION) if strong else (1, PALE)
+        outer = np.s_[top - edge : top + height + edge, left - edge : left + width + edge]
+        self.canvas[outer] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+
+    def _write(self, x: float, y: float, text: str, ha: str = "center", **style) -> None:
+        height = len(self.canvas)
+        self.figure.text(x / self.WIDTH, 1 - y / height, text, ha=ha, va="top", **style)
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """At most `most` of the numbers 0 to `count` - 1, evenly spaced, ends included: [k] int."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))

@@ -1,0 +1,344 @@
+"""The graph of a network: the layers that it calls, and what flows from which into which.
+
+The network is traced, not computed. What goes into a layer and what comes out of it passes through
+an identity that leaves a mark in the traced program (`jax.ad_checkpoint.checkpoint_name`). Between
+marks each value is followed from its operands to its result, through programs inside the program.
+"""
+
+import contextlib
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+from jax.extend import core
+
+from mnist_jax.models import Model, layers
+
+# Two of them: JAX computes with an axis of one in other shapes than with any longer one.
+IMAGES = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.float32)
+
+# A sequence is looked into: its layers are what a reader wants to see.
+CONTAINERS = (layers.Sequence, nnx.Sequential)
+
+# JAX's names for what meets most often, in everyone's words.
+OPERATIONS = {
+    "add_any": "add",
+    "mul": "multiply",
+    "sub": "subtract",
+    "div": "divide",
+    "max": "maximum",
+    "min": "minimum",
+    "dot_general": "matmul",
+    "conv_general_dilated": "convolution",
+    "select_n": "select",
+}
+ASSOCIATIVE = ("add", "multiply", "concatenate", "maximum", "minimum")
+
+Path = tuple[str, ...]
+Sources = frozenset[int]  # what a value comes from: nodes, and parameters as ~0, ~1, ...
+NOTHING: Sources = frozenset()
+
+
+@dataclass(frozen=True)
+class Node:
+    """The images, a layer as it is called, an operation in which values meet, or the outputs."""
+
+    role: Literal["input", "layer", "operation", "output"]
+    name: str
+    kind: str  # a layer's class
+    shape: tuple[int, ...]  # of its (first) output, without the batch axis
+    parameters: int = 0
+    variables: int = 0  # other numbers that a layer keeps, such as running averages
+    call: int = 1  # of this layer; the second has the weights of the first
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in the order in which they are computed, and who feeds whom, by their positions."""
+
+    name: str  # the network's class
+    nodes: tuple[Node, ...]
+    edges: tuple[tuple[int, int], ...]
+    parameters: int  # of the whole network, also of what is not called
+    variables: int
+
+
+def find_graph(model: Model) -> Graph:
+    """The outermost layers that the network calls in use, and the flow of data between them.
+
+    Sequences are looked into. A layer that is called again is another node. Where values of several
+    nodes meet outside of layers, or values meet parameters that the network holds itself, there is
+    a node named after the operation; functions of one value, such as an activation or a reshape,
+    are part of the edge. Parameters are counted where they are first used.
+    """
+    params, variables = jax.eval_shape(model.init, jax.random.key(0))
+    narrow = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, model.dtype), params)
+    marks: dict[str, _Mark] = {}
+
+    def call(params: Any, variables: Any, images: jax.Array) -> jax.Array:
+        module = nnx.merge(model.graph, params, variables)
+        with _marked(module, marks):
+            return module(images.astype(model.dtype), train=False, keys=None)
+
+    program = _body(jax.make_jaxpr(call)(narrow, variables, IMAGES))
+    follower = _Follower(marks, _sizes(params), _sizes(variables))
+    trained = [frozenset({~index}) for index in range(len(follower.parameters.sizes))]
+    others = [NOTHING] * len(follower.variables.sizes)
+    image = follower.add(Node("input", "input", "", IMAGES.shape[1:]), NOTHING)
+    (outputs,) = follower.follow(program, [*trained, *others, image])
+    name = "logits" if model.output_activation == "softmax" else "output"
+    follower.add(Node("output", name, "", _shape(program.outvars[0])), outputs)
+    nodes, edges = _tidy(follower.nodes, follower.feeds)
+    counts = follower.parameters.total, follower.variables.total
+    return Graph(model.module.__name__, nodes, edges, *counts)
+
+
+# Marks
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A value on its way into or out of a layer."""
+
+    path: Path
+    kind: str
+    inward: bool
+    first: bool  # of the values of this call that go the same way
+    last: bool
+
+
+@contextlib.contextmanager
+def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> Iterator[None]:
+    """Marks what goes into and out of each part of `module` that no other marked part calls."""
+    parts = {
+        id(part): tuple(map(str, path))
+        for path, part in nnx.iter_modules(module)
+        if path and not isinstance(part, CONTAINERS)
+    }
+    inside: list[nnx.Module] = []
+
+    def watch(call: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(call)
+        def watched(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
+            if inside or id(self) not in parts:
+                return call(self, *args, **kwargs)
+            mark = functools.partial(_mark, marks, parts[id(self)], type(self).__name__)
+            args, kwargs = mark((args, kwargs), inward=True)
+            inside.append(self)
+            try:
+                outputs = call(self, *args, **kwargs)
+            finally:
+                inside.pop()
+            return mark(outputs, inward=False)
+
+        return watched
+
+    kinds = {type(part) for _, part in nnx.iter_modules(module) if callable(part)}
+    with contextlib.ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(mock.patch.object(kind, "__call__", watch(kind.__call__)))
+        yield
+
+
+def _mark(marks: dict[str, _Mark], path: Path, kind: str, values: Any, *, inward: bool) -> Any:
+    """The same values, each array among them marked."""
+    leaves, tree = jax.tree.flatten(values, is_leaf=lambda leaf: isinstance(leaf, nnx.Pytree))
+    arrays = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
+    for i in arrays:
+        name = f"{__name__}:{len(marks)}"
+        marks[name] = _Mark(path, kind, inward, first=i == arrays[0], last=i == arrays[-1])
+        leaves[i] = checkpoint_name(leaves[i], name)
+    return jax.tree.unflatten(tree, leaves)
+
+
+# Following values through the program
+
+
+@dataclass
+class _Ledger:
+    """Sizes of arrays by their paths in the network, each given out once."""
+
+    sizes: list[tuple[Path, int]]
+    spent: set[int] = field(default_factory=set)
+
+    @property
+    def total(self) -> int:
+        return sum(size for _, size in self.sizes)
+
+    def spend(self, which: set[int]) -> int:
+        fresh = which - self.spent
+        self.spent |= fresh
+        return sum(self.sizes[index][1] for index in fresh)
+
+    def under(self, prefix: Path) -> set[int]:
+        return {i for i, (path, _) in enumerate(self.sizes) if path[: len(prefix)] == prefix}
+
+
+class _Follower:
+    """Finds where each value of a program comes from, and notes the nodes on the way."""
+
+    def __init__(
+        self,
+        marks: dict[str, _Mark],
+        parameters: list[tuple[Path, int]],
+        variables: list[tuple[Path, int]],
+    ) -> None:
+        self.marks = marks
+        self.parameters = _Ledger(parameters)
+        self.variables = _Ledger(variables)
+        self.nodes: list[Node] = []
+        self.feeds: list[set[int]] = []
+        self.calls: dict[Path, list[int]] = {}
+        self.inside: int | None = None  # the layer that is being computed
+
+    def add(self, node: Node, sources: Sources) -> Sources:
+        """Notes a node that these feed; the sources of its result."""
+        self.nodes.append(node)
+        self.feeds.append({source for source in sources if source >= 0})
+        return frozenset({len(self.nodes) - 1})
+
+    def follow(self, program: core.Jaxpr, operands: Sequence[Sources]) -> list[Sources]:
+        """The sources of what `program` gives for operands with these."""
+        known: dict[Any, Sources] = dict(zip(program.invars, operands, strict=True))
+
+        def sources(atom: Any) -> Sources:
+            return NOTHING if hasattr(atom, "val") else known.get(atom, NOTHING)  # val: a literal
+
+        for equation in program.eqns:
+            results = self._results(equation, [sources(atom) for atom in equation.invars])
+            known |= zip(equation.outvars, results, strict=True)
+        return [sources(atom) for atom in program.outvars]
+
+    def _results(self, equation: core.JaxprEqn, operands: list[Sources]) -> list[Sources]:
+        mark = self._mark_of(equation)
+        if mark is not None:
+            return [self._pass(mark, operands[0], _shape(equation.outvars[0]))]
+        if self.inside is not None:  # whatever it is, the layer makes it
+            return [frozenset({self.inside})] * len(equation.outvars)
+        bodies = _bodies(equation)
+        if not bodies:
+            result = self._meet(equation, 0, NOTHING.union(*operands))
+            return [result] * len(equation.outvars)
+        # Bodies take the last operands: before them a `cond` has its index, a `while` its condition
+        runs = [self.follow(body, operands[-len(body.invars) :]) for body in bodies]
+        return [
+            self._meet(equation, i, NOTHING.union(*results))
+            for i, results in enumerate(zip(*runs, strict=True))
+        ]
+
+    def _mark_of(self, equation: core.JaxprEqn) -> _Mark | None:
+        named = equation.primitive.name == "name"
+        return self.marks.get(equation.params["name"]) if named else None
+
+    def _pass(self, mark: _Mark, sources: Sources, shape: tuple[int, ...]) -> Sources:
+        """Into a layer or out of it."""
+        if self.inside is None:
+            self.inside = self._call(mark)
+        node = self.inside
+        if mark.inward:
+            self.feeds[node] |= {source for source in sources if source >= 0}
+        elif mark.first:
+            self.nodes[node] = replace(self.nodes[node], shape=shape)
+        if mark.last and not mark.inward:
+            self.inside = None
+        return frozenset({node})
+
+    def _call(self, mark: _Mark) -> int:
+        calls = self.calls.setdefault(mark.path, [])
+        calls.append(len(self.nodes))
+        if len(calls) > 1:
+            node = replace(self.nodes[calls[0]], call=len(calls))
+        else:
+            name = ".".join(part for part in mark.path if part != "layers")
+            own = [
+                ledger.spend(ledger.under(mark.path))
+                for ledger in (self.parameters, self.variables)
+            ]
+            node = Node("layer", name or mark.path[-1], mark.kind, (), *own)
+        self.add(node, NOTHING)
+        return calls[-1]
+
+    def _meet(self, equation: core.JaxprEqn, result: int, sources: Sources) -> Sources:
+        """A value made outside of layers: a node where data meets other data or parameters."""
+        data = {source for source in sources if source >= 0}
+        if not data or len(sources) == 1:
+            return sources
+        name = equation.primitive.name
+        size = self.parameters.spend({~source for source in sources - data})
+        shape = _shape(equation.outvars[result])
+        return self.add(Node("operation", OPERATIONS.get(name, name), "", shape, size), sources)
+
+
+def _body(program: Any) -> core.Jaxpr:
+    """Without its constants, where it comes with them."""
+    return getattr(program, "jaxpr", program)
+
+
+def _bodies(equation: core.JaxprEqn) -> list[core.Jaxpr]:
+    """The programs that an equation runs to get its results; of a loop, one round."""
+    values = itertools.chain.from_iterable(
+        value if isinstance(value, tuple) else (value,)
+        for name, value in equation.params.items()
+        if name != "cond_jaxpr"  # asks whether a loop goes on
+    )
+    bodies = [body for body in map(_body, values) if isinstance(body, core.Jaxpr)]
+    counts = len(equation.invars), len(equation.outvars)
+    return [b for b in bodies if len(b.invars) <= counts[0] and len(b.outvars) == counts[1]]
+
+
+def _shape(atom: Any) -> tuple[int, ...]:
+    return tuple(getattr(atom.aval, "shape", ()))[1:]
+
+
+def _sizes(tree: Any) -> list[tuple[Path, int]]:
+    leaves = jax.tree.leaves_with_path(tree)
+    return [(tuple(str(key.key) for key in path), math.prod(leaf.shape)) for path, leaf in leaves]
+
+
+# Tidying up
+
+
+def _tidy(
+    nodes: list[Node], feeds: list[set[int]]
+) -> tuple[tuple[Node, ...], tuple[tuple[int, int], ...]]:
+    """Sums of sums become one, and operations whose result nobody uses go."""
+    nodes, feeds = list(nodes), [set(sources) for sources in feeds]
+    for node in reversed(range(len(nodes))):
+        _absorb(nodes, feeds, node)
+    kept = [i for i, node in enumerate(nodes) if node.role != "operation" or _users(feeds, i)]
+    position = {node: i for i, node in enumerate(kept)}
+    edges = [(position[s], position[node]) for node in kept for s in feeds[node] if s in position]
+    return tuple(nodes[node] for node in kept), tuple(sorted(edges))
+
+
+def _absorb(nodes: list[Node], feeds: list[set[int]], node: int) -> None:
+    """Takes in the operations of the same name that feed this node alone; drops a useless one."""
+    if nodes[node].role != "operation":
+        return
+    if not _users(feeds, node):
+        feeds[node] = set()
+        return
+    if nodes[node].name not in ASSOCIATIVE:
+        return
+    while inner := [s for s in feeds[node] if _same(nodes, s, node) and len(_users(feeds, s)) == 1]:
+        for source in inner:
+            size = nodes[node].parameters + nodes[source].parameters
+            nodes[node] = replace(nodes[node], parameters=size)
+            feeds[node] = feeds[node] - {source} | feeds[source]
+            feeds[source] = set()
+
+
+def _same(nodes: list[Node], one: int, other: int) -> bool:
+    return nodes[one].role == "operation" and nodes[one].name == nodes[other].name
+
+
+def _users(feeds: list[set[int]], node: int) -> list[int]:
+    return [user for user, sources in enumerate(feeds) if node in sources]

@@ -1,0 +1,103 @@
+"""The members of a sweep: which networks it trains, over which seeds.
+
+A sweep file names them:
+
+    from mnist_jax.config import default
+    from mnist_jax.members import Sweep
+
+    def get_sweep():
+        members = {}
+        for width in (16, 64, 256):
+            members[f"{width} units"] = config = default()
+            config.model = dict(name="mlp", hidden=(width,))
+        return Sweep(members, seeds=3)
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnist_jax import config as configuration
+from mnist_jax.config import Config
+from mnist_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What `get_sweep()` returns."""
+
+    members: Mapping[str, Any]  # configurations, by the name of the architecture
+    seeds: int = 1  # trainings of each: from the configuration's seed on
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One training of a sweep."""
+
+    architecture: str
+    config: Config
+
+
+def load(
+    path: str, overrides: Sequence[tuple[str, str]] = (), seeds: int | None = None
+) -> list[Planned]:
+    """The members that a file names, an architecture's seeds one after the other.
+
+    Args:
+      path: of a sweep, or of a configuration: then it is the only architecture.
+      overrides: as for `config.load`, applied to each member.
+      seeds: of each architecture; `None`: as the file says.
+
+    Raises:
+      UserError: as `config.load`; no member; a field is overridden that tells the members apart.
+    """
+    sweep = _read(path)
+    count = sweep.seeds if seeds is None else seeds
+    if count < 1 or not sweep.members:
+        raise UserError(f"{path}: a sweep needs at least one member and one seed")
+    values = {
+        name: configuration.plain(config, f"{path}: member {name!r}")
+        for name, config in sweep.members.items()
+    }
+    for name, _ in overrides:
+        _refuse_varied(name, list(values.values()), path)
+    return [
+        Planned(name, dataclasses.replace(config, seed=config.seed + i))
+        for name, config in ((n, _parse(n, v, overrides)) for n, v in values.items())
+        for i in range(count)
+    ]
+
+
+def _read(path: str) -> Sweep:
+    module = configuration.import_file(path)
+    if not hasattr(module, "get_sweep"):
+        return Sweep({Path(path).stem: configuration.call(module, "get_config", path)})
+    sweep = configuration.call(module, "get_sweep", path)
+    if not isinstance(sweep, Sweep):
+        raise UserError(f"{path}: get_sweep() must return a Sweep, not {sweep!r}")
+    return sweep
+
+
+def _parse(name: str, values: dict[str, Any], overrides: Sequence[tuple[str, str]]) -> Config:
+    try:
+        return configuration.parse(configuration.overridden(values, overrides))
+    except UserError as error:
+        raise UserError(f"member {name!r}: {error}") from error
+
+
+def _refuse_varied(name: str, members: list[dict[str, Any]], path: str) -> None:
+    """A sweep that is told to set what it compares would compare nothing."""
+    found = [_leaf(values, name.split(".")) for values in members]
+    if any(value != found[0] for value in found):
+        raise UserError(
+            f"--config.{name}: its members differ in it; change it in {path}, "
+            f"or in a copy of that file"
+        )
+
+
+def _leaf(values: Any, path: list[str]) -> Any:
+    for name in path:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values

@@ -1,0 +1,57 @@
+"""Trains many networks, those of the same shapes together, and compares them.
+
+  python -m mnist_jax.sweep --config=configs/sweeps/looped.py
+  python -m mnist_jax.sweep --config=configs/mlp.py --seeds=10
+  python -m mnist_jax.sweep --compare runs/mlp runs/cnn --workdir=runs/mlp-and-cnn
+
+--config=FILE names a sweep, or a configuration to train over --seeds. --config.FIELD=VALUE sets a
+field of every member. Run again, it goes on where it was. Ctrl-C or SIGTERM: it saves and ends with
+status 75 after the chunk of steps under way; the same command goes on.
+--compare makes the same tables, pictures and report of finished runs of mnist_jax.main.
+"""
+
+import os
+from argparse import Namespace
+from pathlib import Path
+
+from mnist_jax import cli
+
+
+def define(parser: cli.Parser) -> None:
+    """The command's arguments."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", metavar="FILE", help="e.g. configs/sweeps/depth.py")
+    what.add_argument(
+        "--compare", nargs="+", type=Path, metavar="DIR", help="finished runs of mnist_jax.main"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="of each architecture")
+    parser.add_argument(
+        "--workdir",
+        type=Path,
+        metavar="DIR",
+        help="default: runs/<stem of FILE>-sweep; for --compare: runs/comparison",
+    )
+
+
+def main(arguments: Namespace) -> int:
+    """Trains or compares; the exit status."""
+    _use_all_cores()
+    from mnist_jax import members  # --help needs none of it
+    from mnist_jax.training.compare import compare_runs
+    from mnist_jax.training.sweep import run_sweep
+
+    if arguments.compare:
+        compare_runs(arguments.compare, arguments.workdir or Path("runs/comparison"))
+        return 0
+    plan = members.load(arguments.config, arguments.overrides, arguments.seeds)
+    stem = Path(arguments.config).stem
+    return run_sweep(plan, arguments.workdir or Path("runs") / f"{stem}-sweep")
+
+
+def _use_all_cores() -> None:
+    """A CPU counts as one device; members run side by side when each core is one."""
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(len(os.sched_getaffinity(0))))
+
+
+if __name__ == "__main__":
+    cli.run(main, __doc__, define)

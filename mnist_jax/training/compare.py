@@ -1,0 +1,108 @@
+"""What a person gets to see of many trainings: of a sweep, or of finished runs of `main`."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mnist_jax import models
+from mnist_jax.analysis.comparison import Member
+from mnist_jax.analysis.comparison_report import write_comparison
+from mnist_jax.analysis.drawing import draw_network
+from mnist_jax.config import parse
+from mnist_jax.errors import UserError
+from mnist_jax.files import read_json
+from mnist_jax.lock import sole_writer
+from mnist_jax.training.workdir import plain, read_config
+
+
+def compare(members: Sequence[Member], workdir: Path, facts: dict[str, Any]) -> None:
+    """Writes the tables, pictures and report of a comparison, and prints where they are.
+
+    Args:
+      members: one or more.
+      workdir: the tables' folder.
+      facts: where the numbers come from, by name; a number is a time in seconds.
+    """
+    write_comparison(
+        workdir,
+        members,
+        title=workdir.resolve().name,
+        facts=facts,
+        drawings=_drawings(members, workdir / "plots" / "networks"),
+    )
+    print(workdir / "report.html")
+
+
+def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
+    """Compares finished runs of `main`: those of one configuration are its seeds.
+
+    Raises:
+      UserError: a folder holds no finished run, or two hold the same one.
+    """
+    runs = [_read(folder) for folder in folders]
+    members = [dataclasses.replace(run, architecture=_name(run, runs)) for run in runs]
+    taken: dict[tuple[str, int], Path] = {}
+    for member, folder in zip(members, folders, strict=True):
+        other = taken.setdefault((_but_seed(member), member.seed), folder)
+        if other is not folder:
+            raise UserError(f"{other} and {folder} hold the same run: give one of them")
+    results = [read_json(folder / "result.json") for folder in folders]
+    facts = {"training": sum(member.seconds for member in members)}
+    facts |= {name: _common(results, name) for name in ("device", "versions", "commit")}
+    with sole_writer(workdir):
+        compare(members, workdir, facts)
+
+
+def _read(folder: Path) -> Member:
+    """A finished run, by the name of its folder."""
+    config = plain(read_config(folder).to_dict())
+    if not (folder / "result.json").is_file():
+        raise UserError(f"{folder}: its run is not finished; the command that began it goes on")
+    result = read_json(folder / "result.json")
+    return Member(
+        architecture=folder.resolve().name,
+        seed=config["seed"],
+        config=config,
+        parameters=result["parameters"],
+        history=[json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()],
+        seconds=result["train_seconds"],
+        test_loss=result["test_loss"],
+        test_accuracy=result["test_accuracy"],
+    )
+
+
+def _but_seed(run: Member) -> str:
+    return json.dumps(run.config | {"seed": None}, sort_keys=True)
+
+
+def _name(run: Member, runs: Sequence[Member]) -> str:
+    """The folder's name without its seed: `mlp` for `mlp-0`; with it, if others are `mlp` too."""
+    first = next(r for r in runs if _but_seed(r) == _but_seed(run))
+    bare = {_but_seed(r): _bare(r) for r in reversed(runs)}
+    name = bare[_but_seed(run)]
+    return name if list(bare.values()).count(name) == 1 else first.architecture
+
+
+def _bare(run: Member) -> str:
+    return re.sub(rf"[-_. ](seed)?[-_. ]?{run.seed}$", "", run.architecture)
+
+
+def _common(results: Sequence[dict[str, Any]], name: str) -> Any:
+    """What all results say; where they differ, all that they say."""
+    said = {json.dumps(result[name], sort_keys=True): result[name] for result in results}
+    return next(iter(said.values())) if len(said) == 1 else "; ".join(map(str, said.values()))
+
+
+def _drawings(members: Sequence[Member], folder: Path) -> dict[str, Path]:
+    """A drawing of each network unlike those before it, by its first architecture."""
+    drawn: dict[str, tuple[str, Path]] = {}
+    for member in members:
+        network = json.dumps(member.config["model"], sort_keys=True)
+        if network not in drawn:
+            model = models.build(parse(member.config).model)
+            name = re.sub(r"[^\w.-]+", "-", member.architecture)
+            drawn[network] = (member.architecture, draw_network(model, folder / name)[0])
+    return dict(drawn.values())

@@ -1,0 +1,376 @@
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import matplotlib
+import matplotlib.text
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_jax.analysis import (
+    canvas,
+    comparison_axes,
+    comparison_curves,
+    comparison_fields,
+    comparison_heatmaps,
+    comparison_plots,
+)
+from mnist_jax.analysis.comparison import Member
+from tests.analysis.members import member
+
+LOST = "diverged in epoch 2"
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    with canvas.styled():
+        yield
+
+
+def texts(figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
+
+
+def flat(figure) -> str:
+    """Its texts, lines joined: a note may break anywhere."""
+    return texts(figure).replace("\n", " ")
+
+
+def drawn(axes, position: int) -> tuple[list[float], list[float]]:
+    """x and y of a line with error bars."""
+    line = axes.containers[position][0]
+    return [float(x) for x in line.get_xdata()], [float(y) for y in line.get_ydata()]
+
+
+def assert_a_picture(path: Path):
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert image.width >= 700
+        pixels = np.asarray(image.convert("L"))
+    assert pixels.std() > 2
+    for edge in (pixels[:, [0, -1]], pixels[[0, -1]]):
+        assert (edge > 250).mean() > 0.98  # nothing runs out of the picture
+
+
+def many(count: int, seeds: int = 1) -> list[Member]:
+    return [
+        member(f"net {i}", seed, 0.9 + i / 2000, val=0.9 + i / 1000, parameters=1000 * (i + 1))
+        for i in range(count)
+        for seed in range(seeds)
+    ]
+
+
+def depths(seeds: int = 3) -> list[Member]:
+    return [
+        member(
+            f"{depth} layers, {epochs} epochs",
+            seed,
+            0.9 + 0.01 * depth + 0.001 * seed + 0.0001 * epochs,
+            hidden=(128,) * depth,
+            epochs=epochs,
+            parameters=1000 * (depth + 1),
+        )
+        for depth, epochs, seed in product(range(3), (1, 4), range(seeds))
+    ]
+
+
+def rates() -> list[Member]:
+    return [
+        member(
+            f"rate {rate}",
+            seed,
+            val=0.9 + 0.01 * place + 0.004 * seed,
+            learning_rate=rate,
+            status=LOST if (rate, seed) == (0.1, 1) or rate == 1.0 else "finished",
+            rows=1 if rate == 1.0 else None,
+        )
+        for (place, rate), seed in product(enumerate((1e-3, 1e-2, 0.1, 1.0)), range(2))
+    ]
+
+
+def grid(activations=("relu", "tanh"), outputs=("softmax", "sigmoid")) -> list[Member]:
+    return [
+        member(f"{a} {o}", val=0.9 + 0.01 * place, activation=a, output=o)
+        for place, (a, o) in enumerate(product(activations, outputs))
+    ]
+
+
+ALWAYS = ["ranking", "curves", "loss_curves"]
+
+
+@pytest.mark.parametrize(
+    ("members", "stems"),
+    [
+        ([member("only")], ALWAYS),
+        (many(24), [*ALWAYS, "parameters"]),
+        (many(60, seeds=2), [*ALWAYS, "parameters"]),
+        (depths(), [*ALWAYS, "depth", "parameters", "heatmap_hidden_layers_epochs"]),
+        (rates(), [*ALWAYS, "field_learning_rate"]),
+        (grid(), [*ALWAYS, "heatmap_activation_output"]),
+        ([member("a", status=LOST), member("b", status=LOST)], ["ranking"]),
+        ([member(seed=seed, val=None) for seed in range(3)], ALWAYS),
+        ([member("all wrong", val=0.0, test=0.0), member("all right", val=1.0, test=1.0)], ALWAYS),
+        ([member("a" * 200), member("$x_1$ <b>&amp;", val=0.3)], ALWAYS),
+        ([member("slow", epochs=1), member("long", epochs=40, hidden=None)], ALWAYS),
+    ],
+    ids=[
+        *("one", "24", "60", "depths", "rates", "grid", "all diverged", "no validation"),
+        *("extremes", "odd names", "budgets apart"),
+    ],
+)
+def test_the_pictures_that_make_sense_are_written(
+    tmp_path: Path, members: list[Member], stems: list[str]
+):
+    paths = comparison_plots.write_plots(tmp_path / "plots", members)
+    assert [path.stem for path in paths] == stems
+    for path in paths:
+        assert_a_picture(path)
+
+
+def test_the_same_members_give_the_same_bytes(tmp_path: Path):
+    for name in ("one", "two"):
+        comparison_plots.write_plots(tmp_path / name, depths())
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+# Curves
+
+
+def test_a_curve_is_the_mean_over_the_seeds_that_finished():
+    members = [member(seed=seed, val=val) for seed, val in enumerate((0.90, 0.94))]
+    members.append(member(seed=2, val=0.2, status=LOST, rows=1))
+    [architecture] = comparison_plots.architectures(members)
+    found = comparison_curves.curve(architecture, "val_accuracy", 100.0)
+    assert found.epochs == [1, 2, 3]
+    assert found.means == pytest.approx([76.0, 88.0, 92.0])
+    assert found.deviations == pytest.approx([12 / 2**0.5, 6 / 2**0.5, 4 / 2**0.5])
+
+
+def test_a_curve_ends_where_the_first_of_its_seeds_ends():
+    members = [member(seed=0, epochs=5), member(seed=1, epochs=3)]
+    [architecture] = comparison_plots.architectures(members)
+    assert comparison_curves.curve(architecture, "val_loss", 1.0).epochs == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("count", "coloured"), [(1, 1), (5, 5), (7, 7), (24, 7), (60, 7)])
+def test_few_lines_are_in_colour_and_each_is_named(count: int, coloured: int):
+    figure = comparison_curves.draw_accuracy_curves(many(count))
+    assert figure is not None
+    [axes] = figure.axes
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
+    strong = [line for line in lines if line.get_marker() not in ("", "None")]
+    assert (len(lines), len(strong)) == (count, coloured)
+    looks = {(line.get_color(), line.get_marker()) for line in strong}
+    assert len(looks) == coloured
+    said = texts(figure)
+    assert f"net {count - 1}  " in said
+    assert ("in grey the other" in said) == (count > 7)
+
+
+def test_the_best_and_the_worst_by_validation_are_the_ones_in_colour():
+    members = [member(f"net {i}", val=0.9 + i / 1000, test=0.99 - i / 1000) for i in range(20)]
+    said = texts(comparison_curves.draw_accuracy_curves(members))
+    assert [i for i in range(20) if f"net {i}  " in said] == [0, 1, 15, 16, 17, 18, 19]
+
+
+def test_without_validation_the_curves_are_of_training():
+    figure = comparison_curves.draw_loss_curves([member(val=None)])
+    assert "Training loss by epoch" in texts(figure)
+
+
+def test_a_training_that_diverged_is_marked():
+    members = [member("a"), member("b", status=LOST, rows=1)]
+    figure = comparison_curves.draw_accuracy_curves(members)
+    assert figure is not None
+    assert "diverged (1 in all)" in flat(figure)
+    assert "x" in [line.get_marker() for line in figure.axes[0].lines]
+
+
+# Ranking and size
+
+
+def test_the_ranking_names_every_row_best_first():
+    members = [*many(3, seeds=2), member("gone", status=LOST), member("net 0", 9, status=LOST)]
+    figure = comparison_plots.draw_ranking(members)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["net 2", "net 1", "net 0 (1 of 3 diverged)", "gone (1 of 1 diverged)"]
+    said = flat(figure)
+    assert "standard deviation over 2 seeds" in said
+    assert said.split().count("diverged") == 2  # both columns of the row that has no figures
+    assert "90.20 ± 0.00" in said
+
+
+def test_a_long_ranking_says_what_it_leaves_out():
+    figure = comparison_plots.draw_ranking(many(50))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(names) == 41
+    assert (names[0], names[20], names[-1]) == ("net 49", "… 10 more …", "net 0")
+    assert "the middle 10 of 50 are left out" in flat(figure)
+
+
+def test_a_ranking_without_validation_says_that_it_is_none():
+    figure = comparison_plots.draw_ranking([member("a", val=None), member("b", val=None)])
+    said = flat(figure)
+    assert "as they were given" in said
+    assert "nothing ranks them" in said
+    assert "validation, %" not in said
+
+
+def test_labels_of_points_do_not_cover_one_another():
+    figure = comparison_plots.draw_parameters(many(60))
+    assert figure is not None
+    labels = [text for text in figure.axes[0].texts if text.get_text().startswith("net ")]
+    boxes = [label.get_window_extent() for label in labels]
+    assert len(boxes) > 5
+    assert "net 59" in [label.get_text() for label in labels]
+    for i, box in enumerate(boxes):
+        assert box.count_overlaps(boxes[i + 1 :]) == 0
+
+
+def test_without_different_sizes_there_is_no_picture_of_size():
+    assert comparison_plots.draw_parameters([member("a"), member("b", val=0.5)]) is None
+
+
+# Fields
+
+
+def test_a_heat_map_writes_each_mean_and_what_is_missing():
+    members = grid(("relu", "tanh", "elu"))[:-1]  # elu with sigmoid was not run
+    members += [member("relu softmax", 1, val=0.96, activation="relu", output="softmax")]
+    members[1] = member("relu sigmoid", activation="relu", output="sigmoid", status=LOST)
+    members += [member("tanh softmax", 1, activation="tanh", output="softmax", status=LOST)]
+    [(stem, figure)] = comparison_heatmaps.draw_heatmaps(members)
+    assert stem == "heatmap_activation_output"
+    said = {text.get_text() for text in figure.axes[0].texts}
+    assert said == {"93.00", "diverged", "92.00", "1 of 2 diverged", "94.00"}
+    assert sum(bool(patch.get_hatch()) for patch in figure.axes[0].patches) == 1
+    assert "hatched: not run" in flat(figure)
+
+
+def test_a_heat_map_averages_over_the_fields_that_it_does_not_show():
+    members = [
+        member(f"{a}{b}{c}", val=0.9 + c, a=a, b=b, c=c)
+        for a, b, c in product((1, 2, 3), (1, 2, 3), (0.02, 0.04))
+    ]
+    [(stem, figure)] = comparison_heatmaps.draw_heatmaps(members)
+    assert stem == "heatmap_a_b"
+    assert {text.get_text() for text in figure.axes[0].texts} == {"93.00"}
+    assert "mean over 2 trainings a cell, over all values of c" in flat(figure)
+
+
+def test_fields_that_change_together_are_no_grid():
+    members = [member(f"{i}", val=0.9, a=i, b=-i) for i in range(6)]
+    assert list(comparison_heatmaps.draw_heatmaps(members)) == []
+
+
+def test_accuracy_by_a_numeric_field_marks_what_diverged():
+    [(stem, figure)] = comparison_fields.draw_fields(rates())
+    assert stem == "field_learning_rate"
+    [axes] = figure.axes
+    assert axes.get_xscale() == "log"
+    x, y = drawn(axes, 0)
+    assert x == pytest.approx([1e-3, 1e-2, 0.1])
+    assert y == pytest.approx([90.2, 91.2, 92.0])
+    crosses = {float(x.get_xdata()[0]) for x in axes.lines if x.get_marker() == "x"}
+    assert crosses == {0.1, 1.0}
+    assert {"1 of 2", "2 of 2"} <= {text.get_text() for text in axes.texts}
+
+
+def test_a_field_with_zero_and_a_wide_range_keeps_its_zero():
+    members = [member(f"{decay}", weight_decay=decay) for decay in (0.0, 1e-5, 1e-2)]
+    [(_, figure)] = comparison_fields.draw_fields(members)
+    assert figure.axes[0].get_xscale() == "symlog"
+    assert "linear below 1e-05" in figure.axes[0].get_xlabel()
+
+
+def test_other_fields_give_a_line_each():
+    members = [
+        member(f"{rate} {a}", learning_rate=rate, activation=a)
+        for rate, a in product((1, 2, 3), ("relu", "tanh"))
+    ]
+    [(_, figure)] = comparison_fields.draw_fields(members)
+    _, labels = figure.axes[0].get_legend_handles_labels()
+    assert labels == ["activation relu", "activation tanh"]
+    assert figure.axes[0].get_xscale() == "linear"
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        ([1, 2.5], [1.0, 2.5]),
+        ([(16,), (32,)], [16.0, 32.0]),
+        ([(16, 16), (32, 32)], [16.0, 32.0]),
+        ([(16,), (16, 16)], None),
+        ([(16, 8), (32, 8)], None),
+        ([(), (8,)], None),
+        ([True, False], None),
+        (["a", "b"], None),
+        ([None, 1], None),
+    ],
+)
+def test_what_counts_as_a_number(values: list, numbers: list | None):
+    found = comparison_fields.numeric(values)
+    assert (None if found is None else list(found.values())) == numbers
+
+
+def test_depth_and_epochs_are_crossed():
+    figure = comparison_fields.draw_depth(depths())
+    assert figure is not None
+    axes = {one.get_xlabel().removesuffix(" (log scale)"): one for one in figure.axes}
+    by_depth, by_epochs = axes["number of hidden layers"], axes["epochs"]
+    assert by_depth.get_legend_handles_labels()[1] == ["1", "4"]
+    assert by_epochs.get_legend_handles_labels()[1] == ["0", "1", "2"]
+    assert drawn(by_depth, 1)[1] == pytest.approx([90.14, 91.14, 92.14])
+    assert drawn(by_epochs, 0)[1] == pytest.approx([90.11, 90.14])
+    assert "3 seeds" in flat(figure)
+
+
+def test_one_budget_gives_one_panel():
+    members = [one for one in depths() if one.config["num_epochs"] == 4]
+    figure = comparison_fields.draw_depth(members)
+    assert figure is not None
+    assert len(figure.axes) == 1
+    assert "4 epochs" in flat(figure)
+
+
+# Axes and labels
+
+
+def test_spread_labels_are_apart_and_within_and_in_order():
+    wanted = [5.0, 1.0, 1.2, 1.1, 9.9]
+    found = comparison_axes.spread(wanted, 1.0, 0.0, 10.0)
+    assert np.argsort(found).tolist() == np.argsort(wanted).tolist()
+    assert np.diff(sorted(found)).min() >= 1.0 - 1e-9
+    assert min(found) >= 0
+    assert max(found) <= 10
+    assert found[0] == 5.0
+    assert found[1:4] == pytest.approx([0.1, 2.1, 1.1])  # about their mean 1.1
+
+
+def test_what_is_apart_already_stays():
+    assert comparison_axes.spread([3.0, 0.0], 1.0, 0.0, 10.0) == [3.0, 0.0]
+
+
+def test_accuracies_that_differ_a_lot_are_stretched_and_others_are_not():
+    assert comparison_axes.is_wide([11.0, 98.0])
+    assert not comparison_axes.is_wide([97.0, 98.0])
+    assert comparison_axes.is_wide([99.9, 100.0])
+    np.testing.assert_allclose(
+        np.diff(comparison_axes.error_scale([90, 99, 99.9, 99.99])), 1.0, rtol=1e-6
+    )
+
+
+def test_drawing_does_not_import_pyplot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would raise
+    comparison_plots.write_plots(tmp_path, rates())
+
+
+def test_importing_does_not_import_matplotlib_or_jax():
+    code = (
+        "import sys, mnist_jax.analysis.comparison_report;"
+        "sys.exit('matplotlib' in sys.modules or 'jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

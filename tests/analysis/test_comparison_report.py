@@ -1,0 +1,212 @@
+import base64
+import re
+from html.parser import HTMLParser
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mnist_jax.analysis.comparison import Member
+from mnist_jax.analysis.comparison_report import write_comparison
+from mnist_jax.errors import UserError
+from tests.analysis.members import member
+
+VOID = {"meta", "img", "link", "br"}
+LOST = "diverged in epoch 2"
+FACTS = {"device": "cpu", "versions": {"jax": "0.12.0"}, "commit": "0123abc", "whole sweep": 130.0}
+
+
+def write(workdir: Path, members: list[Member], **changes: Any) -> str:
+    arguments: dict[str, Any] = {"title": "sweep", "facts": FACTS, "drawings": {}}
+    write_comparison(workdir, members, **{**arguments, **changes})
+    return (workdir / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+
+
+def depths() -> list[Member]:
+    return [
+        member(
+            f"{depth} layers, {epochs} epochs",
+            seed,
+            0.9 + 0.01 * depth + 0.001 * seed * depth,
+            val=0.9 + 0.01 * depth + 0.001 * epochs,
+            hidden=(128,) * depth,
+            epochs=epochs,
+            parameters=1000 * (depth + 1),
+        )
+        for depth, epochs, seed in product(range(3), (1, 4), range(2))
+    ]
+
+
+class Outline(HTMLParser):
+    """Checks that tags nest; collects headings, cells and every tag with its attributes."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.tags, self.headings, self.cells = [], [], [], []
+        self.feed(page)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "td":
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str):
+        if self.open and self.open[-1] in ("h1", "h2", "summary"):
+            self.headings.append(data)
+        if self.open and self.open[-1] == "td":
+            self.cells[-1] += data
+
+
+def test_every_file_is_written(tmp_path: Path):
+    write(tmp_path / "runs" / "new", depths())
+    files = {path.name for path in (tmp_path / "runs" / "new").iterdir()}
+    assert files == {"sweep.csv", "summary.csv", "plots", "report.html"}
+
+
+def test_the_page_stands_alone_with_every_picture_inside(tmp_path: Path):
+    page = write(tmp_path, depths())
+    tags = Outline(page).tags
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in tags}
+    images = [attrs for tag, attrs in tags if tag == "img"]
+    found = {base64.b64decode(image["src"].split(",")[1]) for image in images}
+    assert found == {path.read_bytes() for path in (tmp_path / "plots").iterdir()}
+    assert all(len(image["alt"]) > 20 for image in images)
+    assert not re.search(r"https?://|url\(|@import", page)
+
+
+def test_sections_come_in_reading_order(tmp_path: Path):
+    assert Outline(write(tmp_path, depths())).headings == [
+        "sweep",
+        "Claims",
+        "Ranking",
+        "Accuracy by epoch",
+        "Loss by epoch",
+        "Depth and epochs",
+        "Size",
+        "Two fields at once",
+        "Summary",
+        "Every training",
+        "Configuration",
+    ]
+
+
+def test_the_figures_are_on_the_page(tmp_path: Path):
+    page = write(tmp_path, depths())
+    headline = [">12<", "all finished", ">6<", "2 seeds each", "2 min 10 s", "92.10 ± 0.14"]
+    headline += ["of 2 layers, 4 epochs, best by validation (92.40 ± 0.00)"]
+    origin = ["cpu", "jax 0.12.0", "0123abc"]
+    assert [figure for figure in headline + origin if figure not in page] == []
+
+
+def test_the_claims_are_told_with_their_numbers(tmp_path: Path):
+    page = write(tmp_path, depths())
+    # Depth 1 minus 0, by seed: 1.0 and 1.1 points; each further layer gains the same.
+    assert "“Hidden layers improve accuracy.” — holds" in page
+    assert "<strong>+1.050 ± 0.050</strong> percentage points, 2 seeds" in page
+    assert "“Deeper networks need more epochs.” — not shown" in page
+    assert "paired" in page
+    assert "1 hidden layer minus none" in Outline(page).cells
+
+
+def test_one_seed_gets_no_verdict_and_no_spread(tmp_path: Path):
+    page = write(tmp_path, [one for one in depths() if one.seed == 0])
+    assert "needs several seeds" in page
+    assert "<strong>+1.000</strong> percentage points, 1 seed." in page
+    assert "one seed each" in page
+
+
+def test_other_sweeps_make_no_claims(tmp_path: Path):
+    headings = Outline(write(tmp_path, [member("a"), member("b", val=0.5)])).headings
+    assert "Claims" not in headings
+
+
+def test_the_summary_is_sorted_by_validation(tmp_path: Path):
+    members = [member("low", val=0.5, test=0.99), member("high", val=0.95, test=0.6)]
+    cells = Outline(write(tmp_path, members)).cells
+    assert cells.index("high") < cells.index("low")
+    assert cells.count("60.00") == 1
+
+
+def test_what_diverged_is_listed_plainly(tmp_path: Path):
+    members = [member("a", seed) for seed in range(2)] + [member("b", 7, status=LOST)]
+    outline = Outline(write(tmp_path, members))
+    assert "Diverged" in outline.headings
+    at = outline.cells.index(LOST)
+    assert outline.cells[at - 2 : at] == ["b", "7"]
+    assert "0 (1 diverged)" in outline.cells
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member()],
+        [member(status="diverged in epoch 1")],
+        [member(seed=seed, val=None) for seed in range(3)],
+        [member("a", 0), member("a", 1), member("b", 5)],
+        [member("a", hidden=None)],
+        [
+            member(f"{d}", 0, hidden=(8,) * d, epochs=e, status=LOST)
+            for d, e in product(range(3), (1, 2))
+        ],
+    ],
+    ids=["one", "diverged", "no validation", "unequal seeds", "no mlp", "all depths diverged"],
+)
+def test_small_and_unlucky_sweeps_have_a_page(tmp_path: Path, members: list[Member]):
+    page = write(tmp_path, members, facts={})
+    assert {"Ranking", "Summary", "Configuration"} <= set(Outline(page).headings)
+    assert "nan" not in re.sub(r"base64,[^\"]*", "", page)
+
+
+def test_what_varies_and_what_does_not(tmp_path: Path):
+    members = [member("a", hidden=(128, 32), learning_rate=0.1), member("b", hidden=())]
+    page = write(tmp_path, members)
+    assert page.index("Varies") < page.index("Common to all")
+    cells = Outline(page).cells
+    at = cells.index("128-32")
+    assert cells[at - 1 : at + 5] == ["a", "128-32", "0.1", "b", "none", "not set"]
+
+
+def test_the_drawings_of_networks_are_folded_away(tmp_path: Path):
+    Image.new("L", (8, 8)).save(tmp_path / "drawing.png")
+    page = write(tmp_path, [member("net")], drawings={"net": tmp_path / "drawing.png"})
+    assert base64.b64encode((tmp_path / "drawing.png").read_bytes()).decode() in page
+    assert page.index("<summary>Networks") < page.index("Layers of the network net")
+
+
+def test_everything_from_outside_is_escaped(tmp_path: Path):
+    evil = "<script>alert('&\"')</script>"
+    Image.new("L", (8, 8)).save(tmp_path / "drawing.png")
+    members = [
+        member(evil, activation=evil),
+        member(f"{evil}2", status=evil, activation="relu"),
+    ]
+    page = write(
+        tmp_path,
+        members,
+        title=evil,
+        facts={evil: evil},
+        drawings={evil: tmp_path / "drawing.png"},
+    )
+    assert "script" not in {tag for tag, _ in Outline(page).tags}
+    assert page.count("&lt;script&gt;") >= 10
+
+
+def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    before = write(tmp_path, [member()])
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("mnist_jax.files.os.replace", fail)
+    with pytest.raises(UserError, match="disk full"):
+        write(tmp_path, [member()], title="another")
+    after = (tmp_path / "report.html").read_text(encoding="utf-8").replace("\u00a0", " ")
+    assert after == before
