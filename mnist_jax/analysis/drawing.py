@@ -248,7 +248,7 @@ def _save_svg(figure: Figure, graph: Graph, path: Path) -> Path:
     """With real text, and with words for who cannot see it."""
     buffer = io.StringIO()
     title = _title(graph)
-    figure.savefig(buffer, format="svg", metadata={"Creator": None, "Title": title})
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
     head = f"<title>{escape(title, quote=False)}</title>"
     said = f"{head}\n <desc>{escape(_description(graph), quote=False)}</desc>"
     text = buffer.getvalue().replace(head, said, 1)

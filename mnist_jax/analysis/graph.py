@@ -137,6 +137,8 @@ def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> Iterator[None]:
                 outputs = call(self, *args, **kwargs)
             finally:
                 inside.pop()
+            if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(outputs)):
+                mark(jnp.zeros(()), inward=False)  # it ends all the same
             return mark(outputs, inward=False)
 
         return watched
@@ -228,7 +230,8 @@ class _Follower:
             result = self._meet(equation, 0, NOTHING.union(*operands))
             return [result] * len(equation.outvars)
         # Bodies take the last operands: before them a `cond` has its index, a `while` its condition
-        runs = [self.follow(body, operands[-len(body.invars) :]) for body in bodies]
+        starts = [len(operands) - len(body.invars) for body in bodies]
+        runs = [self.follow(b, operands[start:]) for b, start in zip(bodies, starts, strict=True)]
         return [
             self._meet(equation, i, NOTHING.union(*results))
             for i, results in enumerate(zip(*runs, strict=True))

@@ -1,6 +1,7 @@
 """One run from the command line: taken up where it stands, trained, evaluated, shown."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,17 @@ from mnist_jax.training.stop import EXIT_STATUS, StoppedError, StopSignal
 from mnist_jax.training.warm_start import warm_start
 
 
-def run_to_end(config: Config, workdir: Path, *, profile: bool = False) -> int:
-    """Trains what is left of the run in `workdir` and finishes it; the exit status."""
+def run_to_end(
+    config: Config,
+    workdir: Path,
+    *,
+    profile: bool = False,
+    on_epoch: Callable[[list[Row]], None] = lambda rows: None,
+) -> int:
+    """Trains what is left of the run in `workdir` and finishes it; the exit status.
+
+    `on_epoch` is given the rows of all epochs so far, once the one that has just ended is saved.
+    """
     if folder_of_run.finished(workdir, config.to_dict()):
         print(f"{workdir} holds this run, finished; nothing to do")
         return 0
@@ -45,7 +55,7 @@ def run_to_end(config: Config, workdir: Path, *, profile: bool = False) -> int:
         if profile:
             trace.write(run, workdir / "profile")
         try:
-            at, clock = _train(run, workdir, stop)
+            at, clock = _train(run, workdir, stop, on_epoch)
         except StoppedError:
             saved = "saved" if steps(workdir / "checkpoints") else "there is nothing to save yet"
             print(f"told to stop; {saved}. The same command goes on from here: {workdir}")
@@ -54,7 +64,9 @@ def run_to_end(config: Config, workdir: Path, *, profile: bool = False) -> int:
     return 0
 
 
-def _train(run: Run, workdir: Path, stop: StopSignal) -> tuple[Position, dict[str, float]]:
+def _train(
+    run: Run, workdir: Path, stop: StopSignal, on_epoch: Callable[[list[Row]], None]
+) -> tuple[Position, dict[str, float]]:
     """Where the run ends, and its clocks: seconds over all the processes that it took."""
     at, clocks = _restore(run, workdir)
     config, folder = run.config, workdir / "checkpoints"
@@ -69,6 +81,8 @@ def _train(run: Run, workdir: Path, stop: StopSignal) -> tuple[Position, dict[st
             record = {"rows": at.rows, "seconds": at.seconds, **_clocks(run, clocks)}
             rank = row["val_accuracy"] if row is not None else None  # else not validated
             writer.save(at.state, int(at.state["step"]), record, rank)
+            if row is not None:
+                on_epoch(at.rows)
 
         train(run, at, stop, save)
     return at, clocks

@@ -75,7 +75,7 @@ def _close(population: Population, at: Standing, score: Score | None) -> None:
         stale = np.where(at.active, np.where(better, 0, stale + 1), stale).astype(np.int32)
     at.states = {
         **at.states,
-        "sums": jax.tree.map(jnp.zeros_like, at.states["sums"]),
+        "sums": population.layout.place(jax.tree.map(jnp.zeros_like, at.states["sums"])),
         "best_loss": population.place(best),
         "stale_epochs": population.place(stale),
     }

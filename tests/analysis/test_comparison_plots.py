@@ -51,7 +51,7 @@ def assert_a_picture(path: Path):
         pixels = np.asarray(image.convert("L"))
     assert pixels.std() > 2
     for edge in (pixels[:, [0, -1]], pixels[[0, -1]]):
-        assert (edge > 250).mean() > 0.98  # nothing runs out of the picture
+        assert edge.min() > 250  # nothing runs out of the picture
 
 
 def many(count: int, seeds: int = 1) -> list[Member]:

@@ -1,4 +1,5 @@
 import base64
+import os
 import re
 from html.parser import HTMLParser
 from itertools import product
@@ -201,9 +202,12 @@ def test_everything_from_outside_is_escaped(tmp_path: Path):
 
 def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     before = write(tmp_path, [member()])
+    replace = os.replace
 
-    def fail(*_):
-        raise OSError("disk full")
+    def fail(source: Path, target: Path):
+        if target.suffix == ".html":
+            raise OSError("disk full")
+        replace(source, target)
 
     monkeypatch.setattr("mnist_jax.files.os.replace", fail)
     with pytest.raises(UserError, match="disk full"):

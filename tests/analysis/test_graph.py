@@ -101,6 +101,23 @@ class Loop(Net):
     def middle(self, x):
         return jax.lax.while_loop(lambda x: x.sum() > 0, lambda x: x + self.b(x), self.c(x))
 
+class Silent(nnx.Module):
+    def __call__(self, x):
+        self.seen = None
+
+class Constant(nnx.Module):
+    def __call__(self):
+        return jnp.ones((1, 20))
+
+class Oddities(Net):
+    def build(self, rngs):
+        self.silent, self.constant = Silent(), Constant()
+
+    def middle(self, x):
+        self.silent(x)
+        one = jax.lax.cond(x.sum() > 0, lambda: 1.0, lambda: 2.0) * x[:1, :1]
+        return self.b(x) * one + self.constant()
+
 class Everything(nnx.Module):
     def __init__(self, *, rngs):
         self.flatten = Flatten()
@@ -245,6 +262,16 @@ def test_of_a_loop_one_round_is_shown(graph_of):
     assert set(arrows(graph)) == {
         *chain("input", "a", "c", "b", "add", "output", "logits"),
         "c > add",
+    }
+
+
+def test_layers_without_inputs_or_outputs_and_branches_without_operands(graph_of):
+    graph = graph_of("Oddities")
+    assert set(arrows(graph)) == {
+        *chain("input", "a", "b", "multiply", "add", "output", "logits"),
+        "a > silent",
+        "a > multiply",
+        "constant > add",
     }
 
 

@@ -1,0 +1,24 @@
+"""Do hidden layers help, do deeper networks need more epochs, do the returns diminish?
+
+python -m mnist_jax.sweep --config=configs/sweeps/depth.py
+
+0 to 4 hidden layers of 32 units, four budgets of epochs, 10 seeds of each. Every budget is a whole
+training whose rate comes to rest at its end, so that a short one is no long one cut off. The report
+answers the three questions with differences over seeds and their standard errors.
+"""
+
+from mnist_jax.config import default
+from mnist_jax.members import Sweep
+
+
+def get_sweep():
+    members = {}
+    for depth in range(5):
+        for epochs in (2, 5, 10, 20):
+            config = default()
+            config.num_epochs = epochs
+            config.model = dict(name="mlp", hidden=(32,) * depth)
+            config.optimizer = dict(name="adam")
+            config.schedule = dict(name="cosine_decay_schedule", init_value=2e-3, decay_steps=1.0)
+            members[f"{depth} hidden, {epochs} epochs"] = config
+    return Sweep(members, seeds=10)

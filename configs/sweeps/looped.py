@@ -1,0 +1,49 @@
+"""24 dense networks, the looped form: a dictionary of architectures and a loop.
+
+python -m mnist_jax.sweep --config=configs/sweeps/looped.py
+
+Neurons, activation of the hidden layers, activation of the outputs. The same networks as in
+sequential.py. Epochs and batch size are yours: --config.num_epochs=10 --config.batch_size=64
+"""
+
+from mnist_jax.config import default
+from mnist_jax.members import Sweep
+
+ARCHITECTURES = {
+    "16 relu softmax": ((16,), "relu", "softmax"),
+    "16 relu sigmoid": ((16,), "relu", "sigmoid"),
+    "16 tanh softmax": ((16,), "tanh", "softmax"),
+    "16 tanh sigmoid": ((16,), "tanh", "sigmoid"),
+    "64 relu softmax": ((64,), "relu", "softmax"),
+    "64 relu sigmoid": ((64,), "relu", "sigmoid"),
+    "64 tanh softmax": ((64,), "tanh", "softmax"),
+    "64 tanh sigmoid": ((64,), "tanh", "sigmoid"),
+    "256 relu softmax": ((256,), "relu", "softmax"),
+    "256 relu sigmoid": ((256,), "relu", "sigmoid"),
+    "256 tanh softmax": ((256,), "tanh", "softmax"),
+    "256 tanh sigmoid": ((256,), "tanh", "sigmoid"),
+    "64-32 relu softmax": ((64, 32), "relu", "softmax"),
+    "64-32 relu sigmoid": ((64, 32), "relu", "sigmoid"),
+    "64-32 tanh softmax": ((64, 32), "tanh", "softmax"),
+    "64-32 tanh sigmoid": ((64, 32), "tanh", "sigmoid"),
+    "128-32 relu softmax": ((128, 32), "relu", "softmax"),
+    "128-32 relu sigmoid": ((128, 32), "relu", "sigmoid"),
+    "128-32 tanh softmax": ((128, 32), "tanh", "softmax"),
+    "128-32 tanh sigmoid": ((128, 32), "tanh", "sigmoid"),
+    "128-64-32 relu softmax": ((128, 64, 32), "relu", "softmax"),
+    "128-64-32 relu sigmoid": ((128, 64, 32), "relu", "sigmoid"),
+    "128-64-32 tanh softmax": ((128, 64, 32), "tanh", "softmax"),
+    "128-64-32 tanh sigmoid": ((128, 64, 32), "tanh", "sigmoid"),
+}
+
+
+def get_sweep():
+    members = {}
+    for name, (hidden, activation, output_activation) in ARCHITECTURES.items():
+        config = default()
+        config.num_epochs = 5
+        config.model = dict(
+            name="mlp", hidden=hidden, activation=activation, output_activation=output_activation
+        )
+        members[name] = config
+    return Sweep(members, seeds=3)

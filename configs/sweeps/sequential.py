@@ -1,0 +1,208 @@
+"""24 dense networks, the sequential form: each one spelled out, one after the other.
+
+python -m mnist_jax.sweep --config=configs/sweeps/sequential.py
+
+Neurons, activation of the hidden layers, activation of the outputs. The same networks as in
+looped.py. Epochs and batch size are yours: --config.num_epochs=10 --config.batch_size=64
+"""
+
+from mnist_jax.config import default
+from mnist_jax.members import Sweep
+
+
+def get_sweep():
+    members = {}
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (16,)
+    config.model.activation = "relu"
+    config.model.output_activation = "softmax"
+    members["16 relu softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (16,)
+    config.model.activation = "relu"
+    config.model.output_activation = "sigmoid"
+    members["16 relu sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (16,)
+    config.model.activation = "tanh"
+    config.model.output_activation = "softmax"
+    members["16 tanh softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (16,)
+    config.model.activation = "tanh"
+    config.model.output_activation = "sigmoid"
+    members["16 tanh sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (64,)
+    config.model.activation = "relu"
+    config.model.output_activation = "softmax"
+    members["64 relu softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (64,)
+    config.model.activation = "relu"
+    config.model.output_activation = "sigmoid"
+    members["64 relu sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (64,)
+    config.model.activation = "tanh"
+    config.model.output_activation = "softmax"
+    members["64 tanh softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (64,)
+    config.model.activation = "tanh"
+    config.model.output_activation = "sigmoid"
+    members["64 tanh sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (256,)
+    config.model.activation = "relu"
+    config.model.output_activation = "softmax"
+    members["256 relu softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (256,)
+    config.model.activation = "relu"
+    config.model.output_activation = "sigmoid"
+    members["256 relu sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (256,)
+    config.model.activation = "tanh"
+    config.model.output_activation = "softmax"
+    members["256 tanh softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (256,)
+    config.model.activation = "tanh"
+    config.model.output_activation = "sigmoid"
+    members["256 tanh sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (64, 32)
+    config.model.activation = "relu"
+    config.model.output_activation = "softmax"
+    members["64-32 relu softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (64, 32)
+    config.model.activation = "relu"
+    config.model.output_activation = "sigmoid"
+    members["64-32 relu sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (64, 32)
+    config.model.activation = "tanh"
+    config.model.output_activation = "softmax"
+    members["64-32 tanh softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (64, 32)
+    config.model.activation = "tanh"
+    config.model.output_activation = "sigmoid"
+    members["64-32 tanh sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (128, 32)
+    config.model.activation = "relu"
+    config.model.output_activation = "softmax"
+    members["128-32 relu softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (128, 32)
+    config.model.activation = "relu"
+    config.model.output_activation = "sigmoid"
+    members["128-32 relu sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (128, 32)
+    config.model.activation = "tanh"
+    config.model.output_activation = "softmax"
+    members["128-32 tanh softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (128, 32)
+    config.model.activation = "tanh"
+    config.model.output_activation = "sigmoid"
+    members["128-32 tanh sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (128, 64, 32)
+    config.model.activation = "relu"
+    config.model.output_activation = "softmax"
+    members["128-64-32 relu softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (128, 64, 32)
+    config.model.activation = "relu"
+    config.model.output_activation = "sigmoid"
+    members["128-64-32 relu sigmoid"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (128, 64, 32)
+    config.model.activation = "tanh"
+    config.model.output_activation = "softmax"
+    members["128-64-32 tanh softmax"] = config
+
+    config = default()
+    config.num_epochs = 5
+    config.model = dict(name="mlp")
+    config.model.hidden = (128, 64, 32)
+    config.model.activation = "tanh"
+    config.model.output_activation = "sigmoid"
+    members["128-64-32 tanh sigmoid"] = config
+
+    return Sweep(members, seeds=3)
