@@ -74,9 +74,11 @@ def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: 
     return done
 
 
-def interrupt(number: signal.Signals, when: str, *arguments: str, cwd: Path = ROOT) -> int:
-    """Runs main, sends the signal at the first line of output that has `when`; the status."""
-    started = command("main", *arguments)
+def interrupt(
+    number: signal.Signals, when: str, *arguments: str, cwd: Path = ROOT, name: str = "main"
+) -> int:
+    """Runs a command, sends the signal at the first line of output that has `when`; the status."""
+    started = command(name, *arguments)
     with subprocess.Popen(
         started, cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True
     ) as process:

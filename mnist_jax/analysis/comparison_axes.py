@@ -35,21 +35,29 @@ def is_wide(percents: Iterable[float]) -> bool:
 
 
 def accuracy_axis(
-    axes: Axes, percents: Sequence[float], name: str, side: Literal["x", "y"] = "y"
+    axes: Axes,
+    percents: Sequence[float],
+    name: str,
+    side: Literal["x", "y"] = "y",
+    foot: float = 0.0,
 ) -> None:
-    """Let an axis of accuracies in percent hold these; it is stretched where they differ a lot."""
+    """Let an axis of accuracies in percent hold these; it is stretched where they differ a lot.
+
+    `foot` is room to leave below them, for crosses: a fraction of what they span.
+    """
     percents = [min(max(value, 0.0), 100.0) for value in percents] or [0.0, 100.0]
     set_limits = axes.set_ylim if side == "y" else axes.set_xlim
     label = axes.set_ylabel if side == "y" else axes.set_xlabel
     low, high = min(percents), max(percents)
     if not is_wide(percents):
         margin = max(0.06 * (high - low), (LEAST_SPAN - (high - low)) / 2)
-        set_limits(low - margin, min(high + margin, 100 + 0.3 * margin))
+        set_limits(low - margin - foot * (high - low), min(high + margin, 100 + 0.3 * margin))
         label(f"{name} (%)")
         return
     ends = error_scale([low, high])
     margin = 0.05 * (ends[1] - ends[0])
-    low, high = 100 - 10 ** -(ends[0] - margin), 100 - 10 ** -(ends[1] + margin)
+    ends = ends[0] - margin - foot * (ends[1] - ends[0]), ends[1] + margin
+    low, high = (100 - 10**-end for end in ends)
     functions = (error_scale, lambda scaled: 100 - 10 ** -np.asarray(scaled, float))
     (axes.set_yscale if side == "y" else axes.set_xscale)("function", functions=functions)
     ticks = _ticks(low, high)

@@ -113,10 +113,12 @@ def _draw_field(members: Sequence[Member], field: str, numbers: dict[Any, float]
     if keyed:
         _legend(axes)
     held = [everywhere] if look == "mean" else lines.values()
-    accuracy_axis(axes, [end for line in held for end in _ends(line)], said(metric))
-    for point in everywhere:
-        if point.diverged:
-            cross(axes, point.value, f"{point.diverged} of {point.members}")
+    lost = [point for point in everywhere if point.diverged]
+    ends = [end for line in held for end in _ends(line)]
+    accuracy_axis(axes, ends, said(metric), foot=0.12 if lost else 0.0)
+    for point in lost:
+        text = f"{point.diverged} of {point.members}" if point.members > 1 else ""
+        cross(axes, point.value, text)
     return figure
 
 

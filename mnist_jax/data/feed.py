@@ -21,6 +21,7 @@ from mnist_jax.data.order import permutation
 from mnist_jax.errors import UserError
 
 IMAGE_SHAPE = (28, 28, 1)
+PLACEMENTS = ("device", "host")
 
 
 @dataclass(frozen=True)
@@ -190,11 +191,22 @@ def open_feed(config: Config, sharding: jax.sharding.Sharding) -> Feed:
     Raises:
       UserError: an unknown placement, or a split smaller than a batch.
     """
-    if config.data.placement == "device":
-        return DeviceFeed(config, sharding)
-    if config.data.placement == "host":
-        return HostFeed(config)
-    raise UserError(f"config.data.placement: {config.data.placement!r} is none of device, host")
+    check(config)
+    return HostFeed(config) if config.data.placement == "host" else DeviceFeed(config, sharding)
+
+
+def check(config: Config) -> None:
+    """Raises UserError where there is no feed for a configuration; reads no image."""
+    if config.data.placement not in PLACEMENTS:
+        raise UserError(
+            f"config.data.placement: {config.data.placement!r} is none of {', '.join(PLACEMENTS)}"
+        )
+    count = len(data.load(config.data.name, config.data.train_split).labels)
+    if count < config.batch_size:
+        raise UserError(
+            f"config.batch_size: {config.batch_size} is more than the {count} examples of "
+            f"{config.data.train_split!r}"
+        )
 
 
 def _reseeded(feed: Any, seed: int) -> Any:
@@ -204,9 +216,4 @@ def _reseeded(feed: Any, seed: int) -> Any:
 
 
 def _plan(config: Config, count: int) -> _Plan:
-    if count < config.batch_size:
-        raise UserError(
-            f"config.batch_size: {config.batch_size} is more than the {count} examples of "
-            f"{config.data.train_split!r}"
-        )
     return _Plan(config.seed, count, config.batch_size, config.chunk_steps)

@@ -12,10 +12,11 @@ from mnist_jax.analysis.comparison import Member, architectures
 from mnist_jax.analysis.comparison_report import WHOLE
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
+from mnist_jax.data import feed
 from mnist_jax.files import read_json, write_json
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import Planned
-from mnist_jax.training import lifting, provenance
+from mnist_jax.training import lifting, parallel, provenance
 from mnist_jax.training import workdir as folder_of_sweep
 from mnist_jax.training.compare import compare
 from mnist_jax.training.group import train_group, trained
@@ -61,13 +62,20 @@ def resolve(plan: Sequence[Planned]) -> list[Planned]:
     for member in plan:
         if member.architecture not in sound:
             config = models.resolve(member.config)
-            model = build(config, lifting.STEPS_PER_EPOCH).model
-            models.check_outputs(model, len(data.load(config.data.name, "test").class_names))
+            _check(config)
             sound[member.architecture] = config
     return [
         Planned(m.architecture, dataclasses.replace(sound[m.architecture], seed=m.config.seed))
         for m in plan
     ]
+
+
+def _check(config: Config) -> None:
+    """Raises UserError at the start for what would end a sweep in its middle."""
+    parallel.members_layout(config, 1)
+    feed.check(config)
+    model = build(config, lifting.STEPS_PER_EPOCH).model
+    models.check_outputs(model, len(data.load(config.data.name, "test").class_names))
 
 
 def _train(plan: Sequence[Planned], workdir: Path, stop: StopSignal) -> list[Member]:

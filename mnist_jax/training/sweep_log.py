@@ -28,8 +28,15 @@ class SweepLog:
     def show(self, members: Sequence[Planned], rows: Sequence[Sequence[Row]]) -> None:
         """Adds what is new in the `rows` of the population's `members`."""
         shown = self._shown or [0] * len(members)
+        new = [
+            {"architecture": member.architecture, "seed": member.config.seed} | row
+            for member, old, its in zip(members, shown, rows, strict=True)
+            for row in its[old:]
+        ]
         with self._path.open("a") as file:
-            for member, old, its in zip(members, shown, rows, strict=True):
-                named = {"architecture": member.architecture, "seed": member.config.seed}
-                file.writelines(json.dumps(named | row) + "\n" for row in its[old:])
+            file.writelines(json.dumps(row) + "\n" for row in sorted(new, key=_epoch))
         self._shown = [len(its) for its in rows]
+
+
+def _epoch(row: Row) -> int:
+    return row["epoch"]

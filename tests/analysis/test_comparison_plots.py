@@ -277,6 +277,8 @@ def test_accuracy_by_a_numeric_field_marks_what_diverged():
     crosses = {float(x.get_xdata()[0]) for x in axes.lines if x.get_marker() == "x"}
     assert crosses == {0.1, 1.0}
     assert {"1 of 2", "2 of 2"} <= {text.get_text() for text in axes.texts}
+    lowest = 90.2 - 0.4 / 2**0.5  # the end of the lowest bar
+    assert axes.get_ylim()[0] < lowest - 0.15 * (92.0 - lowest)  # room for the crosses
 
 
 def test_a_field_with_zero_and_a_wide_range_keeps_its_zero():

@@ -1,0 +1,252 @@
+"""The sweep, as a user runs it."""
+
+import csv
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from mnist_jax.training import checkpoint
+from tests.commands import SMALL, interrupt, run, untimed
+
+SWEEP = """
+from mnist_jax.config import default
+from mnist_jax.members import Sweep
+
+def get_sweep():
+    members = {}
+    for hidden, rate in (((8,), 0.1), ((8,), 1e30), ((8, 8), 0.1), ((), 0.1)):
+        config = default()
+        config.num_epochs = 3
+        config.chunk_steps = 6
+        config.data.train_split = "train[:1500]"
+        config.data.val_split = "train[1500:2000]"
+        config.model = dict(name="mlp", hidden=hidden)
+        config.optimizer = dict(name="sgd", learning_rate=rate)
+        members[f"{len(hidden)} hidden, rate {rate:g}"] = config
+    return Sweep(members, seeds=2)
+"""
+ARCHITECTURES = [
+    "1 hidden, rate 0.1",
+    "1 hidden, rate 1e+30",
+    "2 hidden, rate 0.1",
+    "0 hidden, rate 0.1",
+]
+DIVERGED = ARCHITECTURES[1]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "some.py").write_text(SWEEP)
+    output = run("sweep", "--config=some.py", cwd=folder, devices=2).stdout
+    return folder / "runs" / "some-sweep", output
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lines(workdir: Path) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "sweep.jsonl").read_text().splitlines()]
+
+
+def figures(workdir: Path) -> list[dict[str, str]]:
+    return [
+        {k: v for k, v in row.items() if k != "seconds"} for row in table(workdir / "sweep.csv")
+    ]
+
+
+def digests(workdir: Path) -> list[dict[str, str]]:
+    """Of the arrays of each population's newest checkpoint."""
+    found = []
+    for folder in sorted((workdir / "populations").glob("*/checkpoints")):
+        step = checkpoint.steps(folder)[-1]
+        checkpoint.check(folder, step)
+        found.append(checkpoint._read_seal(folder / str(step))["digests"])
+    return found
+
+
+def test_the_tables_hold_what_the_contract_names(uninterrupted):
+    workdir, _ = uninterrupted
+    rows = table(workdir / "sweep.csv")
+    contract = "architecture seed parameters epochs seconds val_accuracy val_loss test_accuracy"
+    assert set(f"{contract} test_loss status".split()) <= rows[0].keys()
+    assert {"model.hidden", "optimizer.learning_rate"} <= rows[0].keys()
+    assert [(r["architecture"], r["seed"]) for r in rows] == [
+        (name, seed) for name in ARCHITECTURES for seed in "01"
+    ]
+    for row in rows:
+        sound = row["architecture"] != DIVERGED
+        assert (row["status"] == "finished") == sound
+        assert bool(row["test_accuracy"]) == bool(row["val_loss"]) == sound
+        if sound:
+            assert 0.3 < float(row["test_accuracy"]) < 0.95
+            assert row["epochs"] == "3"
+    assert rows[-1]["parameters"] == "7850"
+    summary = {r["architecture"]: r for r in table(workdir / "summary.csv")}
+    assert [summary[name]["seeds"] for name in ARCHITECTURES] == ["2", "0", "2", "2"]
+    mean = sum(float(r["test_accuracy"]) for r in rows[:2]) / 2
+    assert float(summary[ARCHITECTURES[0]]["test_accuracy"]) == pytest.approx(mean)
+
+
+def test_a_line_a_member_and_epoch(uninterrupted):
+    workdir, _ = uninterrupted
+    found = lines(workdir)
+    assert sorted((r["architecture"], r["seed"], r["epoch"]) for r in found) == sorted(
+        (name, seed, epoch)
+        for name in ARCHITECTURES
+        if name != DIVERGED
+        for seed in (0, 1)
+        for epoch in (1, 2, 3)
+    )
+    last = {(r["architecture"], str(r["seed"])): r for r in found if r["epoch"] == 3}
+    for row in table(workdir / "sweep.csv"):
+        if row["status"] == "finished":
+            line = last[row["architecture"], row["seed"]]
+            assert float(row["val_accuracy"]) == line["val_accuracy"]
+
+
+def test_a_diverged_member_is_reported_and_members_of_a_shape_train_together(uninterrupted):
+    workdir, output = uninterrupted
+    assert "8 networks of 4 architectures, in 3 compiled programs" in output
+    assert f"{DIVERGED}  2 of 2 diverged" in output
+    assert "diverged in epoch 1" in (workdir / "report.html").read_text()
+
+
+def test_pictures_report_and_drawings_are_there(uninterrupted):
+    workdir, _ = uninterrupted
+    plots = {path.name for path in (workdir / "plots").glob("*.png")}
+    assert {"curves.png", "ranking.png", "parameters.png", "depth.png"} <= plots
+    assert len(list((workdir / "plots" / "networks").glob("*/network.svg"))) == 3
+    report = (workdir / "report.html").read_text()
+    assert report.count("data:image/png;base64,") >= 7
+    assert "http" not in report.replace("http://www.w3.org", "")
+    result = json.loads((workdir / "result.json").read_text())
+    assert (result["members"], result["architectures"], result["diverged"]) == (8, 4, 2)
+
+
+def test_a_member_ends_as_main_does(uninterrupted, tmp_path):
+    workdir, _ = uninterrupted
+    (tmp_path / "one.py").write_text(
+        SWEEP.replace("get_sweep", "get_config").replace(
+            "return Sweep(members, seeds=2)", f"return members[{ARCHITECTURES[2]!r}]"
+        )
+    )
+    run("main", "--config=one.py", "--config.seed=1", cwd=tmp_path)
+    result = json.loads((tmp_path / "runs" / "one" / "result.json").read_text())
+    rows = table(workdir / "sweep.csv")
+    row = next(r for r in rows if (r["architecture"], r["seed"]) == (ARCHITECTURES[2], "1"))
+    for name in ("test_accuracy", "test_loss", "val_accuracy"):
+        assert float(row[name]) == pytest.approx(result[name], rel=1e-4)
+    assert int(row["parameters"]) == result["parameters"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_an_interrupted_sweep_ends_as_if_it_had_not_been(uninterrupted, tmp_path, number):
+    (tmp_path / "some.py").write_text(SWEEP)
+    for after in ("compiled programs", "2/3"):
+        status = interrupt(number, after, "--config=some.py", cwd=tmp_path, name="sweep")
+        assert status == (75 if number == signal.SIGTERM else -number)
+    output = run("sweep", "--config=some.py", cwd=tmp_path, devices=2).stdout
+    workdir, _ = uninterrupted
+    resumed = tmp_path / "runs" / "some-sweep"
+    assert output.count("diverged") <= 1
+    assert figures(resumed) == figures(workdir)
+    assert untimed(lines(resumed)) == untimed(lines(workdir))
+    assert digests(resumed) == digests(workdir)
+
+
+def test_a_damaged_checkpoint_costs_an_epoch_and_not_the_sweep(uninterrupted, tmp_path):
+    (tmp_path / "some.py").write_text(SWEEP)
+    interrupt(signal.SIGKILL, "2/3", "--config=some.py", cwd=tmp_path, name="sweep")
+    folder = tmp_path / "runs" / "some-sweep" / "populations" / "001"
+    (folder / "members.json").unlink()  # as if killed while it was evaluated
+    newest = folder / "checkpoints" / str(checkpoint.steps(folder / "checkpoints")[-1])
+    (newest / "commit_success.txt").unlink()
+    message = run("sweep", "--config=some.py", cwd=tmp_path, devices=2).stderr
+    assert "is damaged" in message
+    assert figures(folder.parent.parent) == figures(uninterrupted[0])
+
+
+def test_a_finished_sweep_is_left_alone_and_another_one_refused(uninterrupted):
+    workdir, _ = uninterrupted
+    cwd = workdir.parent.parent
+    before = (workdir / "result.json").stat().st_mtime_ns
+    assert "finished; nothing to do" in run("sweep", "--config=some.py", cwd=cwd).stdout
+    message = run("sweep", "--config=some.py", "--seeds=3", cwd=cwd, status=1).stderr
+    assert "holds another sweep" in message
+    assert f"--workdir={workdir.relative_to(cwd)}-2" in message
+    message = run("main", *SMALL, f"--workdir={workdir}", status=1).stderr
+    assert "holds a sweep" in message
+    assert (workdir / "result.json").stat().st_mtime_ns == before
+
+
+def test_main_and_sweep_know_whose_file_it_is(uninterrupted):
+    cwd = uninterrupted[0].parent.parent
+    message = run("main", "--config=some.py", cwd=cwd, status=1).stderr
+    assert "python -m mnist_jax.sweep --config=some.py" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.model.hidden=4"], "its members differ in it"),
+        (["--config.parallel=pmap"], "a sweep lays its members over the devices"),
+        (["--config.model.hiden=4"], "did you mean 'hidden'"),
+        (["--seeds=0"], "at least one member and one seed"),
+        (["--config.batch_size=5000"], "more than the 1500 examples"),
+    ],
+    ids=["varied", "parallel", "misspelt", "seeds", "batch"],
+)
+def test_mistakes_are_named_and_no_folder_is_taken(uninterrupted, tmp_path, arguments, message):
+    (tmp_path / "some.py").write_text(SWEEP)
+    found = run("sweep", "--config=some.py", *arguments, cwd=tmp_path, status=1)
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (tmp_path / "runs" / "some-sweep" / "sweep.json").exists()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two seeds of one configuration and one of another, trained by main."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, more in (
+        ("wide-0", []),
+        ("wide-1", ["--config.seed=1"]),
+        ("narrow", ["--config.model.hidden=8"]),
+    ):
+        run("main", *SMALL, *more, f"--workdir={folder / name}")
+    return folder
+
+
+def test_finished_runs_of_main_are_compared(runs):
+    folders = [str(runs / name) for name in ("wide-0", "wide-1", "narrow")]
+    run("sweep", "--compare", *folders, f"--workdir={runs / 'both'}")
+    rows = table(runs / "both" / "sweep.csv")
+    assert [(r["architecture"], r["seed"]) for r in rows] == [
+        ("wide", "0"),
+        ("wide", "1"),
+        ("narrow", "0"),
+    ]
+    for row, folder in zip(rows, folders, strict=True):
+        result = json.loads((Path(folder) / "result.json").read_text())
+        assert float(row["test_accuracy"]) == result["test_accuracy"]
+    assert (runs / "both" / "report.html").exists()
+    assert (runs / "both" / "plots" / "ranking.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["wide-0", "missing"], "missing holds no run"),
+        (["wide-0", "wide-0/../wide-0"], "hold the same run"),
+    ],
+    ids=["missing", "twice"],
+)
+def test_what_cannot_be_compared_is_refused(runs, names, message):
+    found = run("sweep", "--compare", *names, "--workdir=neither", cwd=runs, status=1)
+    assert message in found.stderr
+    assert not (runs / "neither" / "sweep.csv").exists()
