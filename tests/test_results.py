@@ -13,6 +13,7 @@ def fake(accuracy, seconds):
     return {
         "parameters": 7850,
         "epochs": 3,
+        "val_accuracy": accuracy - 0.01,
         "test_accuracy": accuracy,
         "test_loss": 0.25,
         "train_seconds": seconds,
@@ -25,37 +26,50 @@ def fake(accuracy, seconds):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A copy of what the script writes to, with three runs of one configuration."""
+    """A copy of what the script writes to: a sweep of logistic with a run, three runs of cnn."""
     (tmp_path / "configs").mkdir()
-    for name in ("README.md", "configs/logistic.py"):
+    for name in ("README.md", "configs/logistic.py", "configs/cnn.py"):
         (tmp_path / name).write_text((ROOT / name).read_text())
-    for seed, accuracy in enumerate((0.92, 0.93, 0.94)):
-        run = tmp_path / "runs" / f"logistic-{seed}"
-        run.mkdir(parents=True)
-        (run / "result.json").write_text(json.dumps(fake(accuracy, seed + 1.0)))
+    sweep = tmp_path / "runs" / "logistic-sweep"
+    sweep.mkdir(parents=True)
+    header = "architecture,seed,parameters,epochs,val_accuracy,test_accuracy,test_loss\n"
+    rows = [f"logistic,{s},7850,3,{0.9 + s / 100},{0.92 + s / 100},0.25\n" for s in range(3)]
+    (sweep / "sweep.csv").write_text(header + "".join(rows))
+    swept = fake(0.0, 9.0) | {"device": "CPU, 2 virtual devices"}
+    (sweep / "result.json").write_text(json.dumps(swept))
+    runs = [("logistic-0", 0.5, 2.0)] + [(f"cnn-{s}", 0.97 + s / 100, s + 1.0) for s in range(3)]
+    for name, accuracy, seconds in runs:
+        (tmp_path / "runs" / name).mkdir()
+        (tmp_path / "runs" / name / "result.json").write_text(json.dumps(fake(accuracy, seconds)))
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "RUNS", tmp_path / "runs")
     monkeypatch.setattr("sys.argv", ["results"])
     return tmp_path
 
 
+def cells(readme: str, name: str) -> list[str]:
+    row = next(line for line in readme.splitlines() if line.startswith(f"| [`{name}`]"))
+    return [cell.strip() for cell in row.strip("|").split("|")][2:]
+
+
 def test_table_holds_mean_spread_lowest_and_conditions(project):
     results.main()
     readme = (project / "README.md").read_text()
-    row = next(line for line in readme.splitlines() if line.startswith("| [`logistic`]"))
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1:] == [
+    assert cells(readme, "logistic") == [
+        "3",
+        "**93.00 ± 1.00**",
+        "92.00",
+        "91.00 ± 1.00",
+        "0.2500 ± 0.0000",
         "7,850",
         "3",
-        "3",
-        "93.00 ± 1.00",
-        "92.00",
-        "0.2500 ± 0.0000",
         "2.0",
         "4.0",
     ]
-    assert "Python 3.13, jax 0.12, flax 0.12" in readme
-    assert "commit abc" in readme
+    assert cells(readme, "cnn")[:3] == ["3", "**98.00 ± 1.00**", "97.00"]
+    assert cells(readme, "cnn")[-2:] == ["2.0", "4.0"]
+    assert "CPU. Python 3.13, jax 0.12, flax 0.12. commit abc." in readme
+    assert "over 90 %" not in readme.split("results: start")[1].split("results: end")[0]
 
 
 def test_writing_again_changes_nothing(project):
@@ -77,5 +91,5 @@ def test_configuration_keeps_its_record_and_its_code(project):
 
 def test_readme_table_is_of_all_configurations():
     readme = (ROOT / "README.md").read_text()
-    table = readme.split(results.START)[1].split(results.END)[0]
+    table = readme.split("<!-- results: start -->")[1].split("<!-- results: end -->")[0]
     assert [f"[`{name}`]" in table for name in results.NAMES] == [True] * len(results.NAMES)
