@@ -5,13 +5,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def replace(name: str, text: str, root: Path = ROOT) -> None:
+def replace(name: str, text: str, root: Path | None = None) -> None:
     """Puts `text` between `<!-- name: start -->` and `<!-- name: end -->`.
 
     Raises:
       ValueError: README has no such marks.
     """
-    path = root / "README.md"
+    path = (root or ROOT) / "README.md"
     start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
     before, found, rest = path.read_text().partition(start)
     _, closed, after = rest.partition(end)

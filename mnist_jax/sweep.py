@@ -50,7 +50,14 @@ def main(arguments: Namespace) -> int:
 
 def _use_all_cores() -> None:
     """A CPU counts as one device; members run side by side when each core is one."""
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(len(os.sched_getaffinity(0))))
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(_cores()))
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells (macOS does not)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -1,0 +1,94 @@
+"""Runs the sweeps over ten seeds, and writes what they found into README.
+
+  python -m benchmarks.sweeps --train      runs what is missing, then writes
+  python -m benchmarks.sweeps              writes only
+
+`depth` answers its three questions; of `looped` the architecture is named that is best on the
+validation split. All is kept in runs/results/.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import readme
+from mnist_jax.analysis.claims import Claim, examine
+from mnist_jax.analysis.comparison import Member, Statistic, architectures, ranked
+from mnist_jax.training.group import trained
+
+RUNS = readme.ROOT / "runs" / "results"
+SEEDS = 10
+NAMES = ("looped", "depth")
+
+
+def train(name: str) -> None:
+    """Runs a sweep; a finished one is not repeated."""
+    module = [sys.executable, "-m", "mnist_jax.sweep", f"--config=configs/sweeps/{name}.py"]
+    arguments = [f"--seeds={SEEDS}", f"--workdir={RUNS / name}"]
+    subprocess.run([*module, *arguments], cwd=readme.ROOT, check=True)
+
+
+def members(folder: Path) -> list[Member]:
+    """The members of a finished sweep."""
+    found = [trained(path) for path in sorted((folder / "populations").iterdir())]
+    return [member for population in found for member in population or []]
+
+
+def text(looped: list[Member], depth: list[Member], result: dict) -> str:
+    """The paragraph and the table in Markdown, and what they were measured with."""
+    versions = result["versions"]
+    return "\n".join(
+        [
+            _best(looped),
+            "",
+            "What `depth` says of three sentences that one of the notebooks concludes with:",
+            "",
+            "| sentence | contrast, in percentage points | difference ± standard error | verdict |",
+            "| --- | --- | ---: | --- |",
+            *(_row(claim) for claim in examine(depth)),
+            "",
+            f"{SEEDS} seeds. {result['device']}. Python {versions['python']}, jax "
+            f"{versions['jax']}. commit {result['commit']}.",
+        ]
+    )
+
+
+def _best(looped: list[Member]) -> str:
+    best = ranked(architectures(looped))[0]
+    val, test = best.statistic("val_accuracy"), best.statistic("test_accuracy")
+    return (
+        f"Of the {len(architectures(looped))} networks of `looped`, after 5 epochs, the best on "
+        f"the validation split is `{best.name}`: validation {_percent(val)}, test {_percent(test)}."
+    )
+
+
+def _percent(found: Statistic) -> str:
+    return f"{100 * (found.mean or 0.0):.2f} ± {100 * (found.deviation or 0.0):.2f} %"
+
+
+def _row(claim: Claim) -> str:
+    found = "" if claim.difference is None else f"{100 * claim.difference:+.3f}"
+    found += "" if claim.standard_error is None else f" ± {100 * claim.standard_error:.3f}"
+    return f"| {claim.sentence} | {claim.contrast} | {found} | {claim.verdict} |"
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--train", action="store_true", help="run what is missing first")
+    arguments = parser.parse_args()
+    if arguments.train:
+        for name in NAMES:
+            train(name)
+    looped, depth = (members(RUNS / name) for name in NAMES)
+    result = json.loads((RUNS / "depth" / "result.json").read_text())
+    readme.replace("sweeps", text(looped, depth, result))
+    print(text(looped, depth, result))
+
+
+if __name__ == "__main__":
+    main()

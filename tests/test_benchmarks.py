@@ -1,0 +1,84 @@
+"""The scripts that write the other parts of README."""
+
+import dataclasses
+import json
+
+import pytest
+
+from benchmarks import population, readme, sweeps
+from mnist_jax.analysis.comparison import Member
+from tests.commands import ROOT
+
+
+def member(depth: int, epochs: int, seed: int) -> Member:
+    """Each layer is worth a point less than the one before it, epochs half a point a layer."""
+    accuracy = 0.9 + 0.02 * (depth > 0) + 0.01 * (depth > 1) + 0.0005 * seed * depth
+    accuracy -= 0.005 * depth * (epochs == 2)
+    return Member(
+        architecture=f"{depth} hidden, {epochs} epochs",
+        seed=seed,
+        config={"model": {"name": "mlp", "hidden": [8] * depth}, "num_epochs": epochs},
+        parameters=100,
+        history=[{"epoch": epochs, "val_accuracy": accuracy, "val_loss": 0.1}],
+        seconds=1.0,
+        test_loss=0.1,
+        test_accuracy=accuracy,
+    )
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    members = [member(d, e, s) for d in range(3) for e in (2, 4) for s in range(3)]
+    for name in sweeps.NAMES:
+        folder = tmp_path / name / "populations" / "001"
+        folder.mkdir(parents=True)
+        (folder / "members.json").write_text(json.dumps([dataclasses.asdict(m) for m in members]))
+        said = {"device": "CPU", "versions": {"python": "3.13", "jax": "0.12"}, "commit": "abc"}
+        (tmp_path / name / "result.json").write_text(json.dumps(said))
+    (tmp_path / "README.md").write_text((ROOT / "README.md").read_text())
+    monkeypatch.setattr(sweeps, "RUNS", tmp_path)
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["sweeps"])
+    return tmp_path / "README.md"
+
+
+def test_each_sentence_has_its_number_and_standard_error(finished):
+    sweeps.main()
+    text = finished.read_text().split("<!-- sweeps: start -->")[1].split("<!-- sweeps: end -->")[0]
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| ")]
+    by_sentence = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in rows}
+    assert by_sentence["Hidden layers improve accuracy."][1:] == ["+2.050 ± 0.029", "holds"]
+    assert by_sentence["Deeper networks need more epochs."][1:] == ["+0.500 ± 0.000", "holds"]
+    assert by_sentence["Returns diminish."][1:] == ["+1.000 ± 0.000", "holds"]
+    assert "the best on the validation split is `2 hidden, 4 epochs`" in text
+    assert "commit abc" in text
+
+
+def test_parts_of_readme_are_replaced_between_their_marks(tmp_path):
+    (tmp_path / "README.md").write_text("a\n<!-- x: start -->\nold\n<!-- x: end -->\nb\n")
+    readme.replace("x", "new", tmp_path)
+    readme.replace("x", "newer", tmp_path)
+    expected = "a\n<!-- x: start -->\nnewer\n<!-- x: end -->\nb\n"
+    assert (tmp_path / "README.md").read_text() == expected
+    with pytest.raises(ValueError, match="has no <!-- y: start -->"):
+        readme.replace("y", "new", tmp_path)
+
+
+def test_the_table_of_a_population_divides_the_sweep_by_the_processes():
+    times = {"name": "mlp", "seeds": 4, "sweep": 10.0, "one": 40.0, "two": 25.0}
+    row = population.table([times]).splitlines()[2]
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:] == [
+        "10",
+        "40",
+        "0.25",
+        "25",
+        "0.40",
+    ]
+
+
+@pytest.mark.parametrize("name", ["results", "population", "sweeps"])
+def test_readme_holds_what_was_measured(name):
+    text = (ROOT / "README.md").read_text()
+    part = text.split(f"<!-- {name}: start -->")[1].split(f"<!-- {name}: end -->")[0]
+    assert part.count("\n|") >= 4
+    assert "commit" in part
