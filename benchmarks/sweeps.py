@@ -32,6 +32,8 @@ def train(name: str) -> None:
 
 def members(folder: Path) -> list[Member]:
     """The members of a finished sweep."""
+    if not (folder / "result.json").exists():
+        raise SystemExit(f"{folder} holds no finished sweep; run with --train")
     found = [trained(path) for path in sorted((folder / "populations").iterdir())]
     return [member for population in found for member in population or []]
 
@@ -49,18 +51,20 @@ def text(looped: list[Member], depth: list[Member], result: dict) -> str:
             "| --- | --- | ---: | --- |",
             *(_row(claim) for claim in examine(depth)),
             "",
-            f"{SEEDS} seeds. {result['device']}. Python {versions['python']}, jax "
-            f"{versions['jax']}. commit {result['commit']}.",
+            f"{len({m.seed for m in depth})} seeds. {result['device']}. "
+            f"Python {versions['python']}, jax {versions['jax']}. commit {result['commit']}.",
         ]
     )
 
 
 def _best(looped: list[Member]) -> str:
     best = ranked(architectures(looped))[0]
+    epochs = best.members[0].epochs
     val, test = best.statistic("val_accuracy"), best.statistic("test_accuracy")
     return (
-        f"Of the {len(architectures(looped))} networks of `looped`, after 5 epochs, the best on "
-        f"the validation split is `{best.name}`: validation {_percent(val)}, test {_percent(test)}."
+        f"Of the {len(architectures(looped))} networks of `looped`, after {epochs} epochs, the "
+        f"best on the validation split is `{best.name}`: validation {_percent(val)}, "
+        f"test {_percent(test)}."
     )
 
 

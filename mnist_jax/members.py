@@ -57,6 +57,9 @@ def load(
     count = sweep.seeds if seeds is None else seeds
     if count < 1 or not sweep.members:
         raise UserError(f"{path}: a sweep needs at least one member and one seed")
+    for name in sweep.members:
+        if not isinstance(name, str) or not name.strip():
+            raise UserError(f"{path}: a member is named by a text, not by {name!r}")
     values = {
         name: configuration.plain(config, f"{path}: member {name!r}")
         for name, config in sweep.members.items()
@@ -64,10 +67,17 @@ def load(
     for name, _ in overrides:
         _refuse_varied(name, list(values.values()), path)
     return [
-        Planned(name, dataclasses.replace(config, seed=config.seed + i))
-        for name, config in ((n, _parse(n, v, overrides)) for n, v in values.items())
-        for i in range(count)
+        Planned(name, config)
+        for name, its in values.items()
+        for config in _seeds(_parse(name, its, overrides), count)
     ]
+
+
+def _seeds(config: Config, count: int) -> list[Config]:
+    highest = configuration.RANGES["seed"][1]
+    if config.seed + count - 1 > highest:
+        raise UserError(f"config.seed: {count} seeds from {config.seed} on exceed {highest}")
+    return [dataclasses.replace(config, seed=config.seed + i) for i in range(count)]
 
 
 def _read(path: str) -> Sweep:

@@ -15,6 +15,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from mnist_jax import cli
+from mnist_jax.errors import UserError
 
 
 def define(parser: cli.Parser) -> None:
@@ -41,6 +42,8 @@ def main(arguments: Namespace) -> int:
     from mnist_jax.training.sweep import run_sweep
 
     if arguments.compare:
+        if arguments.seeds is not None or arguments.overrides:
+            raise UserError("--compare takes finished runs as they are: no --seeds, no --config.")
         compare_runs(arguments.compare, arguments.workdir or Path("runs/comparison"))
         return 0
     plan = members.load(arguments.config, arguments.overrides, arguments.seeds)

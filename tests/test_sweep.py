@@ -2,12 +2,13 @@
 
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
-from mnist_jax.training import checkpoint
+from mnist_jax.training import checkpoint, compare
 from tests.commands import SMALL, interrupt, run, untimed
 
 SWEEP = """
@@ -198,8 +199,12 @@ def test_main_and_sweep_know_whose_file_it_is(uninterrupted):
         (["--config.model.hiden=4"], "did you mean 'hidden'"),
         (["--seeds=0"], "at least one member and one seed"),
         (["--config.batch_size=5000"], "more than the 1500 examples"),
+        (["--config.data.val_split=train[64:"], "cannot be read"),
+        (["--config.init_from=nowhere"], "nowhere holds no run"),
+        (["--config.seed=4294967295"], "exceed 4294967295"),
+        (["--config.loss=nowhere:loss"], "cannot import 'nowhere'"),
     ],
-    ids=["varied", "parallel", "misspelt", "seeds", "batch"],
+    ids=["varied", "parallel", "misspelt", "seeds", "batch", "split", "init_from", "seed", "loss"],
 )
 def test_mistakes_are_named_and_no_folder_is_taken(uninterrupted, tmp_path, arguments, message):
     (tmp_path / "some.py").write_text(SWEEP)
@@ -239,14 +244,39 @@ def test_finished_runs_of_main_are_compared(runs):
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("arguments", "message"),
     [
         (["wide-0", "missing"], "missing holds no run"),
         (["wide-0", "wide-0/../wide-0"], "hold the same run"),
+        (["wide-0", "--seeds=3"], "no --seeds"),
+        (["wide-0", "narrow", "--workdir=narrow"], "holds a run or a sweep of its own"),
     ],
-    ids=["missing", "twice"],
+    ids=["missing", "twice", "seeds", "workdir"],
 )
-def test_what_cannot_be_compared_is_refused(runs, names, message):
-    found = run("sweep", "--compare", *names, "--workdir=neither", cwd=runs, status=1)
+def test_what_cannot_be_compared_is_refused(runs, arguments, message):
+    found = run("sweep", "--workdir=neither", "--compare", *arguments, cwd=runs, status=1)
     assert message in found.stderr
     assert not (runs / "neither" / "sweep.csv").exists()
+    assert not (runs / "narrow" / "sweep.csv").exists()
+
+
+def test_runs_of_one_name_and_two_configurations_are_two_architectures(runs, tmp_path):
+    for place, name in (("a", "wide-0"), ("b", "narrow")):
+        (tmp_path / place / "mlp").mkdir(parents=True)
+        for file in ("config.json", "result.json", "metrics.jsonl"):
+            (tmp_path / place / "mlp" / file).write_text((runs / name / file).read_text())
+    compare.compare_runs([tmp_path / "a" / "mlp", tmp_path / "b" / "mlp"], tmp_path / "c")
+    names = [row["architecture"] for row in table(tmp_path / "c" / "sweep.csv")]
+    assert names == [str(tmp_path / "a" / "mlp"), str(tmp_path / "b" / "mlp")]
+    assert len(list((tmp_path / "c" / "plots" / "networks").glob("*/network.png"))) == 2
+
+
+def test_a_folder_that_holds_other_members_is_not_believed(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted[0], tmp_path / "runs" / "some-sweep")
+    (tmp_path / "some.py").write_text(SWEEP)
+    workdir = tmp_path / "runs" / "some-sweep"
+    (workdir / "result.json").unlink()
+    first, second = (workdir / "populations" / n / "members.json" for n in ("002", "003"))
+    second.write_text(first.read_text())
+    message = run("sweep", "--config=some.py", cwd=tmp_path, status=1).stderr
+    assert "003 holds other members of the sweep" in message

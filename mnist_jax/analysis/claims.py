@@ -1,18 +1,28 @@
-"""Three published sentences about depth, each put to one contrast that was fixed beforehand.
+"""Three published sentences about depth, put to contrasts that do not depend on the results.
+
+The second is asked twice: of all networks, and of those that have hidden layers, since between no
+hidden layer and one lies another kind of network.
 
 A contrast is computed for each seed by itself, from trainings that share it (paired differences),
 on test accuracy, on which nothing is chosen. Over n seeds its mean has the standard error
-sd / sqrt(n) (Student, The probable error of a mean, Biometrika, 1908).
+sd / sqrt(n), and an interval by Student's t (The probable error of a mean, Biometrika, 1908).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import stdtrit
 
 from mnist_jax.analysis import canvas
-from mnist_jax.analysis.comparison import Member, Statistic, by_depth, statistic
+from mnist_jax.analysis.comparison import (
+    Member,
+    Statistic,
+    by_depth,
+    confounded,
+    statistic,
+)
 
 HOLDS = "holds"
 NOT_SHOWN = "not shown: the difference cannot be told from zero"
@@ -22,6 +32,7 @@ UNANSWERED = "cannot be answered from these runs"
 
 IMPROVE = "Hidden layers improve accuracy."
 EPOCHS = "Deeper networks need more epochs."
+ALSO_FURTHER = "Deeper networks need more epochs: of networks with hidden layers."
 DIMINISH = "Returns diminish."
 
 
@@ -39,8 +50,8 @@ class Claim:
     details: tuple[tuple[str, Statistic], ...] = ()  # the parts, by their names
 
 
-def examine(members: Iterable[Member]) -> list[Claim]:
-    """The three claims, or none where the number of hidden layers does not vary.
+def examine(members: Sequence[Member]) -> list[Claim]:
+    """The claims, or none where the number of hidden layers does not vary.
 
     Compared are numbers of epochs for which every depth was trained. Where architectures share
     both, their mean is taken, seed by seed; a seed without all that a contrast needs is left out.
@@ -54,11 +65,21 @@ def examine(members: Iterable[Member]) -> list[Claim]:
     ]
     if len(depths) < 2:
         return []
+    if others := confounded(members):
+        reason = f"networks of different depth differ in {', '.join(others)} too"
+        contrast = "accuracy by number of hidden layers"
+        sentences = (IMPROVE, EPOCHS, ALSO_FURTHER, DIMINISH)
+        return [_unanswered(sentence, contrast, reason) for sentence in sentences]
     seeds = sorted({seed for cell in cells.values() for seed in cell})
     runs = [
         _Run({place: cell[seed] for place, cell in cells.items() if seed in cell}) for seed in seeds
     ]
-    return [claim(runs, depths, budgets) for claim in (_improve, _need_epochs, _diminish)]
+    return [
+        _improve(runs, depths, budgets),
+        _need_epochs(EPOCHS, runs, depths, budgets),
+        _need_epochs(ALSO_FURTHER, runs, [depth for depth in depths if depth], budgets),
+        _diminish(runs, depths, budgets),
+    ]
 
 
 @dataclass(frozen=True)
@@ -86,13 +107,17 @@ def _improve(runs: Sequence[_Run], depths: list[int], budgets: list[int]) -> Cla
     return _judge(IMPROVE, f"{contrast}, {_after(longest)}", over_none(1), details)
 
 
-def _need_epochs(runs: Sequence[_Run], depths: list[int], budgets: list[int]) -> Claim:
+def _need_epochs(
+    sentence: str, runs: Sequence[_Run], depths: list[int], budgets: list[int]
+) -> Claim:
     contrast = "slope of the gain from more epochs on the number of hidden layers (least squares)"
     lack = _lack(depths, budgets, ())
     if not lack and len(budgets) == 1:
         lack = f"all depths were trained for one number of epochs only, {budgets[0]}"
+    if not lack and len(depths) < 2:
+        lack = "they have one number of hidden layers only"
     if lack:
-        return _unanswered(EPOCHS, contrast, lack)
+        return _unanswered(sentence, contrast, lack)
     shortest, longest = budgets[0], budgets[-1]
 
     def gains(run: _Run) -> list[float | None]:
@@ -105,7 +130,7 @@ def _need_epochs(runs: Sequence[_Run], depths: list[int], budgets: list[int]) ->
     ]
     span = f"{longest} epochs minus {shortest}, a hidden layer"
     slopes = statistic(_slope(depths, row) for row in table)
-    return _judge(EPOCHS, f"{contrast}: {span}", slopes, details)
+    return _judge(sentence, f"{contrast}: {span}", slopes, details)
 
 
 def _diminish(runs: Sequence[_Run], depths: list[int], budgets: list[int]) -> Claim:
@@ -145,12 +170,12 @@ def _lack(depths: list[int], budgets: list[int], needed: Sequence[int]) -> str:
 def _judge(
     sentence: str, contrast: str, found: Statistic, details: Sequence[tuple[str, Statistic]]
 ) -> Claim:
-    """The verdict: two standard errors decide, and they take at least two seeds."""
+    """The verdict: a 95 % interval by Student's t decides, and it takes at least two seeds."""
     if found.mean is None:
         return _unanswered(sentence, contrast, "no seed finished all the trainings it takes")
     if found.error is None:
         verdict = ONE_SEED
-    elif abs(found.mean) <= 2 * found.error:
+    elif abs(found.mean) <= stdtrit(found.count - 1, 0.975) * found.error:
         verdict = NOT_SHOWN
     else:
         verdict = HOLDS if found.mean > 0 else OPPOSITE

@@ -160,6 +160,24 @@ def by_depth(members: Iterable[Member]) -> dict[tuple[int, int], dict[int, float
     }
 
 
+def confounded(members: Iterable[Member]) -> list[str]:
+    """Fields in which dense networks of one depth and number of epochs differ from the others.
+
+    Where the same values of a field are met at every depth, it is part of a grid, and fair.
+    """
+    dense = [member for member in members if _depth(member.config) is not None]
+    names = [name for name in split_fields(dense)[1] if name not in ("model.hidden", "num_epochs")]
+    found = []
+    for name in names:
+        values: dict[tuple[int | None, int], set[Any]] = {}
+        for member in dense:
+            place = (_depth(member.config), member.config["num_epochs"])
+            values.setdefault(place, set()).add(value_of(member.config, name))
+        if len({frozenset(its) for its in values.values()}) > 1:
+            found.append(name)
+    return found
+
+
 def _mean_of_all(values: list[float | None]) -> float | None:
     """The mean; None where a value is."""
     known = [value for value in values if value is not None]
@@ -213,11 +231,8 @@ def varied(members: Iterable[Member]) -> dict[str, list[Any]]:
 
 
 def value_of(config: dict[str, Any], field: str) -> Any:
-    """The value at a dotted name, lists as tuples; None where there is none."""
-    value: Any = config
-    for part in field.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return _hashable(value)
+    """The leaf of that dotted name, a list as a tuple; None where there is none."""
+    return leaves(config).get(field)
 
 
 def shown(value: Any) -> str:

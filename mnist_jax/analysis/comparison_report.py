@@ -49,11 +49,10 @@ PICTURES = {  # by the beginning of the file's name: heading, and the sentence t
     "field": ("One field", "The middle of a plateau is a safer choice than its highest point."),
 }
 CLAIMS_HELP = (
-    "Each sentence was put to one contrast, fixed before any result was seen, on test accuracy, "
-    "on which nothing was chosen. Contrasts are paired: they are computed for each seed from "
-    "trainings that share it, then averaged; ± is the standard error, sd / √n over n seeds. "
-    "Beyond two standard errors from zero a contrast decides; with fewer than ten seeds that is "
-    "less sure than 95 %."
+    "Each sentence is put to a contrast that does not depend on the results, on test accuracy, on "
+    "which nothing was chosen. Contrasts are paired: they are computed for each seed from "
+    "trainings that share it, then averaged; ± is the standard error, sd / √n over n seeds. A "
+    "contrast decides where its 95 % interval, by Student's t, leaves zero out."
 )
 
 

@@ -53,12 +53,22 @@ def draw_loss(history: list[dict]) -> Figure:
     values = _draw_curves(axes, history, "loss", 1.0, "{:.4f}")
     wide = min(values) > 0 and max(values) > 20 * min(values)
     if wide:
-        axes.set_yscale("log")
+        _log_scale(axes, max(values) / min(values))
     else:
         axes.set_ylim(0, max(values) * 1.08 or 1)
     axes.set_ylabel("mean loss of an image" + (" (log scale)" if wide else ""))
     _head(axes, "Loss by epoch")
     return figure
+
+
+def _log_scale(axes: Axes, ratio: float) -> None:
+    """Plain numbers at few places: matplotlib's own labels of minor ticks run into each other."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 1000 else (1,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def draw_accuracy(history: list[dict]) -> Figure:

@@ -12,8 +12,9 @@ FEW_OUTPUTS = 16  # above, both forms take the same time
 
 
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`x @ kernel`: `[B, inputs]` by `[inputs, outputs]`."""
-    return _few_outputs(x, kernel) if kernel.shape[1] <= FEW_OUTPUTS else x @ kernel
+    """`x @ kernel`: `[..., inputs]` by `[inputs, outputs]`. Of few outputs: no forward mode."""
+    few = x.ndim == 2 and kernel.shape[1] <= FEW_OUTPUTS
+    return _few_outputs(x, kernel) if few else x @ kernel
 
 
 @jax.custom_vjp

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mnist_jax.config import parse
 from mnist_jax.errors import UserError
 from mnist_jax.files import read_json
 from mnist_jax.lock import sole_writer
-from mnist_jax.training.workdir import plain, read_config
+from mnist_jax.training.workdir import RUN, SWEEP, plain, read_config
 
 
 def compare(members: Sequence[Member], workdir: Path, facts: dict[str, Any]) -> None:
@@ -42,6 +43,12 @@ def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
     Raises:
       UserError: a folder holds no finished run, or two hold the same one.
     """
+    for kind in (RUN, SWEEP):
+        if (workdir / kind).exists():
+            raise UserError(
+                f"{workdir} holds a run or a sweep of its own, whose files this would replace; "
+                f"give another --workdir="
+            )
     runs = [_read(folder) for folder in folders]
     members = [dataclasses.replace(run, architecture=_name(run, runs)) for run in runs]
     taken: dict[tuple[str, int], Path] = {}
@@ -57,13 +64,13 @@ def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
 
 
 def _read(folder: Path) -> Member:
-    """A finished run, by the name of its folder."""
+    """A finished run, by the path of its folder."""
     config = plain(read_config(folder).to_dict())
     if not (folder / "result.json").is_file():
         raise UserError(f"{folder}: its run is not finished; the command that began it goes on")
     result = read_json(folder / "result.json")
     return Member(
-        architecture=folder.resolve().name,
+        architecture=str(folder),
         seed=config["seed"],
         config=config,
         parameters=result["parameters"],
@@ -79,15 +86,16 @@ def _but_seed(run: Member) -> str:
 
 
 def _name(run: Member, runs: Sequence[Member]) -> str:
-    """The folder's name without its seed: `mlp` for `mlp-0`; with it, if others are `mlp` too."""
-    first = next(r for r in runs if _but_seed(r) == _but_seed(run))
-    bare = {_but_seed(r): _bare(r) for r in reversed(runs)}
-    name = bare[_but_seed(run)]
-    return name if list(bare.values()).count(name) == 1 else first.architecture
+    """The folder's name without its seed: `mlp` for `runs/mlp-0`; its path, if others are `mlp`."""
+    first = {_but_seed(r): r for r in reversed(runs)}
+    names = [_bare(r) for r in first.values()]
+    name = _bare(first[_but_seed(run)])
+    return name if names.count(name) == 1 else first[_but_seed(run)].architecture
 
 
 def _bare(run: Member) -> str:
-    return re.sub(rf"[-_. ](seed)?[-_. ]?{run.seed}$", "", run.architecture)
+    name = Path(run.architecture).resolve().name
+    return re.sub(rf"[-_. ](seed)?[-_. ]?{run.seed}$", "", name)
 
 
 def _common(results: Sequence[dict[str, Any]], name: str) -> Any:
@@ -98,11 +106,15 @@ def _common(results: Sequence[dict[str, Any]], name: str) -> Any:
 
 def _drawings(members: Sequence[Member], folder: Path) -> dict[str, Path]:
     """A drawing of each network unlike those before it, by its first architecture."""
-    drawn: dict[str, tuple[str, Path]] = {}
+    first: dict[str, Member] = {}
     for member in members:
-        network = json.dumps(member.config["model"], sort_keys=True)
-        if network not in drawn:
-            model = models.build(parse(member.config).model)
-            name = re.sub(r"[^\w.-]+", "-", member.architecture)
-            drawn[network] = (member.architecture, draw_network(model, folder / name)[0])
-    return dict(drawn.values())
+        first.setdefault(json.dumps(member.config["model"], sort_keys=True), member)
+    drawn = {}
+    for number, member in enumerate(first.values(), start=1):
+        name = re.sub(r"[^\w-]+", "-", member.architecture)[:40]
+        model = models.build(parse(member.config).model)
+        try:
+            drawn[member.architecture] = draw_network(model, folder / f"{number:02d}-{name}")[0]
+        except Exception as error:  # a picture more or less must not cost the comparison
+            print(f"warning: {member.architecture} cannot be drawn: {error}", file=sys.stderr)
+    return drawn

@@ -1,7 +1,6 @@
 """Many networks made ready to train in one compiled program."""
 
-import dataclasses
-import time
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +14,12 @@ from mnist_jax import data
 from mnist_jax.config import Config
 from mnist_jax.data import Split
 from mnist_jax.data.feed import Chunk, Feed, open_feed
-from mnist_jax.training import lifting, parallel
+from mnist_jax.training import lifting, optimizer, parallel
 from mnist_jax.training.inference import in_blocks, predict_blocks
+from mnist_jax.training.optimizer import Schedule
 from mnist_jax.training.state import TrainState, evaluation_weights, init_state
 from mnist_jax.training.step import run_steps
 from mnist_jax.training.task import Task, build
-from mnist_jax.training.warm_start import warm_start
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,12 @@ class Lane:
         return lax.cond(active, train, lambda state: state, state)
 
     def examine(self, weights: Any, values: Any, blocks: Any) -> tuple[jax.Array, ...]:
-        """`[n, BLOCK]` losses and whether right, and `[]` whether every output is finite."""
+        """`[n, BLOCK]` each: the loss, whether right, whether loss and outputs are finite."""
         task = self.task(values)
         params, variables = weights
         p, losses = predict_blocks(task.model, task.loss, params, variables, blocks)
-        finite = jnp.isfinite(p).all() & jnp.isfinite(losses).all()
+        finite = jnp.isfinite(p).all(axis=-1) & jnp.isfinite(losses)
         return losses, p.argmax(axis=-1) == blocks[1], finite
-
-    def learning_rate(self, values: dict[str, Any], step: jax.Array) -> Any:
-        """At a step; `None` where the optimizer has its own."""
-        rate = self.task(values).learning_rate
-        return None if rate is None else jnp.asarray(rate(step), jnp.float32)
 
 
 @dataclass(frozen=True)
@@ -80,14 +74,13 @@ class Population:
     values: dict[str, jax.Array]  # [P], by field
     initial: TrainState  # [P, ...]
     programs: dict[int, Callable[..., TrainState]]  # by number of steps
-    rates: Callable[..., Any]
-    validate: Callable[[TrainState], Score] | None  # None without a validation split
-    compile_seconds: float
+    schedules: tuple[Schedule | None, ...]  # of each member; None: the optimizer has its own rate
+    held_out: Split | None  # None without a validation split
 
-    @property
-    def padding(self) -> int:
-        """Rows behind the last member."""
-        return -len(self.configs) % len(self.layout.devices)
+    @functools.cached_property
+    def validate(self) -> "Callable[[TrainState], Score] | None":
+        """Asks every member about the validation split."""
+        return None if self.held_out is None else self.examiner(self.held_out)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -105,14 +98,14 @@ class Population:
     def advance(self, states: TrainState, chunk: Chunk, active: np.ndarray) -> TrainState:
         """`states` after a chunk of steps of the members `[M]` that are active; it is used up."""
         program = self.programs[chunk.stop - chunk.start]
-        member = (self.values, self._padded(active, False), chunk.batches)
+        member = (self.values, self._padded(active), chunk.batches)
         placed = self.layout.place(member)
         return jax.block_until_ready(program(states, placed, self.lane.feed.resident))
 
     def learning_rates(self, step: int) -> list[float | None]:
-        """Of each member at a step."""
-        rates = self.rates(self.values, jnp.int32(step))
-        return [None] * len(self.configs) if rates is None else np.asarray(rates).tolist()
+        """Of each member at a step; those of one schedule are asked once."""
+        rates = {s: None if s is None else float(s(step)) for s in set(self.schedules)}
+        return [rates[schedule] for schedule in self.schedules]
 
     def examiner(self, split: Split) -> Callable[[TrainState], Score]:
         """A function that asks every member about every example of a split, once each."""
@@ -124,13 +117,12 @@ class Population:
         def examine(states: TrainState) -> Score:
             weights = self.layout.place(evaluation_weights(states))
             outputs = jax.device_get(program(weights, self.values, blocks))
-            losses, right = (x[:members].reshape(members, -1)[:, :examples] for x in outputs[:2])
+            outputs = [x[:members].reshape(members, -1)[:, :examples] for x in outputs]
+            losses, right, finite = outputs
             if losses.shape != (members, examples):
                 raise RuntimeError(f"{examples} examples were to be examined, not {losses.shape}")
-            accuracy = right.sum(axis=1) / examples
-            return Score(
-                losses.sum(axis=1, dtype=np.float64) / examples, accuracy, outputs[2][:members]
-            )
+            loss = losses.sum(axis=1, dtype=np.float64) / examples
+            return Score(loss, right.sum(axis=1) / examples, finite.all(axis=1))
 
         return examine
 
@@ -139,12 +131,13 @@ class Population:
         return jax.tree.map(lambda x: x[: len(self.configs)], jax.device_get(states))
 
     def place(self, states: Any) -> Any:
-        """The inverse of `members_of`."""
+        """The inverse of `members_of`: padded, on the devices."""
         return self.layout.place(jax.tree.map(self._padded, states))
 
-    def _padded(self, x: np.ndarray, *fill: Any) -> np.ndarray:
-        more = fill[0] if fill else x[:1]
-        return np.concatenate([x, np.broadcast_to(more, (self.padding, *x.shape[1:]))])
+    def _padded(self, x: np.ndarray) -> np.ndarray:
+        """`[M, ...]` as `[P, ...]`: behind the last member, the first one again."""
+        more = -len(x) % len(self.layout.devices)
+        return np.concatenate([x, np.broadcast_to(x[:1], (more, *x.shape[1:]))])
 
 
 def prepare(configs: Sequence[Config]) -> Population:
@@ -161,25 +154,18 @@ def prepare(configs: Sequence[Config]) -> Population:
     lane = Lane(first, open_feed(first, layout.replicated))
     padding = [first] * (-len(configs) % len(layout.devices))
     values = layout.place(lifting.stacked([*configs, *padding]))
-
-    started = time.perf_counter()
     initial = jax.jit(jax.vmap(lane.start), out_shardings=layout.by_member)(values)
-    initial = layout.place(_warm(initial, first.init_from))
-    population = Population(
+    held_out = data.load(first.data.name, first.data.val_split) if first.data.val_split else None
+    return Population(
         configs=tuple(configs),
         lane=lane,
         layout=layout,
         values=values,
         initial=initial,
         programs=_programs(lane, layout, initial, values),
-        rates=jax.jit(jax.vmap(lane.learning_rate, in_axes=(0, None))),
-        validate=None,
-        compile_seconds=0.0,
+        schedules=_schedules(configs, lane.feed.steps_per_epoch),
+        held_out=held_out,
     )
-    held_out = data.load(first.data.name, first.data.val_split)
-    validate = population.examiner(held_out) if first.data.val_split else None
-    seconds = time.perf_counter() - started
-    return dataclasses.replace(population, validate=validate, compile_seconds=seconds)
 
 
 def _programs(
@@ -203,19 +189,11 @@ def _programs(
     }
 
 
-def _warm(initial: TrainState, init_from: str) -> TrainState:
-    """All members from the same weights, those of the run in the workdir `init_from`."""
-    if not init_from:
-        return initial
-    warm = warm_start(jax.tree.map(lambda x: x[0], initial), init_from)
-    count = len(initial["step"])
-
-    def alike(tree: Any) -> Any:
-        return jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)] * count), tree)
-
-    return {
-        **initial,
-        "params": alike(warm["params"]),
-        "variables": alike(warm["variables"]),
-        "average": alike(warm["average"]),
-    }
+def _schedules(configs: Sequence[Config], steps_per_epoch: int) -> tuple[Schedule | None, ...]:
+    """Learning rates as plain functions: what a row tells is what the configuration says."""
+    found: dict[str, Schedule | None] = {}
+    for config in configs:
+        said = repr((config.optimizer, config.schedule))
+        if said not in found:
+            found[said] = optimizer.build(config, steps_per_epoch)[1]
+    return tuple(found[repr((c.optimizer, c.schedule))] for c in configs)

@@ -2,9 +2,12 @@
 
 import shutil
 import sys
+import time
 from typing import Any
 
 from tqdm import tqdm
+
+SILENCE = 10.0  # seconds
 
 
 class Progress:
@@ -16,6 +19,7 @@ class Progress:
         self._title = f"{title}  " if title else ""
         self._bar: tqdm | None = None
         self._headed = False
+        self._said = time.monotonic()
 
     def start_epoch(self, epoch: int, done: int) -> None:
         """`epoch` counts from 0; `done` steps of it are behind already."""
@@ -40,6 +44,14 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def say(self, text: str) -> None:
+        """A line where none came for a while: a log tells that the training goes on."""
+        now = time.monotonic()
+        if now - self._said > SILENCE:
+            self._said = now
+            self.clear()
+            print(text, flush=True)
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """The epoch's line; above the first one, what its columns are."""

@@ -1,16 +1,19 @@
 """Where the members of a population stand."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mnist_jax.analysis.comparison import FINISHED
 from mnist_jax.training.history import Row, make_row
 from mnist_jax.training.population import Population, Score
 from mnist_jax.training.state import TrainState
+from mnist_jax.training.warm_start import warm_start
 
-TRAINING, FINISHED = "training", "finished"
+TRAINING = "training"
 
 
 @dataclass
@@ -20,7 +23,7 @@ class Standing:
     states: TrainState  # [P, ...]
     rows: list[list[Row]]  # of each member, one a finished epoch
     status: list[str]  # training, finished, or where it diverged
-    step: int = 0  # done, of the members that still train
+    step: int = 0  # done; a member that no longer trains has stayed behind
     epochs: int = 0
     seconds: float = 0.0  # trained in the epoch under way, all members together
 
@@ -34,7 +37,25 @@ def begin(population: Population) -> Standing:
     """Before the first step."""
     members = len(population.configs)
     states = jax.tree.map(jnp.copy, population.initial)  # the first step uses up what it is given
+    states = population.layout.place(_warm(states, population.configs[0].init_from))
     return Standing(states, [[] for _ in range(members)], [TRAINING] * members)
+
+
+def _warm(states: TrainState, init_from: str) -> TrainState:
+    """All members with the weights of the run in the workdir `init_from`, where there is one."""
+    if not init_from:
+        return states
+    first = warm_start(jax.tree.map(lambda x: x[0], states), init_from)
+
+    def alike(tree: Any) -> Any:
+        return jax.tree.map(lambda x: jnp.stack([jnp.asarray(x)] * len(states["step"])), tree)
+
+    return {
+        **states,
+        "params": alike(first["params"]),
+        "variables": alike(first["variables"]),
+        "average": alike(first["average"]),
+    }
 
 
 def note_divergence(population: Population, at: Standing) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from mnist_jax import STARTED, data, models
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.comparison import Member, architectures
@@ -23,6 +25,7 @@ from mnist_jax.training.group import train_group, trained
 from mnist_jax.training.stop import EXIT_STATUS, StoppedError, StopSignal
 from mnist_jax.training.sweep_log import SweepLog
 from mnist_jax.training.task import build
+from mnist_jax.training.warm_start import warm_start
 from mnist_jax.training.workdir import SWEEP
 
 
@@ -44,9 +47,9 @@ def run_sweep(plan: Sequence[Planned], workdir: Path) -> int:
         folder_of_sweep.claim(workdir, asked, SWEEP)
         clock = _Clock(workdir)
         try:
-            members = _train(plan, workdir, stop)
+            members = _train(plan, workdir, stop, clock)
         except StoppedError:
-            print(f"told to stop; saved. The same command goes on from here: {workdir}")
+            print(f"told to stop; what is done is saved. The same command goes on: {workdir}")
             return EXIT_STATUS
         finally:
             clock.keep()
@@ -59,10 +62,15 @@ def run_sweep(plan: Sequence[Planned], workdir: Path) -> int:
 def resolve(plan: Sequence[Planned]) -> list[Planned]:
     """The plan with each network's defaults written out, each architecture found to be sound."""
     sound: dict[str, Config] = {}
+    tried: set[tuple[str, ...]] = set()
     for member in plan:
         if member.architecture not in sound:
             config = models.resolve(member.config)
             _check(config)
+            named = (config.model.name, config.loss, config.optimizer.name, config.init_from)
+            if named not in tried:  # tracing takes long, and its mistakes are those of the code
+                _try(config)
+            tried.add(named)
             sound[member.architecture] = config
     return [
         Planned(m.architecture, dataclasses.replace(sound[m.architecture], seed=m.config.seed))
@@ -75,10 +83,19 @@ def _check(config: Config) -> None:
     parallel.members_layout(config, 1)
     feed.check(config)
     model = build(config, lifting.STEPS_PER_EPOCH).model
-    models.check_outputs(model, len(data.load(config.data.name, "test").class_names))
+    held_out = data.load(config.data.name, config.data.val_split)
+    models.check_outputs(model, len(held_out.class_names))
 
 
-def _train(plan: Sequence[Planned], workdir: Path, stop: StopSignal) -> list[Member]:
+def _try(config: Config) -> None:
+    """Raises where a step cannot be traced, or where there are no weights to start from."""
+    state = jax.eval_shape(lambda: lifting.try_step(config))
+    warm_start(state, config.init_from)
+
+
+def _train(
+    plan: Sequence[Planned], workdir: Path, stop: StopSignal, clock: "_Clock"
+) -> list[Member]:
     """Every population, one after the other; their members in the order of the plan."""
     populations = lifting.populations([member.config for member in plan])
     print(_opening(plan, populations), flush=True)
@@ -91,9 +108,10 @@ def _train(plan: Sequence[Planned], workdir: Path, stop: StopSignal) -> list[Mem
         folder = workdir / "populations" / f"{number:03d}"
         title = f"{number}/{len(populations)}"
         log.begin()
-        results = trained(folder)
+        results = trained(folder, members)
         if results is None:
             results = train_group(members, folder, stop, log.show, title)
+            clock.keep()
             print(_closing(title, results), flush=True)
         else:
             log.show(members, [member.history for member in results])

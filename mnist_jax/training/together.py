@@ -47,6 +47,6 @@ def train_epoch(population: Population, at: Standing, stop: StopSignal, progress
         before = time.perf_counter()
         note_divergence(population, at)
         progress.update(chunk.stop - chunk.start)
-        if stop.requested:
+        if stop.requested or not at.active.any():
             break
     progress.clear()

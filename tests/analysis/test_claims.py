@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Iterable
 
 import pytest
@@ -51,8 +52,35 @@ def test_deeper_networks_need_more_epochs_by_the_slope_of_the_gain():
     assert "9 epochs minus 2" in claim.contrast
 
 
-def test_returns_diminish_by_the_first_gain_minus_the_further_ones():
+def test_deeper_networks_are_also_compared_among_those_with_hidden_layers():
     claim = claims.examine(members_of(FIGURES))[2]
+    # Gains of depths 1 and 3: (5, 9), (6, 9), (6, 10): slopes 2, 1.5, 2; mean 11/6, sd sqrt(1/12).
+    assert claim.sentence == claims.ALSO_FURTHER
+    assert claim.difference == pytest.approx(0.11 / 6)
+    assert claim.standard_error == pytest.approx(0.01 / 6)
+    assert claim.verdict == claims.HOLDS
+    assert [name for name, _ in claim.details] == [
+        "gain with 1 hidden layer",
+        "gain with 3 hidden layers",
+    ]
+
+
+def test_depths_that_differ_in_another_field_too_answer_nothing():
+    def sized(batch_size: int, depth: int = -1) -> list:
+        return [
+            dataclasses.replace(m, config=m.config | {"batch_size": batch_size})
+            for m in members_of(FIGURES)
+            if depth in (-1, len(m.config["model"]["hidden"]))
+        ]
+
+    for claim in claims.examine([*sized(8, 0), *sized(32, 1), *sized(32, 3)]):
+        assert claim.verdict == claims.UNANSWERED
+        assert "differ in batch_size too" in claim.reason
+    assert claims.examine([*sized(8), *sized(32)])[0].verdict == claims.HOLDS
+
+
+def test_returns_diminish_by_the_first_gain_minus_the_further_ones():
+    claim = claims.examine(members_of(FIGURES))[3]
     # First: 4, 4, 3; each further: (97 - 95)/2, (97 - 96)/2, (98 - 96)/2 = 1, 0.5, 1.
     # Differences 3, 3.5, 2: mean 17/6, sd sqrt(7/12), se sqrt(7)/6.
     assert claim.difference == pytest.approx(0.17 / 6)
@@ -78,16 +106,17 @@ def test_differences_are_paired_by_seed():
         ((92, 94, 93), claims.HOLDS),  # difference 3
         ((88, 92, 90), claims.NOT_SHOWN),  # 0 ± 1.15
         ((90, 93, 90), claims.NOT_SHOWN),  # 1 ± 1
+        ((91, 94, 91), claims.NOT_SHOWN),  # 2 ± 1: 2 errors, of 3 seeds 4.3 decide
         ((87, 86, 88), claims.OPPOSITE),  # -3
     ],
 )
-def test_two_standard_errors_decide(with_one: tuple, verdict: str):
+def test_an_interval_of_95_percent_decides(with_one: tuple, verdict: str):
     figures = {(0, 2): (90, 90, 90), (1, 2): with_one}
     assert claims.examine(members_of(figures))[0].verdict == verdict
 
 
 def test_one_seed_gives_numbers_and_no_verdict():
-    improve, _, diminish = claims.examine(members_of(FIGURES, seeds=[0]))
+    improve, _, _, diminish = claims.examine(members_of(FIGURES, seeds=[0]))
     for claim, difference in ((improve, 0.04), (diminish, 0.03)):
         assert claim.difference == pytest.approx(difference)
         assert (claim.standard_error, claim.n) == (None, 1)
@@ -96,7 +125,7 @@ def test_one_seed_gives_numbers_and_no_verdict():
 
 def test_one_budget_does_not_answer_for_epochs():
     figures = {place: values for place, values in FIGURES.items() if place[1] == 9}
-    improve, need_epochs, _ = claims.examine(members_of(figures))
+    improve, need_epochs, _, _ = claims.examine(members_of(figures))
     assert improve.verdict == claims.HOLDS
     assert (need_epochs.verdict, need_epochs.difference) == (claims.UNANSWERED, None)
     assert "one number of epochs only, 9" in need_epochs.reason
@@ -106,8 +135,8 @@ def test_one_budget_does_not_answer_for_epochs():
     ("left_out", "position", "reason"),
     [
         (0, 0, "no network without hidden layers"),
-        (1, 2, "no network with 1 hidden layer"),
-        (3, 2, "no network with more than 1 hidden layer"),
+        (1, 3, "no network with 1 hidden layer"),
+        (3, 3, "no network with more than 1 hidden layer"),
     ],
 )
 def test_a_missing_depth_is_named(left_out: int, position: int, reason: str):

@@ -18,6 +18,17 @@ BASE = {
     "batch_size": 8,
 }
 BASE_CONFIG = parse(BASE)
+OWN = """
+from flax import nnx
+
+class Scaled(nnx.Module):
+    def __init__(self, *, scale: float, rngs):
+        self.scale = scale
+        self.output = nnx.Linear(784, 10, rngs=rngs)
+
+    def __call__(self, images, *, train, keys=None):
+        return self.output(images.reshape(len(images), -1) * self.scale)
+"""
 LIFTED = (
     "model.dropout",
     "optimizer.learning_rate",
@@ -60,6 +71,24 @@ def test_a_number_that_decides_a_shape_or_a_branch_tells_populations_apart():
         for seed in (0, 1)
     ]
     assert lifting.populations(configs) == [[0, 1], [2, 3]]
+
+
+def test_numbers_are_lifted_only_where_they_can_be_together():
+    # Where nothing is displaced, the width of the displacement could be lifted: not with it.
+    values = [(elastic, sigma) for elastic in (0.0, 1.0) for sigma in (4.0, 2.0)]
+    configs = [
+        lifting.replace(BASE_CONFIG, {"augment.elastic": e, "augment.elastic_sigma": s})
+        for e, s in values
+    ]
+    assert lifting.populations(configs) == [[0, 2], [1, 3]]
+
+
+def test_a_number_of_the_users_own_network_is_not_lifted(user_module):
+    user_module("mine", OWN)
+    base = parse({"model": {"name": "mine:Scaled", "scale": 1.0}})
+    other = lifting.replace(base, {"model.scale": 2.0})
+    seed = lifting.replace(base, {"seed": 1, "optimizer.learning_rate": 0.1})
+    assert lifting.populations([base, other, seed]) == [[0, 2], [1]]
 
 
 def test_durations_of_a_schedule_tell_populations_apart_and_its_rate_does_not():

@@ -161,6 +161,48 @@ def test_a_member_that_diverges_leaves_the_others_as_they_are(monkeypatch, width
         assert difference == 0.0
 
 
+def test_padding_of_a_split_spoils_no_member(monkeypatch, user_module):
+    # On an image of zeros, as the padding's are, this network divides zero by zero.
+    user_module(
+        "standard",
+        """
+from flax import nnx
+
+class Standardised(nnx.Module):
+    def __init__(self, *, rngs):
+        self.output = nnx.Linear(784, 10, rngs=rngs)
+
+    def __call__(self, images, *, train, keys=None):
+        x = images.reshape(len(images), -1)
+        return self.output(x / x.std(axis=1, keepdims=True))
+""",
+    )
+    lay_out(monkeypatch, 1)
+    plain = {k: v for k, v in SMALL.items() if k != "augment"}
+    config = parse(plain | {"model": {"name": "standard:Standardised"}})
+    _, at = together([config])
+    assert at.status == ["finished"]
+    assert np.isfinite(at.rows[0][0]["val_loss"])
+
+
+def test_all_members_start_from_the_weights_of_another_run(monkeypatch):
+    asked = []
+
+    def warm(state, init_from):
+        asked.append(init_from)
+        return {**state, "params": jax.tree.map(lambda x: np.full_like(x, 0.5), state["params"])}
+
+    monkeypatch.setattr(standing, "warm_start", warm)
+    lay_out(monkeypatch, 2)
+    config = parse(SMALL | {"init_from": "runs/other"})
+    trained = population.prepare([dataclasses.replace(config, seed=s) for s in range(3)])
+    states = trained.members_of(standing.begin(trained).states)
+    assert asked == ["runs/other"]
+    assert all((leaf == 0.5).all() for leaf in jax.tree.leaves(states["params"]))
+    keys = {tuple(key) for key in states["key"].tolist()}
+    assert len(keys) == 3
+
+
 def test_each_member_has_its_own_patience(monkeypatch):
     lay_out(monkeypatch, 1)
     base = parse(SMALL | {"num_epochs": 6, "patience": 1})
