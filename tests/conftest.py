@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import sys
 from pathlib import Path
 
 import jax
@@ -109,9 +110,13 @@ def make_task():
 def user_module(tmp_path, monkeypatch):
     """A function that writes a user's module into the current folder, a temporary one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.path", [*__import__("sys").path])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    written = []
 
     def write(name: str, source: str) -> None:
         (tmp_path / f"{name}.py").write_text(source)
+        written.append(name)
 
-    return write
+    yield write
+    for name in written:  # another test's module may have the same name
+        sys.modules.pop(name, None)

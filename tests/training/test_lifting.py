@@ -84,8 +84,8 @@ def test_numbers_are_lifted_only_where_they_can_be_together():
 
 
 def test_a_number_of_the_users_own_network_is_not_lifted(user_module):
-    user_module("mine", OWN)
-    base = parse({"model": {"name": "mine:Scaled", "scale": 1.0}})
+    user_module("scaled", OWN)
+    base = parse({"model": {"name": "scaled:Scaled", "scale": 1.0}})
     other = lifting.replace(base, {"model.scale": 2.0})
     seed = lifting.replace(base, {"seed": 1, "optimizer.learning_rate": 0.1})
     assert lifting.populations([base, other, seed]) == [[0, 2], [1]]
