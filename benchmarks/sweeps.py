@@ -38,9 +38,10 @@ def members(folder: Path) -> list[Member]:
     return [member for population in found for member in population or []]
 
 
-def text(looped: list[Member], depth: list[Member], result: dict) -> str:
+def text(looped: list[Member], depth: list[Member], results: list[dict]) -> str:
     """The paragraph and the table in Markdown, and what they were measured with."""
-    versions = result["versions"]
+    versions = results[0]["versions"]
+    commits = "; ".join(sorted({str(result["commit"]) for result in results}))
     return "\n".join(
         [
             _best(looped),
@@ -51,8 +52,8 @@ def text(looped: list[Member], depth: list[Member], result: dict) -> str:
             "| --- | --- | ---: | --- |",
             *(_row(claim) for claim in examine(depth)),
             "",
-            f"{len({m.seed for m in depth})} seeds. {result['device']}. "
-            f"Python {versions['python']}, jax {versions['jax']}. commit {result['commit']}.",
+            f"{len({m.seed for m in depth})} seeds. {results[0]['device']}. "
+            f"Python {versions['python']}, jax {versions['jax']}. commit {commits}.",
         ]
     )
 
@@ -89,9 +90,9 @@ def main() -> None:
         for name in NAMES:
             train(name)
     looped, depth = (members(RUNS / name) for name in NAMES)
-    result = json.loads((RUNS / "depth" / "result.json").read_text())
-    readme.replace("sweeps", text(looped, depth, result))
-    print(text(looped, depth, result))
+    results = [json.loads((RUNS / name / "result.json").read_text()) for name in NAMES]
+    readme.replace("sweeps", text(looped, depth, results))
+    print(text(looped, depth, results))
 
 
 if __name__ == "__main__":
