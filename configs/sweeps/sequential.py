@@ -15,194 +15,242 @@ def get_sweep():
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (16,)
-    config.model.activation = "relu"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(16,),
+        activation="relu",
+        output_activation="softmax",
+    )
     members["16 relu softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (16,)
-    config.model.activation = "relu"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(16,),
+        activation="relu",
+        output_activation="sigmoid",
+    )
     members["16 relu sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (16,)
-    config.model.activation = "tanh"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(16,),
+        activation="tanh",
+        output_activation="softmax",
+    )
     members["16 tanh softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (16,)
-    config.model.activation = "tanh"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(16,),
+        activation="tanh",
+        output_activation="sigmoid",
+    )
     members["16 tanh sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (64,)
-    config.model.activation = "relu"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(64,),
+        activation="relu",
+        output_activation="softmax",
+    )
     members["64 relu softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (64,)
-    config.model.activation = "relu"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(64,),
+        activation="relu",
+        output_activation="sigmoid",
+    )
     members["64 relu sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (64,)
-    config.model.activation = "tanh"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(64,),
+        activation="tanh",
+        output_activation="softmax",
+    )
     members["64 tanh softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (64,)
-    config.model.activation = "tanh"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(64,),
+        activation="tanh",
+        output_activation="sigmoid",
+    )
     members["64 tanh sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (256,)
-    config.model.activation = "relu"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(256,),
+        activation="relu",
+        output_activation="softmax",
+    )
     members["256 relu softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (256,)
-    config.model.activation = "relu"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(256,),
+        activation="relu",
+        output_activation="sigmoid",
+    )
     members["256 relu sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (256,)
-    config.model.activation = "tanh"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(256,),
+        activation="tanh",
+        output_activation="softmax",
+    )
     members["256 tanh softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (256,)
-    config.model.activation = "tanh"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(256,),
+        activation="tanh",
+        output_activation="sigmoid",
+    )
     members["256 tanh sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (64, 32)
-    config.model.activation = "relu"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(64, 32),
+        activation="relu",
+        output_activation="softmax",
+    )
     members["64-32 relu softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (64, 32)
-    config.model.activation = "relu"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(64, 32),
+        activation="relu",
+        output_activation="sigmoid",
+    )
     members["64-32 relu sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (64, 32)
-    config.model.activation = "tanh"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(64, 32),
+        activation="tanh",
+        output_activation="softmax",
+    )
     members["64-32 tanh softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (64, 32)
-    config.model.activation = "tanh"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(64, 32),
+        activation="tanh",
+        output_activation="sigmoid",
+    )
     members["64-32 tanh sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (128, 32)
-    config.model.activation = "relu"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(128, 32),
+        activation="relu",
+        output_activation="softmax",
+    )
     members["128-32 relu softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (128, 32)
-    config.model.activation = "relu"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(128, 32),
+        activation="relu",
+        output_activation="sigmoid",
+    )
     members["128-32 relu sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (128, 32)
-    config.model.activation = "tanh"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(128, 32),
+        activation="tanh",
+        output_activation="softmax",
+    )
     members["128-32 tanh softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (128, 32)
-    config.model.activation = "tanh"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(128, 32),
+        activation="tanh",
+        output_activation="sigmoid",
+    )
     members["128-32 tanh sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (128, 64, 32)
-    config.model.activation = "relu"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(128, 64, 32),
+        activation="relu",
+        output_activation="softmax",
+    )
     members["128-64-32 relu softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (128, 64, 32)
-    config.model.activation = "relu"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(128, 64, 32),
+        activation="relu",
+        output_activation="sigmoid",
+    )
     members["128-64-32 relu sigmoid"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (128, 64, 32)
-    config.model.activation = "tanh"
-    config.model.output_activation = "softmax"
+    config.model = dict(
+        name="mlp",
+        hidden=(128, 64, 32),
+        activation="tanh",
+        output_activation="softmax",
+    )
     members["128-64-32 tanh softmax"] = config
 
     config = default()
     config.num_epochs = 5
-    config.model = dict(name="mlp")
-    config.model.hidden = (128, 64, 32)
-    config.model.activation = "tanh"
-    config.model.output_activation = "sigmoid"
+    config.model = dict(
+        name="mlp",
+        hidden=(128, 64, 32),
+        activation="tanh",
+        output_activation="sigmoid",
+    )
     members["128-64-32 tanh sigmoid"] = config
 
     return Sweep(members, seeds=3)

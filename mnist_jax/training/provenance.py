@@ -1,5 +1,6 @@
 """What a number was measured with."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -28,8 +29,12 @@ def device() -> str:
     return f"CPU {_cpu_model()}, {os.cpu_count()} cores{virtual}"
 
 
+@functools.cache
 def commit() -> str | None:
-    """The commit of the code, with `+` where files were changed; `None` outside a checkout."""
+    """The commit of the code, with `+` where files were changed; `None` outside a checkout.
+
+    As it was when first asked, at the start: what changes while a run trains is not what it runs.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

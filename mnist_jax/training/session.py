@@ -44,6 +44,7 @@ def run_to_end(
         print(f"{workdir} holds this run, finished; nothing to do")
         return 0
     keep_programs()
+    provenance.commit()
     with sole_writer(workdir), StopSignal() as stop:
         if folder_of_run.finished(workdir, config.to_dict()):  # by another, since the line above
             return 0

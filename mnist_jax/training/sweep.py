@@ -41,6 +41,7 @@ def run_sweep(plan: Sequence[Planned], workdir: Path) -> int:
         print(f"{workdir} holds this sweep, finished; nothing to do")
         return 0
     keep_programs()
+    provenance.commit()
     with sole_writer(workdir), StopSignal() as stop:
         if folder_of_sweep.finished(workdir, asked, SWEEP):  # by another, since the line above
             return 0
