@@ -396,4 +396,4 @@ def _histogram(images: np.ndarray) -> np.ndarray:
 
 
 def _digest(image: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(image)).digest()
+    return hashlib.sha256(image.tobytes()).digest()
