@@ -2,13 +2,13 @@
 
 A kernel's gradient is `x^T dy`, a product over the batch. With few outputs XLA multiplies matrices
 of a few columns, and leaves most of a vector unit idle; transposed, `dy^T x`, its rows are as long
-as the inputs: for 784-5 a step takes 86 us and not 127.
+as the inputs: for 784-5 and a batch of 128 that takes about 10 us and not 48.
 """
 
 import jax
 from jax import lax
 
-FEW_OUTPUTS = 16  # above, both forms take the same time
+FEW_OUTPUTS = 16  # above, which form is faster depends on the shape and on the version
 
 
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
