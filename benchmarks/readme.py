@@ -1,17 +1,17 @@
-"""The parts of README that scripts write, each between two marks of its own."""
+"""The parts of README.md and benchmarks/README.md that scripts write, each between two marks."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def replace(name: str, text: str, root: Path | None = None) -> None:
+def replace(name: str, text: str, root: Path | None = None, file: str = "README.md") -> None:
     """Puts `text` between `<!-- name: start -->` and `<!-- name: end -->`.
 
     Raises:
-      ValueError: README has no such marks.
+      ValueError: the file has no such marks.
     """
-    path = (root or ROOT) / "README.md"
+    path = (root or ROOT) / file
     start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
     before, found, rest = path.read_text().partition(start)
     _, closed, after = rest.partition(end)
