@@ -3,7 +3,8 @@
 from flax import nnx
 
 from mnist_jax.errors import UserError
-from mnist_jax.models.layers import POOLINGS, Conv, Sequence, dense_layers
+from mnist_jax.lifted import active
+from mnist_jax.models.layers import POOLINGS, Conv, Dropout, Sequence, dense_layers
 
 IMAGE_SIZE = 28
 
@@ -11,8 +12,10 @@ IMAGE_SIZE = 28
 class CNN(Sequence):
     """Blocks of convolution, normalisation, activation and 2x2 pool; dense layers; the outputs.
 
-    `kernel` and `stride` hold one value for all blocks, or one a block. Called with images
-    `[B, 28, 28, 1]` in [0, 1], gives `[B, num_classes]`.
+    `kernel` and `stride` hold one value for all blocks, or one a block; `padding` is `SAME` or
+    `VALID`. Dropout follows each dense layer (`dropout_1`, ...), or where there is none the
+    flattened features (`dropout_0`). Called with images `[B, 28, 28, 1]` in [0, 1], gives
+    `[B, num_classes]`.
     """
 
     def __init__(
@@ -21,6 +24,7 @@ class CNN(Sequence):
         features: tuple[int, ...] = (32, 64),
         kernel: tuple[int, ...] = (3,),
         stride: tuple[int, ...] = (1,),
+        padding: str = "SAME",
         pooling: str = "max",
         normalisation: str = "none",
         dense: tuple[int, ...] = (256,),
@@ -42,13 +46,15 @@ class CNN(Sequence):
                 outputs,
                 kernel=kernels[i],
                 stride=strides[i],
+                padding=padding,
                 pooling=pooling,
                 activation=activation,
                 normalisation=normalisation,
                 kernel_init=kernel_init,
                 rngs=rngs,
             )
-            channels, size = outputs, _pooled(-(-size // strides[i]), pooling, i + 1)
+            places = size if padding == "SAME" else size - kernels[i] + 1
+            channels, size = outputs, _pooled(-(-places // strides[i]), pooling, i + 1)
         head = dense_layers(
             size * size * channels,
             dense,
@@ -60,6 +66,9 @@ class CNN(Sequence):
             kernel_init=kernel_init,
             rngs=rngs,
         )
+        if not dense and active(dropout):
+            features = {"flatten": head["flatten"], "dropout_0": Dropout(dropout, name="dropout_0")}
+            head = features | head
         super().__init__(layers | head)
 
 

@@ -2,75 +2,74 @@
 
 On XLA:CPU a convolution inside a loop is compiled well only in the canonical layout, which the
 gradients that JAX derives do not have, and `reduce_window`'s gradient is a scatter. Everything
-here stays a canonical convolution, a matrix product or a slice, in forward and gradient, so that
+here stays a matrix product, a slice or a canonical convolution, in forward and gradient, so that
 it runs at full speed inside `lax.scan`. The values are those of `lax.conv_general_dilated` and
-`lax.reduce_window`, and so are the gradients.
+`lax.reduce_window`, and so are the gradients, up to rounding.
+
+Images are `[H, W, B, C]` here, pixels first: a window of pixels is then a few long runs of memory,
+and what is computed with windows are sums of long vectors.
 """
 
 import functools
 import itertools
-import math
 import operator
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mnist_jax.models import winograd
+from mnist_jax.models.windows import interleave, padding_of, windows
 
-def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """Two-dimensional convolution with `SAME` padding.
+
+def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAME") -> jax.Array:
+    """Two-dimensional convolution.
 
     Args:
-      x: `[B, H, W, C]`.
+      x: `[H, W, B, C]`.
       kernel: `[kh, kw, C, O]`.
       stride: of both axes.
+      padding: `SAME` or `VALID`.
 
     Returns:
-      `[B, ceil(H / stride), ceil(W / stride), O]`.
+      `[h, w, B, O]`, with `h` and `w` as `lax.conv_general_dilated` has them.
     """
-    if stride == 1 and not few_taps(kernel):
-        return _canonical_conv(x, kernel)
-    return conv2d_phases(x, kernel, stride, window=1)[0]
+    if _one_channel(kernel):
+        return _patches(x, kernel, stride, 1, padding)[0]
+    if winograd.applies(kernel, stride):
+        pads, size = padding_of(x, kernel.shape[:2], 1, padding)
+        return interleave(winograd.conv_phases(x, kernel, pads, size), size)
+    if stride == 1 and kernel.shape[:2] != (1, 1):
+        return _canonical(x, kernel, padding)
+    return _taps(x, kernel, stride, padding)
 
 
-def few_taps(kernel: jax.Array) -> bool:
-    """Whether building the patches for `kernel` `[kh, kw, C, O]` costs next to nothing."""
-    return math.prod(kernel.shape[:3]) <= 64  # measured: 25 inputs gain, 144 lose
-
-
-def conv2d_phases(x: jax.Array, kernel: jax.Array, stride: int, window: int) -> list[jax.Array]:
+def conv2d_phases(
+    x: jax.Array, kernel: jax.Array, stride: int, window: int, padding: str = "SAME"
+) -> list[jax.Array]:
     """`conv2d`, as its values at each place of a pooling window.
 
     What a pool of `window` takes the mean or maximum of stands in `window ** 2` arrays, so the pool
     that follows has no window to slide: it is `combine` of the list.
 
     Returns:
-      `window ** 2` arrays `[B, h, w, O]`, where `conv2d` gives `[B, h * window (+ rest), ...]`.
+      `window ** 2` arrays `[h, w, B, O]`, where `conv2d` gives `[h * window (+ rest), ...]`.
     """
-    height, width = (-(-n // stride) // window for n in x.shape[1:3])
-    step = stride * window
-    padded = _pad_same(x, kernel.shape[:2], stride)
-    matrix = kernel.reshape(-1, kernel.shape[-1])
-
-    def phase(a: int, b: int) -> jax.Array:
-        taps = itertools.product(range(kernel.shape[0]), range(kernel.shape[1]))
-        patches = [
-            _strided(padded, (a * stride + i, b * stride + j), (height, width), step)
-            for i, j in taps
-        ]
-        return jnp.concatenate(patches, axis=-1) @ matrix
-
-    return [phase(a, b) for a, b in itertools.product(range(window), repeat=2)]
+    if _one_channel(kernel):
+        return _patches(x, kernel, stride, window, padding)
+    if winograd.applies(kernel, stride) and window == winograd.TILE:
+        pads, size = padding_of(x, kernel.shape[:2], 1, padding)
+        whole = tuple(n // window * window for n in size)
+        return winograd.conv_phases(x, kernel, pads, whole)
+    return _phases(conv2d(x, kernel, stride, padding), window)
 
 
 def pool(x: jax.Array, window: int, pooling: str) -> jax.Array:
     """`max` or `mean` over windows of `window` by `window`, a rest at the edge left out.
 
-    `[B, H, W, C]` to `[B, H // window, W // window, C]`.
+    `[H, W, B, C]` to `[H // window, W // window, B, C]`.
     """
-    size = (x.shape[1] // window, x.shape[2] // window)
-    corners = itertools.product(range(window), repeat=2)
-    return combine([_strided(x, corner, size, window) for corner in corners], pooling)
+    return combine(_phases(x, window), pooling)
 
 
 def combine(phases: list[jax.Array], pooling: str) -> jax.Array:
@@ -89,53 +88,82 @@ def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where((a >= b) | jnp.isnan(a), a, b)
 
 
-def _strided(x: jax.Array, start: tuple[int, ...], size: tuple[int, ...], step: int) -> jax.Array:
-    limits = [s + (n - 1) * step + 1 for s, n in zip(start, size, strict=True)]
-    return lax.slice(
-        x, (0, *start, 0), (x.shape[0], *limits, x.shape[3]), strides=(1, step, step, 1)
-    )
+def _phases(x: jax.Array, window: int) -> list[jax.Array]:
+    size = (x.shape[0] // window, x.shape[1] // window)
+    return windows(x, list(itertools.product(range(window), repeat=2)), size, window)
 
 
-def _pad_same(x: jax.Array, window: tuple[int, ...], stride: int) -> jax.Array:
-    pads = lax.padtype_to_pads(x.shape[1:3], window, (stride, stride), "SAME")
-    return jnp.pad(x, ((0, 0), *pads, (0, 0)))
+def _one_channel(kernel: jax.Array) -> bool:
+    return kernel.shape[2] == 1
 
 
-def _lax_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _patches(
+    x: jax.Array, kernel: jax.Array, stride: int, window: int, padding: str
+) -> list[jax.Array]:
+    """`conv2d_phases` of one channel, as one product with the patches, a row a tap."""
+    kh, kw, _, outputs = kernel.shape
+    pads, size = padding_of(x, (kh, kw), stride, padding)
+    size = (size[0] // window, size[1] // window)
+    padded = jnp.pad(x[..., 0], (*pads, (0, 0)))
+    phases = list(itertools.product(range(window), repeat=2))
+    places = [
+        (a * stride + i, b * stride + j) for i in range(kh) for j in range(kw) for a, b in phases
+    ]
+    found = windows(padded, places, size, stride * window)
+    rows = lax.optimization_barrier(jnp.stack(found).reshape(kh * kw, -1))
+    y = lax.dot_general(rows, kernel.reshape(kh * kw, outputs), (((0,), (0,)), ((), ())))
+    y = lax.optimization_barrier(y).reshape(len(phases), *size, x.shape[2], outputs)
+    return [y[i] for i in range(len(phases))]
+
+
+def _taps(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
+    """`conv2d` as a sum of products, one a tap."""
+    kh, kw, channels, outputs = kernel.shape
+    pads, size = padding_of(x, (kh, kw), stride, padding)
+    places = list(itertools.product(range(kh), range(kw)))
+    found = windows(jnp.pad(x, (*pads, (0, 0), (0, 0))), places, size, stride)
+    products = [
+        tap.reshape(-1, channels) @ kernel[i, j] for tap, (i, j) in zip(found, places, strict=True)
+    ]
+    return functools.reduce(operator.add, products).reshape(*size, x.shape[2], outputs)
+
+
+def _canonical(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
+    pads, _ = padding_of(x, kernel.shape[:2], 1, padding)
+    y = _canonical_conv(jnp.transpose(x, (2, 0, 1, 3)), kernel, pads)
+    return jnp.transpose(y, (1, 2, 0, 3))
+
+
+def _lax_conv(x: jax.Array, kernel: jax.Array, pads: tuple) -> jax.Array:
     return lax.conv_general_dilated(
-        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-@jax.custom_vjp
-def _canonical_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return _lax_conv(x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _canonical_conv(x: jax.Array, kernel: jax.Array, pads: tuple) -> jax.Array:
+    """`[B, H, W, C]` to `[B, h, w, O]`, with a gradient that is canonical, too."""
+    return _lax_conv(x, kernel, pads)
 
 
-def _conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple]:
-    return _lax_conv(x, kernel), (x, kernel)
+def _conv_forward(x: jax.Array, kernel: jax.Array, pads: tuple) -> tuple[jax.Array, tuple]:
+    return _lax_conv(x, kernel, pads), (x, kernel)
 
 
-def _conv_backward(saved: tuple, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _conv_backward(pads: tuple, saved: tuple, g: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The input's gradient as a canonical convolution, the kernel's as a product for each tap."""
     x, kernel = saved
     kh, kw, channels, outputs = kernel.shape
-    low = [(k - 1) // 2 for k in (kh, kw)]
-    high = [k // 2 for k in (kh, kw)]
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    # SAME pads (k - 1) // 2 before and k // 2 after; its transpose pads the other way round.
-    dx = lax.conv_general_dilated(
-        g,
-        flipped,
-        (1, 1),
-        [(h, b) for h, b in zip(high, low, strict=True)],
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    padded = _pad_same(x, (kh, kw), 1)
+    # What was padded by p before is padded by k - 1 - p in the transpose.
+    mirrored = tuple((k - 1 - p, k - 1 - q) for k, (p, q) in zip((kh, kw), pads, strict=True))
+    dx = _lax_conv(g, flipped, mirrored)
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     columns = g.reshape(-1, outputs)
+    height, width = g.shape[1:3]
     taps = [
-        _strided(padded, at, g.shape[1:3], 1).reshape(-1, channels).T @ columns
-        for at in itertools.product(range(kh), range(kw))
+        padded[:, i : i + height, j : j + width].reshape(-1, channels).T @ columns
+        for i, j in itertools.product(range(kh), range(kw))
     ]
     return dx, jnp.stack(taps).reshape(kernel.shape)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 
 from mnist_jax import binding
 from mnist_jax.errors import UserError
@@ -40,6 +41,7 @@ INITIALIZERS = {
     "orthogonal": nnx.initializers.orthogonal(),
 }
 POOLINGS = {"none": 1, "max": 2, "mean": 2}  # and their windows
+PADDINGS = ("SAME", "VALID")  # with zeros around the image, and without
 
 
 class Sequence(nnx.Module):
@@ -84,8 +86,8 @@ class Dense(nnx.Module):
 class Conv(nnx.Module):
     """Convolution, normalisation, activation and pool: `[B, H, W, inputs]` to `[B, h, w, outputs]`.
 
-    One layer, because on a CPU the pool decides how the convolution is computed best. `SAME`
-    padding; a pool takes windows of 2 by 2.
+    One layer, because on a CPU the pool decides how the convolution is computed best. `padding` is
+    `SAME` or `VALID`; a pool takes windows of 2 by 2.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Conv(nnx.Module):
         *,
         kernel: int = 3,
         stride: int = 1,
+        padding: str = "SAME",
         pooling: str = "none",
         activation: str = "linear",
         normalisation: str = "none",
@@ -108,19 +111,28 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs))
         self.normalise = _normalisation(normalisation, outputs, rngs)
         self.activation = _known(activation, ACTIVATIONS, "activation")
+        self.padding = _known(padding, dict.fromkeys(PADDINGS), "padding")
         self.pooling = _known(pooling, POOLINGS, "pooling")
         self.stride = stride
 
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
         """`[B, H, W, inputs]` to `[B, h, w, outputs]`."""
+        pixels = jnp.transpose(x, (1, 2, 0, 3))  # the layout that `convolution` works in
+        y = self._convolve(pixels, train) if self.pooling == "none" else self._pooled(pixels, train)
+        # Or XLA works out the activation pixel by pixel, in whatever order the next layer reads.
+        return jnp.transpose(lax.optimization_barrier(y), (2, 0, 1, 3))
+
+    def _convolve(self, pixels: jax.Array, train: bool) -> jax.Array:
+        y = convolution.conv2d(pixels, self.kernel[...], self.stride, self.padding)
+        return self._finish(y, train)
+
+    def _pooled(self, pixels: jax.Array, train: bool) -> jax.Array:
         window, kernel = POOLINGS[self.pooling], self.kernel[...]
-        # Phases leave out the rest at the edge, which batch statistics are to include.
-        whole = all(-(-size // self.stride) % window == 0 for size in x.shape[1:3])
-        if window > 1 and whole and convolution.few_taps(kernel):
-            phases = jnp.stack(convolution.conv2d_phases(x, kernel, self.stride, window))
-            return convolution.combine(list(self._finish(phases, train)), self.pooling)
-        y = self._finish(convolution.conv2d(x, kernel, self.stride), train)
-        return convolution.pool(y, window, self.pooling) if window > 1 else y
+        if isinstance(self.normalise, BatchNorm):  # its statistics take the rest at the edge, too
+            return convolution.pool(self._convolve(pixels, train), window, self.pooling)
+        phases = convolution.conv2d_phases(pixels, kernel, self.stride, window, self.padding)
+        finished = [self._finish(phase, train) for phase in phases]
+        return convolution.combine(finished, self.pooling)
 
     def _finish(self, y: jax.Array, train: bool) -> jax.Array:
         y = _add_bias(y, self.bias[...])

@@ -8,35 +8,43 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mnist_jax.models import convolution
-from mnist_jax.models.convolution import conv2d, conv2d_phases, few_taps, pool
+from mnist_jax.models import convolution, winograd
+from mnist_jax.models.windows import interleave
+from tests.models import plain
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
 
-FEW, MANY = 1, 8  # inputs of a kernel: with the latter, one from 3 by 3 on has many taps
-GRID = [
-    *((FEW, (k, k), stride) for k in (1, 2, 3, 4, 5) for stride in (1, 2, 3)),
-    *((MANY, (k, k), 1) for k in (1, 2, 3, 4, 5)),
-    *((MANY, (3, 3), stride) for stride in (2, 3)),
-    *((FEW, kernel, 1) for kernel in ((2, 3), (5, 1))),
-    (MANY, (3, 4), 1),
+GRID = [  # channels, kernel, stride
+    *((1, (k, k), stride) for k in (1, 2, 3, 4, 5) for stride in (1, 2, 3)),
+    *((4, (k, k), 1) for k in (1, 2, 3, 4, 5)),
+    *((4, (3, 3), stride) for stride in (2, 3)),
+    *((1, kernel, 1) for kernel in ((2, 3), (5, 1))),
+    *((4, kernel, 1) for kernel in ((3, 4), (1, 2))),
+    (4, (1, 1), 2),
 ]
+NINE = list(itertools.product(range(3), repeat=2))
+FORMULATIONS = ("_patches", "_taps", "_canonical")
+
+
+def images_last(function):
+    """A function of `[H, W, B, C]` as one of `[B, H, W, C]`; lists of images are stacked."""
+
+    def swapped(x, *arguments):
+        y = function(jnp.transpose(x, (1, 2, 0, 3)), *arguments)
+        y = jnp.stack(y) if isinstance(y, list) else y
+        return jnp.moveaxis(y, -2, -4)
+
+    return swapped
+
+
+conv2d, conv2d_phases, pool = map(
+    images_last, (convolution.conv2d, convolution.conv2d_phases, convolution.pool)
+)
+lax_conv, lax_phases, lax_pool = map(images_last, (plain.conv2d, plain.phases, plain.pool))
 
 
 def whole_numbers(*shape: int, seed: int = 0) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).integers(-4, 5, shape), jnp.float32)
-
-
-def lax_conv(x, kernel, stride=1):
-    numbers = ("NHWC", "HWIO", "NHWC")
-    return lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=numbers)
-
-
-def lax_pool(x, window, pooling):
-    start, combine = {"max": (-np.inf, lax.max), "mean": (0.0, lax.add)}[pooling]
-    windows = (1, window, window, 1)
-    y = lax.reduce_window(x, start, combine, windows, windows, "VALID")
-    return y if pooling == "max" else y / window**2
 
 
 def assert_same(ours, theirs, *inputs):
@@ -54,48 +62,70 @@ def assert_same(ours, theirs, *inputs):
         assert np.asarray(found).any()
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("channels", "kernel", "stride"), GRID)
-def test_conv2d_is_lax_conv(channels, kernel, stride):
+def test_conv2d_is_lax_conv(channels, kernel, stride, padding):
     x = whole_numbers(2, 7, 6, channels)
     weights = whole_numbers(*kernel, channels, 3, seed=1)
-    assert_same(lambda x, k: conv2d(x, k, stride), lambda x, k: lax_conv(x, k, stride), x, weights)
+    assert_same(
+        lambda x, k: conv2d(x, k, stride, padding),
+        lambda x, k: lax_conv(x, k, stride, padding),
+        x,
+        weights,
+    )
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 9), (1, 3)], ids=str)
-@pytest.mark.parametrize("channels", [FEW, MANY])
+@pytest.mark.parametrize("channels", [1, 4])
 def test_conv2d_is_lax_conv_at_other_sizes(size, channels):
     x, weights = whole_numbers(3, *size, channels), whole_numbers(3, 3, channels, 2, seed=1)
     assert_same(conv2d, lax_conv, x, weights)
 
 
-@pytest.mark.parametrize("few", [False, True])
-@pytest.mark.parametrize("kernel", [(2, 2), (3, 4)], ids=str)
-def test_both_formulations_of_conv2d_are_lax_conv(monkeypatch, kernel, few):
-    monkeypatch.setattr(convolution, "few_taps", lambda kernel: few)
-    x, weights = whole_numbers(2, 6, 7, 2), whole_numbers(*kernel, 2, 3, seed=1)
-    assert_same(conv2d, lax_conv, x, weights)
+def test_every_formulation_is_in_the_grid(monkeypatch):
+    used = set()
+
+    def note(module, name):
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a: (used.add(name), function(*a))[1])
+
+    for name in FORMULATIONS:
+        note(convolution, name)
+    note(winograd, "conv_phases")
+    for channels, kernel, stride in GRID:
+        convolution.conv2d(jnp.ones((6, 6, 1, channels)), jnp.ones((*kernel, channels, 1)), stride)
+    assert used == {*FORMULATIONS, "conv_phases"}
 
 
-def test_few_and_many_taps_are_both_in_the_grid():
-    kernels = [np.zeros((*kernel, channels, 3)) for channels, kernel, _ in GRID]
-    assert {few_taps(kernel) for kernel in kernels} == {False, True}
-
-
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize(("kernel", "window"), [(1, 2), (2, 3), (3, 2)])
-def test_phases_are_the_convolution_at_each_place_of_a_window(kernel, window, stride):
-    def phases_of_lax(x, weights):
-        y = lax_conv(x, weights, stride)
-        rows, columns = (n // window * window for n in y.shape[1:3])
-        places = itertools.product(range(window), repeat=2)
-        return jnp.stack([y[:, a:rows:window, b:columns:window] for a, b in places])
-
+def test_phases_are_the_convolution_at_each_place_of_a_window(
+    kernel, window, channels, stride, padding
+):
     assert_same(
-        lambda x, k: jnp.stack(conv2d_phases(x, k, stride, window)),
-        phases_of_lax,
-        whole_numbers(2, 13, 10, 2),
-        whole_numbers(kernel, kernel, 2, 3, seed=1),
+        lambda x, k: conv2d_phases(x, k, stride, window, padding),
+        lambda x, k: lax_phases(x, k, stride, window, padding),
+        whole_numbers(2, 13, 10, channels),
+        whole_numbers(kernel, kernel, channels, 3, seed=1),
     )
+
+
+def test_winograd_rounds_no_worse_than_a_few_units_of_float32():
+    generator = np.random.default_rng(0)
+    x, kernel = generator.random((2, 14, 14, 32)), generator.normal(0, 0.06, (3, 3, 32, 64))
+    exact = np.zeros((2, 12, 12, 64))
+    for i, j in itertools.product(range(3), repeat=2):
+        exact += x[:, i : i + 12, j : j + 12] @ kernel[i, j]
+    found = conv2d(jnp.float32(x), jnp.float32(kernel), 1, "VALID")
+    np.testing.assert_allclose(found, exact, atol=1e-6 * np.abs(exact).max() * 2)
+
+
+def test_interleaved_phases_are_the_image():
+    x = whole_numbers(5, 7, 2, 3)
+    phases = [jnp.pad(x, ((0, 1), (0, 2), (0, 0), (0, 0)))[a::3, b::3] for a, b in NINE]
+    np.testing.assert_array_equal(interleave(phases, (5, 7)), x)
 
 
 @pytest.mark.parametrize("pooling", ["max", "mean"])
@@ -139,7 +169,7 @@ def over_kernels(conv):
 
 
 @pytest.mark.parametrize("transform", [in_scan, in_vmap, over_kernels])
-@pytest.mark.parametrize(("channels", "stride"), [(1, 1), (1, 2), (8, 1)])
+@pytest.mark.parametrize(("channels", "stride"), [(1, 1), (1, 2), (4, 1), (4, 2)])
 def test_conv2d_is_lax_conv_inside_a_transformation(transform, channels, stride):
     xs, kernel = whole_numbers(3, 2, 6, 5, channels), whole_numbers(3, 3, channels, 2, seed=1)
     assert_same(

@@ -9,8 +9,8 @@ from flax import nnx
 from mnist_jax import models
 from mnist_jax.config import Choice
 from mnist_jax.errors import UserError
-from mnist_jax.models import convolution
 from mnist_jax.models.layers import ACTIVATIONS, INITIALIZERS, Conv, Dense, Dropout
+from tests.models import plain
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
 
@@ -37,15 +37,16 @@ def functional(layer: nnx.Module):
 @pytest.mark.parametrize(
     ("size", "stride", "pooling"), [(8, 1, "max"), (7, 1, "mean"), (7, 1, "max"), (9, 2, "max")]
 )
-def test_conv_is_the_same_layer_by_either_formulation(
-    monkeypatch, size, stride, pooling, normalisation
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_conv_is_the_layer_that_lax_computes(
+    monkeypatch, size, stride, pooling, normalisation, padding
 ):
-    def run(few):
-        monkeypatch.setattr(convolution, "few_taps", lambda kernel: few)
+    def run():
         layer = Conv(
             2,
             8,
             stride=stride,
+            padding=padding,
             pooling=pooling,
             activation="tanh",
             normalisation=normalisation,
@@ -61,8 +62,10 @@ def test_conv_is_the_same_layer_by_either_formulation(
 
         return jax.jit(jax.grad(scalar, (0, 1), has_aux=True))(params, x)
 
+    ours = run()
+    plain.compute_by_lax(monkeypatch)
     # What goes into the normalisation is exact; means and gradients are sums in another order.
-    for a, b in zip(*(jax.tree.leaves(run(few)) for few in (False, True)), strict=True):
+    for a, b in zip(*map(jax.tree.leaves, (ours, run())), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(jnp.abs(b).max())))
 
 

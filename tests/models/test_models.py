@@ -9,9 +9,9 @@ from jax import lax
 from mnist_jax import models
 from mnist_jax.config import Choice
 from mnist_jax.errors import UserError
-from mnist_jax.models import convolution
 from mnist_jax.training.loss import probabilities
 from mnist_jax.training.state import count_parameters
+from tests.models import plain
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
 quick = pytest.mark.usefixtures("quick_compiles")
@@ -144,16 +144,11 @@ def test_gradients_of_a_compiled_network_are_those_of_lax(
         outputs, _ = model.apply(params, variables, images, train=True)
         return -(jax.nn.log_softmax(outputs) * targets).sum(1).mean()
 
-    def reduce_window(x, window, pooling):
-        windows = (1, window, window, 1)
-        return lax.reduce_window(x, -np.inf, lax.max, windows, windows, "VALID")
-
     def gradient():
         return jax.jit(jax.grad(lambda params: loss(params)))(params)
 
     ours = gradient()
-    monkeypatch.setattr(convolution, "few_taps", lambda kernel: False)
-    monkeypatch.setattr(convolution, "pool", reduce_window)
+    plain.compute_by_lax(monkeypatch)
     for found, expected in zip(*map(jax.tree.leaves, (ours, gradient())), strict=True):
         largest = max(0.1, float(jnp.abs(expected).max()))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * largest)
@@ -237,6 +232,7 @@ def test_parameters_gradients_and_outputs_stay_float32(keywords, dtype):
 USER_MODEL = """
 import jax
 from flax import nnx
+from tests.models import plain
 
 class Net(nnx.Module):
     output_activation = "sigmoid"

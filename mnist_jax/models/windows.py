@@ -1,0 +1,66 @@
+"""Windows of pixels, as slices whose gradient is slices, too. Images are `[H, W, ...]`."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+Size = tuple[int, int]
+
+
+def padding_of(x: jax.Array, window: Size, stride: int, padding: str) -> tuple[Pads, Size]:
+    """What `SAME` or `VALID` adds before and after each axis, and how many windows there are."""
+    height, width = lax.padtype_to_pads(x.shape[:2], window, (stride, stride), padding)
+    pads = ((int(height[0]), int(height[1])), (int(width[0]), int(width[1])))
+    counts = [
+        (n + sum(pad) - k) // stride + 1
+        for n, pad, k in zip(x.shape[:2], pads, window, strict=True)
+    ]
+    return pads, (counts[0], counts[1])
+
+
+def windows(x: jax.Array, places: list[Size], size: Size, step: int) -> list[jax.Array]:
+    """`x[i : : step, j : : step]` of `size`, for each `(i, j)` in `places`.
+
+    A strided slice's gradient fills the gaps with zeros, pixel by pixel. Here the pixels are sorted
+    by their place within a step first, and each window is then one plain slice.
+    """
+    rows, columns = (max(place[axis] for place in places) // step + size[axis] for axis in (0, 1))
+    sorted_ = _by_phase(_fit(x, rows * step, columns * step), step)
+
+    def window(i: int, j: int) -> jax.Array:
+        top, left = i // step, j // step
+        phase = sorted_[i % step][j % step]
+        return phase[top : top + size[0], left : left + size[1]]
+
+    return [window(*place) for place in places]
+
+
+def interleave(phases: list[jax.Array], size: Size) -> jax.Array:
+    """The image of `size` whose pixels at each place of a window are `phases`, row by row."""
+    step = round(len(phases) ** 0.5)
+    rows, columns, *rest = phases[0].shape
+    x = jnp.stack(phases).reshape(step, step, rows, columns, *rest)
+    x = jnp.moveaxis(x, (0, 1), (1, 3)).reshape(rows * step, columns * step, *rest)
+    return x[: size[0], : size[1]]
+
+
+def _fit(x: jax.Array, height: int, width: int) -> jax.Array:
+    """`x` cut, or filled up with zeros that no window sees."""
+    x = x[:height, :width]
+    missing = ((0, height - x.shape[0]), (0, width - x.shape[1]))
+    return jnp.pad(x, missing + ((0, 0),) * (x.ndim - 2)) if any(map(any, missing)) else x
+
+
+def _by_phase(x: jax.Array, step: int) -> list[list[jax.Array]]:
+    """`[step][step]` arrays: the pixels at each place within a step."""
+    if step == 1:
+        return [[x]]
+    height, width, *rest = x.shape
+    x = x.reshape(height // step, step, width // step, step, *rest)
+    ones = [1] * step
+    phases = [
+        [phase.reshape(height // step, width // step, *rest) for phase in lax.split(row, ones, 3)]
+        for row in lax.split(x, ones, 1)
+    ]
+    return lax.optimization_barrier(phases)  # or each window sorts, and in the gradient adds, anew

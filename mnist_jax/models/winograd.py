@@ -1,0 +1,72 @@
+"""Convolution by 3x3 kernels with fewer multiplications.
+
+Winograd's minimal filtering F(2x2, 3x3), Lavin and Gray, "Fast Algorithms for Convolutional Neural
+Networks" (2016): 4 by 4 pixels give 2 by 2 outputs with 16 multiplications and not 36. Over all
+tiles these are 16 matrix products; what stands around them are sums. The 2 by 2 outputs of a tile
+are the places of a pooling window.
+"""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from mnist_jax.models.windows import Pads, Size, windows
+
+TILE = 2  # outputs a side
+INPUT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
+KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
+OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
+PLACES = list(itertools.product(range(4), repeat=2))
+
+
+def applies(kernel: jax.Array, stride: int) -> bool:
+    """Whether `kernel` `[kh, kw, C, O]` at `stride` is computed so.
+
+    Not in less than single precision: sums of four pixels lose digits before the product.
+    """
+    return kernel.shape[:2] == (3, 3) and stride == 1 and kernel.dtype == jnp.float32
+
+
+def conv_phases(x: jax.Array, kernel: jax.Array, pads: Pads, size: Size) -> list[jax.Array]:
+    """The outputs of a convolution at each place of windows of 2 by 2.
+
+    Args:
+      x: `[H, W, B, C]`.
+      kernel: `[3, 3, C, O]`.
+      pads: zeros before and after each of the first two axes.
+      size: height and width of the convolution; of an odd one the last tile has one row too many.
+
+    Returns:
+      4 arrays `[ceil(h / 2), ceil(w / 2), B, O]`, row by row.
+    """
+    channels, outputs = kernel.shape[2:]
+    tiles = (-(-size[0] // TILE), -(-size[1] // TILE))
+    padded = jnp.pad(x, (*pads, (0, 0), (0, 0)))
+    inputs = _transform(INPUT, windows(padded, PLACES, tiles, TILE))
+    inputs = lax.optimization_barrier([v.reshape(-1, channels) for v in inputs])
+    kernels = jnp.einsum("pi,ijco,qj->pqco", KERNEL, kernel, KERNEL)
+    kernels = lax.optimization_barrier(kernels.reshape(len(PLACES), channels, outputs))
+    products = lax.optimization_barrier([v @ kernels[i] for i, v in enumerate(inputs)])
+    phases = lax.optimization_barrier(_transform(OUTPUT, products))
+    return [phase.reshape(*tiles, x.shape[2], outputs) for phase in phases]
+
+
+def _transform(matrix: np.ndarray, grid: list[jax.Array]) -> list[jax.Array]:
+    """`matrix` from both sides of a square of arrays, given and returned row by row."""
+    side = matrix.shape[1]
+    columns = [grid[i::side] for i in range(side)]
+    half = [[_combine(row, column) for column in columns] for row in matrix]  # [row][column]
+    return [_combine(row, line) for line in half for row in matrix]
+
+
+def _combine(coefficients: np.ndarray, arrays: list[jax.Array]) -> jax.Array:
+    """The sum of arrays with signs; the matrices here hold 1, -1 and 0."""
+    signed = [(c, a) for c, a in zip(coefficients, arrays, strict=True) if c]
+    signed.sort(key=lambda term: -term[0])  # a positive one first
+    total = signed[0][1]
+    for sign, array in signed[1:]:
+        total = total + array if sign > 0 else total - array
+    return total
