@@ -1,5 +1,7 @@
 """What all commands share: the border between a shell and the program."""
 
+import atexit
+import gc
 import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from absl.flags import argparse_flags
 from mnist_jax.errors import UserError
 
 Parser = argparse_flags.ArgumentParser
+OBJECTS = 100_000  # new ones, before Python looks for cycles: the imports alone make 400,000
 
 
 def run(
@@ -39,6 +42,8 @@ def run(
         return arguments
 
     def guarded(arguments: Namespace) -> int | None:
+        gc.set_threshold(OBJECTS)
+        atexit.register(gc.freeze)  # else the exit takes half a second to look through all of them
         logging.set_verbosity(logging.ERROR)  # the libraries' own chatter is not for the terminal
         try:
             return main(arguments)

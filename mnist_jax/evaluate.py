@@ -9,7 +9,7 @@ Restores the weights on whatever devices there are. Writes evaluation.json, plot
 from argparse import Namespace
 from pathlib import Path
 
-from mnist_jax import cli
+from mnist_jax import cli, imports
 
 
 def define(parser: cli.Parser) -> None:
@@ -26,7 +26,12 @@ def define(parser: cli.Parser) -> None:
 
 def main(arguments: Namespace) -> None:
     """Evaluates and prints the headline figures."""
-    from mnist_jax.training.restored import evaluate_checkpoint  # --help needs none of it
+    from mnist_jax import data  # --help needs none of it
+    from mnist_jax.training.workdir import read_config
+
+    data.read_ahead(read_config(arguments.workdir).data.name)
+    with imports.without("IPython"):  # Flax would ask it whether this is a notebook
+        from mnist_jax.training.restored import evaluate_checkpoint
 
     figures = evaluate_checkpoint(arguments.workdir, arguments.checkpoint, arguments.split)
     print(

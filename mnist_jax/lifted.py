@@ -5,13 +5,16 @@ traced function, from one in which some of them are tracers. It may compute with
 whether something is on at all, it asks here.
 """
 
+import sys
 from typing import Any
-
-from jax.core import Tracer
 
 
 def is_lifted(value: Any) -> bool:
     """Whether `value` stands for a number that each member has of its own."""
+    if "jax" not in sys.modules:  # a configuration is read before JAX is imported: no tracer yet
+        return False
+    from jax.core import Tracer
+
     return isinstance(value, Tracer)
 
 

@@ -11,7 +11,7 @@ with status 75 after the chunk of steps under way; the same command goes on.
 from argparse import Namespace
 from pathlib import Path
 
-from mnist_jax import cli
+from mnist_jax import cli, imports
 
 
 def define(parser: cli.Parser) -> None:
@@ -27,10 +27,13 @@ def define(parser: cli.Parser) -> None:
 
 def main(arguments: Namespace) -> int:
     """Trains; the exit status."""
-    from mnist_jax import config, models  # --help needs none of it
-    from mnist_jax.training.session import run_to_end
+    from mnist_jax import config, data  # --help needs none of it
 
     asked = config.load(arguments.config, arguments.overrides)
+    data.read_ahead(asked.data.name)
+    with imports.without("IPython"):  # Flax would ask it whether this is a notebook
+        from mnist_jax import models
+        from mnist_jax.training.session import run_to_end
     workdir = arguments.workdir or Path("runs") / Path(arguments.config).stem
     return run_to_end(models.resolve(asked), workdir, profile=arguments.profile)
 

@@ -14,7 +14,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from mnist_jax import cli
+from mnist_jax import cli, imports
 from mnist_jax.errors import UserError
 
 
@@ -37,16 +37,19 @@ def define(parser: cli.Parser) -> None:
 def main(arguments: Namespace) -> int:
     """Trains or compares; the exit status."""
     _use_all_cores()
-    from mnist_jax import members  # --help needs none of it
-    from mnist_jax.training.compare import compare_runs
-    from mnist_jax.training.sweep import run_sweep
+    from mnist_jax import data, members  # --help needs none of it
 
     if arguments.compare:
         if arguments.seeds is not None or arguments.overrides:
             raise UserError("--compare takes finished runs as they are: no --seeds, no --config.")
+        from mnist_jax.training.compare import compare_runs
+
         compare_runs(arguments.compare, arguments.workdir or Path("runs/comparison"))
         return 0
     plan = members.load(arguments.config, arguments.overrides, arguments.seeds)
+    data.read_ahead(plan[0].config.data.name)
+    with imports.without("IPython"):  # Flax would ask it whether this is a notebook
+        from mnist_jax.training.sweep import run_sweep
     stem = Path(arguments.config).stem
     return run_sweep(plan, arguments.workdir or Path("runs") / f"{stem}-sweep")
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import stdtrit
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.comparison import (
@@ -171,6 +170,8 @@ def _judge(
     sentence: str, contrast: str, found: Statistic, details: Sequence[tuple[str, Statistic]]
 ) -> Claim:
     """The verdict: a 95 % interval by Student's t decides, and it takes at least two seeds."""
+    from scipy.special import stdtrit  # not before a sweep ends: it takes a quarter of a second
+
     if found.mean is None:
         return _unanswered(sentence, contrast, "no seed finished all the trainings it takes")
     if found.error is None:

@@ -1,5 +1,6 @@
 """Figures of one split, computed in NumPy from the outputs of a model for every example of it."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,17 +19,17 @@ class Predictions:
     losses: np.ndarray  # [n] float32, the loss of each example
     class_names: tuple[str, ...]  # k names
 
-    @property
+    @functools.cached_property
     def predicted(self) -> np.ndarray:
         """Class of the highest probability, the lowest class on ties: [n] int64."""
         return np.argmax(self.probabilities, axis=1)
 
-    @property
+    @functools.cached_property
     def confidence(self) -> np.ndarray:
         """Probability of the predicted class: [n] float32."""
         return np.max(self.probabilities, axis=1)
 
-    @property
+    @functools.cached_property
     def correct(self) -> np.ndarray:
         """Whether the predicted class is the true one: [n] bool."""
         return self.predicted == self.labels

@@ -95,7 +95,9 @@ class Gallery:
 
     def finish(self) -> Figure:
         """The figure."""
-        self.figure.figimage(self.canvas, origin="upper")
+        from mnist_jax.analysis.pixels import fill  # it imports matplotlib
+
+        fill(self.figure, self.canvas)
         return self.figure
 
     def _middle(self, column: int) -> int:

@@ -4,12 +4,14 @@ The file is a line of JSON, a line with the JSON's SHA-256, and the arrays' byte
 whose SHA-256 the JSON states. Both digests are checked before a byte is used.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from mnist_jax.errors import UserError
 
 HEAD = re.compile(rb"(.*\n)([0-9a-f]{64})\n")
 Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]
+READING = threading.Lock()  # who wants a file that is being read waits for it
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,19 @@ def decoded(dataset: Dataset) -> Decoded:
         return _read(dataset, path)
 
 
+def read_ahead(dataset: Dataset) -> None:
+    """Reads the cache where it is there, in a thread; `decoded` then finds it in memory.
+
+    What is wrong with it is left for `decoded` to find and to say.
+    """
+
+    def read() -> None:
+        with contextlib.suppress(OSError, UserError, _Damaged):
+            _read(dataset, path_of(dataset))
+
+    threading.Thread(target=read, name="read_ahead", daemon=True).start()
+
+
 def path_of(dataset: Dataset) -> Path:
     """Where the data set's cache lies."""
     return own_dir() / f"{dataset.name}-{dataset.version}.cache"
@@ -76,7 +92,8 @@ def digest(arrays: Arrays) -> str:
 def _read(dataset: Dataset, path: Path) -> Decoded:
     try:
         stat = path.stat()
-        return _read_version(dataset, path, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        with READING:
+            return _read_version(dataset, path, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
     except PermissionError as err:
         raise UserError(f"{path} cannot be read: {err}. Mend its permissions.") from err
 

@@ -39,6 +39,14 @@ def load(name: str, split: str) -> Split:
     return Split(images, labels, decoded.class_names, dataset.name, split)
 
 
+def read_ahead(name: str) -> None:
+    """Begins to read the data set `name` while the program goes on; `load` waits for it.
+
+    Raises UserError for an unknown name.
+    """
+    cache.read_ahead(catalog.find(name))
+
+
 def source(name: str, split: str) -> Records:
     """Random access to the same rows as `load`, read from tfds' files and decoded on request.
 

@@ -6,6 +6,7 @@ each array, and of the record, goes into the metadata and is checked at every re
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import sys
@@ -15,11 +16,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from orbax.checkpoint import v1
 
 from mnist_jax.errors import UserError
 
-ocp: Any = v1  # its annotations refuse plain paths and its own policies
 Arrays = dict[str, np.ndarray]
 Record = dict[str, Any]
 
@@ -33,21 +32,27 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, keep_latest: int, keep_best: int) -> None:
         self.folder = folder.resolve()  # orbax refuses relative paths
+        self._keep_latest, self._keep_best = keep_latest, keep_best
+        self._pending: Any = None
+        self._pending_step = -1
+        with self._usable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    @functools.cached_property
+    def _orbax(self) -> Any:
+        """Made at the first save, so that the first step need not wait for the import."""
+        ocp = _import_orbax()
         policies = ocp.training.preservation_policies
-        keep = [policies.LatestN(keep_latest)]
-        if keep_best > 0:  # best alone would evict the latest
-            keep.append(policies.BestN(get_metric_fn=lambda m: m["rank"], n=keep_best))
-        try:
-            self._orbax = ocp.training.Checkpointer(
+        keep = [policies.LatestN(self._keep_latest)]
+        if self._keep_best > 0:  # best alone would evict the latest
+            keep.append(policies.BestN(get_metric_fn=lambda m: m["rank"], n=self._keep_best))
+        with self._usable():
+            return ocp.training.Checkpointer(
                 self.folder,
                 save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
                 preservation_policy=policies.AnyPreservationPolicy(keep),
                 cleanup_tmp_directories=True,
             )
-        except OSError as error:
-            raise UserError(f"cannot keep checkpoints in {self.folder}: {error}") from error
-        self._pending: Any = None
-        self._pending_step = -1
 
     def save(self, state: Any, step: int, record: Record, rank: float | None = None) -> None:
         """Writes a checkpoint behind the program's back; the next call waits for it.
@@ -93,13 +98,21 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._orbax.close()
+            if "_orbax" in self.__dict__:  # else nothing was saved
+                self._orbax.close()
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _usable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"cannot keep checkpoints in {self.folder}: {error}") from error
 
     @contextlib.contextmanager
     def _explained(self, step: int) -> Iterator[None]:
@@ -157,7 +170,7 @@ def check(folder: Path, step: int) -> None:
     path = folder.resolve() / str(step)
     sealed = _read_seal(path)
     try:
-        arrays = ocp.load(path)
+        arrays = _import_orbax().load(path)
     except Exception as error:
         raise DamagedError(f"cannot be read: {_root(error)}") from error
     missing = sealed["digests"].keys() ^ arrays.keys()
@@ -212,6 +225,16 @@ def verify(folder: Path) -> Iterator[tuple[int, str]]:
             yield step, str(error)
 
 
+def _import_orbax() -> Any:
+    """Orbax, where a checkpoint is written or read and not before: it takes a quarter of a second.
+
+    Untyped, for its annotations refuse plain paths and its own policies.
+    """
+    from orbax.checkpoint import v1
+
+    return v1
+
+
 def _read_seal(path: Path) -> Record:
     if not (path / "commit_success.txt").is_file():
         raise DamagedError("it was not written to its end")
@@ -227,6 +250,7 @@ def _read_seal(path: Path) -> Record:
 
 def _load_arrays(path: Path, wanted: Mapping[str, Any], sealed: Record) -> Arrays:
     _refuse_other_model(path, wanted, sealed["shapes"])
+    ocp = _import_orbax()
     context = ocp.Context()
     context.pytree.loading.partial_load = True
     abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}

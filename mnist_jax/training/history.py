@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mnist_jax import imports
+
 Row = dict[str, Any]
 FIELDS: tuple[str, ...] = (
     "epoch",
@@ -104,7 +106,8 @@ class History:
 
 def _tensorboard(workdir: Path) -> Any:
     try:
-        from tensorboardX import SummaryWriter
+        with imports.without("torch"):  # seconds and 500 MB, for tensors that are never given
+            from tensorboardX import SummaryWriter
     except ImportError:
         return None
     return SummaryWriter(str(workdir / "tensorboard"), purge_step=0)

@@ -1,5 +1,6 @@
 """One run from the command line: taken up where it stands, trained, evaluated, shown."""
 
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,26 +56,29 @@ def run_to_end(
         print(summary(run.task.model), flush=True)
         if profile:
             trace.write(run, workdir / "profile")
+        folder = workdir / "checkpoints"
+        keep = {"keep_latest": config.keep_latest, "keep_best": config.keep_best}
         try:
-            at, clock = _train(run, workdir, stop, on_epoch)
+            with Checkpoints(folder, **keep) as writer:
+                at, clocks = _train(run, workdir, stop, writer, on_epoch)
+                _finish(run, at, clocks, workdir, writer)
         except StoppedError:
-            saved = "saved" if steps(workdir / "checkpoints") else "there is nothing to save yet"
+            saved = "saved" if steps(folder) else "there is nothing to save yet"
             print(f"told to stop; {saved}. The same command goes on from here: {workdir}")
             return EXIT_STATUS
-        _finish(run, at, clock, workdir)
     return 0
 
 
 def _train(
-    run: Run, workdir: Path, stop: StopSignal, on_epoch: Callable[[list[Row]], None]
+    run: Run,
+    workdir: Path,
+    stop: StopSignal,
+    writer: Checkpoints,
+    on_epoch: Callable[[list[Row]], None],
 ) -> tuple[Position, dict[str, float]]:
     """Where the run ends, and its clocks: seconds over all the processes that it took."""
     at, clocks = _restore(run, workdir)
-    config, folder = run.config, workdir / "checkpoints"
-    with (
-        History(workdir, at.rows) as history,
-        Checkpoints(folder, keep_latest=config.keep_latest, keep_best=config.keep_best) as writer,
-    ):
+    with History(workdir, at.rows) as history:
 
         def save(at: Position, row: Row | None) -> None:
             if row is not None:
@@ -93,7 +97,8 @@ def _restore(run: Run, workdir: Path) -> tuple[Position, dict[str, float]]:
     """The newest sound checkpoint, or else the start; and the clocks of earlier processes."""
     found = newest_sound(workdir / "checkpoints", run.initial, set_aside=True)
     if found is None:
-        fresh = jax.tree.map(jnp.copy, run.initial)  # the first step uses up what it is given
+        # The first step uses up what it is given. Jitted: each shape would be a program of its own.
+        fresh = jax.jit(functools.partial(jax.tree.map, jnp.copy))(run.initial)
         state = warm_start(fresh, run.config.init_from)
         return Position(run.place(state), []), {"compile_seconds": 0.0, "total_seconds": 0.0}
     state, record, step = found
@@ -109,8 +114,13 @@ def _clocks(run: Run, earlier: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _finish(run: Run, at: Position, clocks: dict[str, float], workdir: Path) -> None:
-    """Evaluates the last step's weights on the test split and writes what there is to see."""
+def _finish(
+    run: Run, at: Position, clocks: dict[str, float], workdir: Path, writer: Checkpoints
+) -> None:
+    """Evaluates the last step's weights on the test split and writes what there is to see.
+
+    The last checkpoint is written meanwhile.
+    """
     config, model = run.config, run.task.model
     test = Inference(model, run.task.loss, data.load(config.data.name, "test"))
     weights = evaluation_weights(at.state)
@@ -142,6 +152,7 @@ def _finish(run: Run, at: Position, clocks: dict[str, float], workdir: Path) -> 
         result=result,
         checkpoint=int(at.state["step"]),
     )
+    writer.wait()
     result |= _clocks(run, clocks)
     write_json(workdir / "result.json", result)  # last: it is what says that the run is finished
     print(_closing(result, workdir))

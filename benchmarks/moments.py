@@ -1,0 +1,115 @@
+"""Runs a command of mnist_jax as `python -m` does, and notes when it passed certain moments.
+
+  python benchmarks/moments.py FILE mnist_jax.main --config=configs/mlp.py
+
+Writes FILE, JSON: seconds of `time.perf_counter` by moment, the first time that each was passed,
+and `memory`, MiB at the peak. The clock is the system's, the same for all processes, so that
+whoever started this one can subtract its own time. Nothing of the command is imported early: its
+functions are wrapped as their modules come in.
+"""
+
+import atexit
+import functools
+import importlib.abc
+import importlib.machinery
+import json
+import re
+import resource
+import runpy
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+IMPORTED, DATA, PROGRAMS, STEPS, TRAINED = "imported", "data", "programs", "steps", "trained"
+MEMORY = "memory"
+# What is noted when a function is called, and when it returns, by the module that calls it.
+CALLED = {
+    "mnist_jax.training.session": {"run_to_end": IMPORTED},
+    "mnist_jax.training.sweep": {"run_sweep": IMPORTED},
+    "mnist_jax.training.restored": {"evaluate_checkpoint": IMPORTED},
+}
+RETURNED = {
+    "mnist_jax.training.session": {"prepare": PROGRAMS, "train": TRAINED},
+    "mnist_jax.training.run": {"open_feed": DATA, "Run.advance": STEPS},
+    "mnist_jax.training.group": {"prepare": PROGRAMS, "train_together": TRAINED},
+    "mnist_jax.training.population": {"open_feed": DATA, "Population.advance": STEPS},
+}
+
+
+class Moments(importlib.abc.MetaPathFinder):
+    """Finds the modules above as Python does, and wraps their functions once they are executed."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        """As `importlib` asks for it."""
+        if fullname not in CALLED and fullname not in RETURNED:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        loader: Any = spec.loader if spec is not None else None
+        if loader is None:
+            return None
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            self._watch(module)
+
+        loader.exec_module = exec_module
+        return spec
+
+    def _watch(self, module: ModuleType) -> None:
+        for before, places in ((True, CALLED), (False, RETURNED)):
+            for where, moment in places.get(module.__name__, {}).items():
+                *owner, name = where.split(".")
+                holder = functools.reduce(getattr, owner, module)
+                setattr(holder, name, self._noting(getattr(holder, name), moment, before))
+
+    def _noting(self, function: Callable, moment: str, before: bool) -> Callable:
+        @functools.wraps(function)
+        def noted(*arguments: Any, **keywords: Any) -> Any:
+            if before:
+                self.seconds.setdefault(moment, time.perf_counter())
+            result = function(*arguments, **keywords)
+            self.seconds.setdefault(moment, time.perf_counter())
+            return result
+
+        return noted
+
+
+def peak_memory() -> float:
+    """MiB of this process at its peak.
+
+    On Linux `getrusage` counts what the process was before it began this program, so the kernel's
+    own note is read there.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main() -> None:
+    """The command: its own arguments first, then those of the command that it runs."""
+    file, module = Path(sys.argv[1]), sys.argv[2]
+    moments = Moments()
+    sys.meta_path.insert(0, moments)
+
+    def write() -> None:
+        file.write_text(json.dumps(moments.seconds | {MEMORY: peak_memory()}))
+
+    atexit.register(write)  # first, and so called last
+    sys.argv = sys.argv[2:]
+    sys.path[0] = str(Path.cwd())  # as `python -m` has it
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
