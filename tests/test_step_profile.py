@@ -1,0 +1,168 @@
+"""Where the time of a step goes: the pieces, the layers and the program of any configuration."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import measured, readme, step_profile
+from mnist_jax.config import parse
+from mnist_jax.errors import UserError
+from tests.commands import ROOT, environment
+
+SMALL = {"batch_size": 32, "data": {"train_split": "train[:640]", "val_split": ""}}
+OWN = """
+from flax import nnx
+from mnist_jax.models.layers import Dropout
+
+class Twice(nnx.Module):
+    def __init__(self, *, rngs):
+        self.first = nnx.Linear(784, 12, rngs=rngs)
+        self.again = nnx.Linear(12, 12, rngs=rngs)
+        self.dropout = Dropout(0.5, name="dropout")
+        self.output = nnx.Linear(12, 10, rngs=rngs)
+
+    def __call__(self, images, *, train, keys=None):
+        x = self.first(images.reshape(len(images), -1))
+        x = self.again(nnx.relu(self.again(x)))
+        return self.output(self.dropout(x, train=train, keys=keys))
+"""
+
+
+def profile(name: str, milliseconds: list[float]) -> dict:
+    """Of a configuration whose pieces take these; its one layer runs at half the limit."""
+    until = [sum(milliseconds[: i + 1]) / 1e3 for i in range(len(milliseconds))]
+    return {
+        "config": name,
+        "batch_size": 128,
+        "limit": [100e9] * 5,
+        "pieces": [{"name": f"piece {i}", "until": [s] * 5} for i, s in enumerate(until)],
+        "layers": [
+            {
+                "name": "dense_1",
+                "kind": "Dense",
+                "shape": [14, 14, 32],
+                "parameters": 1234,
+                "forward": [1e-3] * 5,
+                "gradient": [4e-3] * 5,
+                "forward_flops": 0.05e9,
+                "gradient_flops": 0.1e9,
+            }
+        ],
+        "program": [{"kind": f"fusion: {i}", "count": i, "bytes": 1e6} for i in range(20)],
+    }
+
+
+@pytest.fixture
+def found():
+    said = {
+        "date": "2030-01-02",
+        "device": "CPU of glass, 2 cores",
+        "versions": {"python": "3.13.0", "jax": "0.12"},
+        "commit": "abc",
+    }
+    profiles = [profile(file, [1.0, 3.0, 4.0]) for file in step_profile.CONFIGURATIONS]
+    return {"conditions": said, "quick": False, "profiles": profiles}
+
+
+def test_the_report_gives_shares_and_multiples_of_the_limit(found):
+    text = step_profile.report(found)
+    lines = {line.split("  ")[0]: line.split() for line in text.splitlines() if line}
+    assert lines["piece 1"][-3:] == ["3.000", "0.000", "37.5"]
+    layer = ["14x14x32", "1,234", "1.000", "50.0", "2.0", "4.000", "25.0", "4.0"]
+    assert lines["dense_1"][1:] == layer
+    assert "8.000 ms a step of 128 images, 16,000 images/s" in text
+    assert lines["8 other kinds"][-1] == "8.00"
+    assert "CPU of glass" in text
+    assert max(map(len, text.splitlines()[:-1])) <= 100
+
+
+def test_what_is_written_is_read_again(found, tmp_path, monkeypatch):
+    (tmp_path / "benchmarks").mkdir()
+    page = tmp_path / "benchmarks" / "README.md"
+    page.write_text("<!-- profile: start -->\n<!-- profile: end -->\n")
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    monkeypatch.setattr(measured, "FOLDER", tmp_path / "measured")
+    step_profile.write(found)
+    assert json.loads((tmp_path / "measured" / "profile.json").read_text()) == found
+    assert step_profile.report(found) in page.read_text()
+    with pytest.raises(UserError, match="full runs"):
+        step_profile.write(found | {"quick": True})
+
+
+def test_a_loop_does_its_work_in_every_round():
+    square = jnp.ones((64, 64))
+    looped = step_profile.again_and_again(jnp.matmul, 8)
+    program = step_profile.Timed(looped, 8, square, square)
+    kinds = [row["kind"] for row in step_profile.instructions(program.text())]
+    assert any("dot" in kind for kind in kinds), kinds
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_layers_of_a_users_network_are_found_with_what_their_gradients_cost(user_module):
+    user_module("own", OWN)
+    setting = step_profile.set_up(parse(SMALL | {"model": {"name": "own:Twice"}}))
+    layers = step_profile.layer_programs(setting)
+    assert [its.layer.name for its in layers] == ["first", "again", "again", "dropout", "output"]
+    assert [its.parameters for its in layers] == [784 * 12 + 12, 156, 156, 0, 130]
+    for its, ways in zip(layers, (2, 3, 3, None, 3), strict=True):
+        outputs, gradients = its.gradient(its.own, its.real)
+        assert outputs.shape[0] == 32
+        assert len(gradients) == (1 if ways == 2 else 2)  # of the images nobody asks for one
+        for gradient in jax.tree.leaves(gradients):
+            assert jnp.isfinite(gradient).all()
+    assert set(step_profile.pieces(setting)) >= {"forward and loss", "dropout"}
+
+
+def test_the_command_profiles_a_configuration(tmp_path):
+    file = tmp_path / "found.json"
+    fields = {
+        "batch_size": "16",
+        "data.train_split": "train[:320]",
+        "data.val_split": "",
+        "model.hidden": "16,",
+        "augment.rotation": "10.0",
+    }
+    options = [f"--config.{name}={value}" for name, value in fields.items()]
+    done = command("--config=configs/mlp.py", "--quick", f"--json={file}", *options)
+    (profile,) = json.loads(file.read_text())["profiles"]
+    assert [piece["name"] for piece in profile["pieces"]] == [
+        "fetch the batch",
+        "images to floats",
+        "distortion",
+        "forward and loss",
+        "dropout",
+        "gradient, sums, finite?",
+        "optimizer and average",
+    ]
+    layers = {layer["name"]: layer for layer in profile["layers"]}
+    assert list(layers) == ["dense_1", "dropout_1", "output"]
+    for name, product, ways in (("dense_1", 784 * 16, 2), ("output", 16 * 10, 3)):
+        flops = 2 * 16 * product  # of the images, none needs the gradient of its pixels
+        assert flops <= layers[name]["forward_flops"] < 1.2 * flops
+        assert ways * flops <= layers[name]["gradient_flops"] < 1.2 * ways * flops
+    assert all(row["count"] > 0 for row in profile["program"])
+    assert any("dot" in row["kind"] for row in profile["program"])
+    assert max(map(len, done.stdout.splitlines()[1:-1])) <= 100
+    assert command(f"--from={file}").stdout == done.stdout
+
+
+def test_a_mistake_in_a_field_is_a_message():
+    done = command("--config=configs/mlp.py", "--config.batch_sise=1", status=1)
+    assert done.stderr.startswith("error: config")
+
+
+def command(*options: str, status: int = 0) -> subprocess.CompletedProcess:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.step_profile", *options],
+        cwd=ROOT,
+        env=environment() | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, done.stderr
+    return done
