@@ -13,7 +13,7 @@ class CNN(Sequence):
     """Blocks of convolution, normalisation, activation and 2x2 pool; dense layers; the outputs.
 
     `kernel` and `stride` hold one value for all blocks, or one a block; `padding` is `SAME` or
-    `VALID`. Dropout follows each dense layer (`dropout_1`, ...), or where there is none the
+    `VALID`; with `pool_first` the pool comes before normalisation and activation. Dropout follows each dense layer (`dropout_1`, ...), or where there is none the
     flattened features (`dropout_0`). Called with images `[B, 28, 28, 1]` in [0, 1], gives
     `[B, num_classes]`.
     """
@@ -26,6 +26,7 @@ class CNN(Sequence):
         stride: tuple[int, ...] = (1,),
         padding: str = "SAME",
         pooling: str = "max",
+        pool_first: bool = False,
         normalisation: str = "none",
         dense: tuple[int, ...] = (256,),
         dropout: float = 0.0,
@@ -48,6 +49,7 @@ class CNN(Sequence):
                 stride=strides[i],
                 padding=padding,
                 pooling=pooling,
+                pool_first=pool_first,
                 activation=activation,
                 normalisation=normalisation,
                 kernel_init=kernel_init,
@@ -67,8 +69,8 @@ class CNN(Sequence):
             rngs=rngs,
         )
         if not dense and active(dropout):
-            features = {"flatten": head["flatten"], "dropout_0": Dropout(dropout, name="dropout_0")}
-            head = features | head
+            dropped = {"dropout_0": Dropout(dropout, name="dropout_0")}
+            head = {"flatten": head["flatten"]} | dropped | head
         super().__init__(layers | head)
 
 

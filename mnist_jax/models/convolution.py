@@ -22,6 +22,9 @@ from mnist_jax.models import winograd
 from mnist_jax.models.windows import interleave, padding_of, windows
 
 
+MANY_OUTPUTS = 32  # from here on, turning what was computed transposed takes longer than it saves
+
+
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAME") -> jax.Array:
     """Two-dimensional convolution.
 
@@ -111,9 +114,33 @@ def _patches(
     ]
     found = windows(padded, places, size, stride * window)
     rows = lax.optimization_barrier(jnp.stack(found).reshape(kh * kw, -1))
-    y = lax.dot_general(rows, kernel.reshape(kh * kw, outputs), (((0,), (0,)), ((), ())))
-    y = lax.optimization_barrier(y).reshape(len(phases), *size, x.shape[2], outputs)
+    y = _of_rows(rows, kernel.reshape(kh * kw, outputs))
+    y = y.reshape(len(phases), *size, x.shape[2], outputs)
     return [y[i] for i in range(len(phases))]
+
+
+@jax.custom_vjp
+def _of_rows(rows: jax.Array, matrix: jax.Array) -> jax.Array:
+    """`rows.T @ matrix`: `[T, N]` by `[T, O]`, for large N.
+
+    Of few outputs XLA:CPU computes the transpose up to ten times as fast; its gradient, it does not.
+    """
+    if matrix.shape[1] >= MANY_OUTPUTS:
+        return lax.dot_general(rows, matrix, (((0,), (0,)), ((), ())))
+    turned = lax.optimization_barrier(matrix.T)
+    return lax.optimization_barrier(turned @ rows).T
+
+
+def _of_rows_forward(rows: jax.Array, matrix: jax.Array) -> tuple[jax.Array, tuple]:
+    return _of_rows(rows, matrix), (rows, matrix)
+
+
+def _of_rows_backward(saved: tuple, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    rows, matrix = saved
+    return matrix @ g.T, rows @ lax.optimization_barrier(g)
+
+
+_of_rows.defvjp(_of_rows_forward, _of_rows_backward)
 
 
 def _taps(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
