@@ -13,9 +13,9 @@ class CNN(Sequence):
     """Blocks of convolution, normalisation, activation and 2x2 pool; dense layers; the outputs.
 
     `kernel` and `stride` hold one value for all blocks, or one a block; `padding` is `SAME` or
-    `VALID`; with `pool_first` the pool comes before normalisation and activation. Dropout follows each dense layer (`dropout_1`, ...), or where there is none the
-    flattened features (`dropout_0`). Called with images `[B, 28, 28, 1]` in [0, 1], gives
-    `[B, num_classes]`.
+    `VALID`; with `pool_first` the pool comes before normalisation and activation. Dropout follows
+    each dense layer (`dropout_1`, ...), or where there is none the flattened features
+    (`dropout_0`). Called with images `[B, 28, 28, 1]` in [0, 1], gives `[B, num_classes]`.
     """
 
     def __init__(

@@ -13,14 +13,14 @@ and what is computed with windows are sums of long vectors.
 import functools
 import itertools
 import operator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from mnist_jax.models import winograd
-from mnist_jax.models.windows import interleave, padding_of, windows
-
+from mnist_jax.models.windows import Pads, interleave, padding_of, square, windows
 
 MANY_OUTPUTS = 32  # from here on, turning what was computed transposed takes longer than it saves
 
@@ -40,7 +40,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAM
     if _one_channel(kernel):
         return _patches(x, kernel, stride, 1, padding)[0]
     if winograd.applies(kernel, stride):
-        pads, size = padding_of(x, kernel.shape[:2], 1, padding)
+        pads, size = padding_of(x, kernel, 1, padding)
         return interleave(winograd.conv_phases(x, kernel, pads, size), size)
     if stride == 1 and kernel.shape[:2] != (1, 1):
         return _canonical(x, kernel, padding)
@@ -61,8 +61,8 @@ def conv2d_phases(
     if _one_channel(kernel):
         return _patches(x, kernel, stride, window, padding)
     if winograd.applies(kernel, stride) and window == winograd.TILE:
-        pads, size = padding_of(x, kernel.shape[:2], 1, padding)
-        whole = tuple(n // window * window for n in size)
+        pads, size = padding_of(x, kernel, 1, padding)
+        whole = (size[0] // window * window, size[1] // window * window)
         return winograd.conv_phases(x, kernel, pads, whole)
     return _phases(conv2d(x, kernel, stride, padding), window)
 
@@ -93,7 +93,7 @@ def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def _phases(x: jax.Array, window: int) -> list[jax.Array]:
     size = (x.shape[0] // window, x.shape[1] // window)
-    return windows(x, list(itertools.product(range(window), repeat=2)), size, window)
+    return windows(x, square(window), size, window)
 
 
 def _one_channel(kernel: jax.Array) -> bool:
@@ -105,10 +105,10 @@ def _patches(
 ) -> list[jax.Array]:
     """`conv2d_phases` of one channel, as one product with the patches, a row a tap."""
     kh, kw, _, outputs = kernel.shape
-    pads, size = padding_of(x, (kh, kw), stride, padding)
+    pads, size = padding_of(x, kernel, stride, padding)
     size = (size[0] // window, size[1] // window)
     padded = jnp.pad(x[..., 0], (*pads, (0, 0)))
-    phases = list(itertools.product(range(window), repeat=2))
+    phases = square(window)
     places = [
         (a * stride + i, b * stride + j) for i in range(kh) for j in range(kw) for a, b in phases
     ]
@@ -123,7 +123,7 @@ def _patches(
 def _of_rows(rows: jax.Array, matrix: jax.Array) -> jax.Array:
     """`rows.T @ matrix`: `[T, N]` by `[T, O]`, for large N.
 
-    Of few outputs XLA:CPU computes the transpose up to ten times as fast; its gradient, it does not.
+    Of few outputs XLA:CPU computes the transpose, up to ten times as fast; not so the gradient.
     """
     if matrix.shape[1] >= MANY_OUTPUTS:
         return lax.dot_general(rows, matrix, (((0,), (0,)), ((), ())))
@@ -146,8 +146,8 @@ _of_rows.defvjp(_of_rows_forward, _of_rows_backward)
 def _taps(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
     """`conv2d` as a sum of products, one a tap."""
     kh, kw, channels, outputs = kernel.shape
-    pads, size = padding_of(x, (kh, kw), stride, padding)
-    places = list(itertools.product(range(kh), range(kw)))
+    pads, size = padding_of(x, kernel, stride, padding)
+    places = [(i, j) for i in range(kh) for j in range(kw)]
     found = windows(jnp.pad(x, (*pads, (0, 0), (0, 0))), places, size, stride)
     products = [
         tap.reshape(-1, channels) @ kernel[i, j] for tap, (i, j) in zip(found, places, strict=True)
@@ -156,34 +156,35 @@ def _taps(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Arr
 
 
 def _canonical(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-    pads, _ = padding_of(x, kernel.shape[:2], 1, padding)
-    y = _canonical_conv(jnp.transpose(x, (2, 0, 1, 3)), kernel, pads)
+    pads, _ = padding_of(x, kernel, 1, padding)
+    y: Any = _canonical_conv(jnp.transpose(x, (2, 0, 1, 3)), kernel, pads)
     return jnp.transpose(y, (1, 2, 0, 3))
 
 
-def _lax_conv(x: jax.Array, kernel: jax.Array, pads: tuple) -> jax.Array:
+def _lax_conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     return lax.conv_general_dilated(
         x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _canonical_conv(x: jax.Array, kernel: jax.Array, pads: tuple) -> jax.Array:
+def _canonical_conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """`[B, H, W, C]` to `[B, h, w, O]`, with a gradient that is canonical, too."""
     return _lax_conv(x, kernel, pads)
 
 
-def _conv_forward(x: jax.Array, kernel: jax.Array, pads: tuple) -> tuple[jax.Array, tuple]:
+def _conv_forward(x: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Array, tuple]:
     return _lax_conv(x, kernel, pads), (x, kernel)
 
 
-def _conv_backward(pads: tuple, saved: tuple, g: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _conv_backward(pads: Pads, saved: tuple, g: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The input's gradient as a canonical convolution, the kernel's as a product for each tap."""
     x, kernel = saved
     kh, kw, channels, outputs = kernel.shape
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     # What was padded by p before is padded by k - 1 - p in the transpose.
-    mirrored = tuple((k - 1 - p, k - 1 - q) for k, (p, q) in zip((kh, kw), pads, strict=True))
+    (top, bottom), (left, right) = pads
+    mirrored = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right))
     dx = _lax_conv(g, flipped, mirrored)
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     columns = g.reshape(-1, outputs)

@@ -151,9 +151,8 @@ class Conv(nnx.Module):
 
     def _needs_whole(self, pixels: jax.Array) -> bool:
         """Whether batch statistics are to include a rest at the edge that the pool leaves out."""
-        window, size = POOLINGS[self.pooling], self.kernel.shape[:2]
-        _, counts = padding_of(pixels, size, self.stride, self.padding)
-        rest = any(count % window for count in counts)
+        _, size = padding_of(pixels, self.kernel[...], self.stride, self.padding)
+        rest = any(n % POOLINGS[self.pooling] for n in size)
         return rest and isinstance(self.normalise, BatchNorm) and not self.pool_first
 
     def _finish(self, y: jax.Array, train: bool) -> jax.Array:

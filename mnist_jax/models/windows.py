@@ -8,15 +8,21 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 Size = tuple[int, int]
 
 
-def padding_of(x: jax.Array, window: Size, stride: int, padding: str) -> tuple[Pads, Size]:
-    """What `SAME` or `VALID` adds before and after each axis, and how many windows there are."""
+def square(side: int) -> list[Size]:
+    """The places of a square window, row by row."""
+    return [(i, j) for i in range(side) for j in range(side)]
+
+
+def padding_of(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> tuple[Pads, Size]:
+    """What `SAME` or `VALID` adds before and after each axis, and the convolution's size."""
+    window = kernel.shape[:2]
     height, width = lax.padtype_to_pads(x.shape[:2], window, (stride, stride), padding)
     pads = ((int(height[0]), int(height[1])), (int(width[0]), int(width[1])))
-    counts = [
+    rows, columns = (
         (n + sum(pad) - k) // stride + 1
         for n, pad, k in zip(x.shape[:2], pads, window, strict=True)
-    ]
-    return pads, (counts[0], counts[1])
+    )
+    return pads, (rows, columns)
 
 
 def windows(x: jax.Array, places: list[Size], size: Size, step: int) -> list[jax.Array]:

@@ -6,20 +6,18 @@ tiles these are 16 matrix products; what stands around them are sums. The 2 by 2
 are the places of a pooling window.
 """
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from mnist_jax.models.windows import Pads, Size, windows
+from mnist_jax.models.windows import Pads, Size, square, windows
 
 TILE = 2  # outputs a side
 INPUT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
 KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
-PLACES = list(itertools.product(range(4), repeat=2))
+PLACES = square(4)
 
 
 def applies(kernel: jax.Array, stride: int) -> bool:

@@ -69,6 +69,48 @@ def test_conv_is_the_layer_that_lax_computes(
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * max(1.0, float(jnp.abs(b).max())))
 
 
+def test_pool_first_is_convolution_pool_normalisation_activation():
+    layer = Conv(
+        1,
+        4,
+        pooling="max",
+        pool_first=True,
+        activation="tanh",
+        normalisation="batch",
+        rngs=nnx.Rngs(0),
+    )
+    call, params = functional(layer)
+    x = images(3, 6, 6, 1)
+    y, _ = call(params, x)
+    convolved = plain.conv2d(jnp.transpose(x, (1, 2, 0, 3)), params["kernel"])
+    pooled = jnp.transpose(plain.pool(convolved, 2, "max"), (2, 0, 1, 3))
+    mean, variance = pooled.mean((0, 1, 2)), pooled.var((0, 1, 2))
+    expected = jnp.tanh(
+        (pooled - mean.reshape(1, 1, 1, -1)) / jnp.sqrt(variance + 1e-5)[None, None, None]
+    )
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_largest_rectified_value_is_the_largest_value_rectified():
+    """The layer pools first where that is the same; its gradient is the same, too."""
+    layer = Conv(1, 4, pooling="max", activation="relu", rngs=nnx.Rngs(0))
+    call, params = functional(layer)
+    params["bias"] = jnp.asarray([-1.0, 0.0, 0.5, -20.0])
+    x = images(3, 6, 6, 1)
+
+    def in_order(params, x):
+        y = plain.conv2d(jnp.transpose(x, (1, 2, 0, 3)), params["kernel"])
+        y = jax.nn.relu(y + params["bias"].reshape(1, 1, 1, -1))
+        return jnp.transpose(plain.pool(y, 2, "max"), (2, 0, 1, 3))
+
+    def scalar(function, params, x):
+        return (function(params, x) ** 2).sum()
+
+    ours = jax.value_and_grad(functools.partial(scalar, lambda p, x: call(p, x)[0]))(params, x)
+    theirs = jax.value_and_grad(functools.partial(scalar, in_order))(params, x)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), ours, theirs)
+
+
 @pytest.mark.parametrize(
     ("stride", "pooling", "shape"),
     [

@@ -1,0 +1,1 @@
+"""This project beside its peers: alternately, in one run. `python -m benchmarks.peers --help`."""

@@ -1,0 +1,197 @@
+"""Times this project beside its peers, in turn in one run, and prints tables of times and ratios.
+
+  python -m benchmarks.peers --quick               in under 3 minutes; its numbers are rough
+  python -m benchmarks.peers --json peers.json     all of it, about an hour on two cores
+  python -m benchmarks.peers --write               the same, written into the two README files
+  python -m benchmarks.peers --only mlp whole --without torch_compile
+
+Parts: the networks, each trained by all contestants, an epoch in turn; `recipe`, time to 99 %;
+`whole`, from the shell to the exit. The peers are an extra: pip install -e '.[peers]'; where one is
+missing the tables say so. Exit status 1 where a contestant did not learn what the others did.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import math
+import os
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+
+from benchmarks import measured, readme
+from benchmarks.peers import race, recipe, tables, whole
+from benchmarks.peers.contestants import CONTESTANTS, Contestant
+from benchmarks.peers.networks import NETWORKS
+from benchmarks.peers.parts import Found, parts
+from benchmarks.peers.racer import say
+from mnist_jax.errors import UserError
+
+PARTS = (*NETWORKS, "recipe", "whole")
+QUICK_PARTS = ("mlp", "flax_cnn")
+EXAMPLES, ROUNDS, QUICK_ROUNDS = 55_000, 5, 3
+QUICK_SECONDS = 90  # after them nothing more is begun
+PEERS = ("torch", "keras", "tensorflow")
+# Many processes share an accelerator: none may take all of its memory.
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+
+def measure(arguments: Namespace) -> Found:
+    """All that the arguments ask for; saved after each part where a file is named."""
+    deadline = time.perf_counter() + (QUICK_SECONDS if arguments.quick else math.inf)
+    found: Found = {
+        "conditions": conditions(),
+        "quick": arguments.quick,
+        "complete": _is_complete(arguments),
+        "networks": {},
+        "recipe": None,
+        "whole": {},
+        "left_out": [],
+    }
+    for part in arguments.only or (QUICK_PARTS if arguments.quick else PARTS):
+        if time.perf_counter() > deadline:
+            found["left_out"].append(part)
+        else:
+            _measure(part, arguments, found, deadline)
+        if arguments.json:
+            measured.save(found, arguments.json)
+    return found
+
+
+def _measure(part: str, arguments: Namespace, found: Found, deadline: float) -> None:
+    """Adds a part to what was found."""
+    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
+    without = arguments.without
+    if part == "recipe":
+        found["recipe"] = recipe.compare(arguments.recipe, without=without, rounds=rounds)
+    elif part == "whole":
+        for job in whole.JOBS[:1] if arguments.quick else whole.JOBS:
+            name = job.network.name
+            found["whole"][name] = whole.compare(job, without=without, rounds=rounds)
+    else:
+        network = NETWORKS[part]
+        found["networks"][part] = race.race(
+            network,
+            contestants(without),
+            examples=network.quick_examples if arguments.quick else EXAMPLES,
+            rounds=rounds,
+            trial=not arguments.quick,
+            deadline=deadline,
+        )
+
+
+def contestants(without: list[str]) -> list[Contestant]:
+    """Those that make sense on this machine, less those that were not wanted."""
+    import jax  # once the environment is as it should be
+
+    platform = "cpu" if jax.default_backend() == "cpu" else "accelerator"
+    return [
+        one
+        for one in CONTESTANTS.values()
+        if one.name not in without and one.platform in ("", platform)
+    ]
+
+
+def conditions() -> Found:
+    """Date, hardware, commit and versions, the peers' included."""
+    found = measured.conditions()
+    for name in PEERS:
+        try:
+            found["versions"][name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            say(f"{name} is not installed: its rows will be empty; pip install -e '.[peers]'")
+    return found
+
+
+def _is_complete(arguments: Namespace) -> bool:
+    """Whether the README files may show it."""
+    asked = (arguments.quick, arguments.only, arguments.without, arguments.recipe != recipe.CONFIG)
+    return not any(asked) and (arguments.rounds or ROUNDS) >= ROUNDS
+
+
+def _require(complete: bool) -> None:
+    if not complete:
+        raise UserError(
+            f"--write: the README files show all parts and contestants, in {ROUNDS} rounds or "
+            f"more; run without --quick, --only, --without, --recipe"
+        )
+
+
+def load(file: Path) -> Found:
+    """What --json kept.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    if not file.is_file():
+        raise UserError(f"--from: there is no file {file}; --json FILE writes one")
+    return json.loads(file.read_text())
+
+
+def write(found: Found) -> None:
+    """Writes the tables into the README files.
+
+    Raises:
+      UserError: it was not all that there is to measure.
+    """
+    _require(found["complete"])
+    measured.save(found, measured.FOLDER / "peers.json")
+    readme.replace("peers", tables.whole(found), file="benchmarks/README.md")
+    readme.replace("peers", tables.short(found))
+
+
+def _run(arguments: Namespace) -> int:
+    if arguments.write and not arguments.source:
+        _require(_is_complete(arguments))  # now, not in an hour
+    found = load(arguments.source) if arguments.source else measure(arguments)
+    print(tables.whole(found))
+    failures = [why for part in parts(found) for why in part.failures().values()]
+    for why in failures:
+        say(f"did not learn: {why}")
+    if arguments.write and not failures:
+        write(found)
+    return 1 if failures else 0
+
+
+def _parse() -> Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true", help=f"parts of epochs; {' and '.join(QUICK_PARTS)} alone")
+    add("--only", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    add(
+        "--without",
+        nargs="+",
+        choices=CONTESTANTS,
+        default=[],
+        metavar="NAME",
+        help=", ".join(CONTESTANTS),
+    )
+    add("--rounds", type=int, help=f"default: {ROUNDS}, with --quick {QUICK_ROUNDS}")
+    add("--recipe", default=recipe.CONFIG, metavar="FILE", help="default: %(default)s")
+    add("--json", type=Path, metavar="FILE", help="keep all that is measured")
+    add("--from", type=Path, dest="source", metavar="FILE", help="what --json kept; no measuring")
+    add("--write", action="store_true", help="the tables into the README files")
+    arguments = parser.parse_args()
+    if arguments.rounds is not None and arguments.rounds < 1:
+        parser.error(f"--rounds: must be at least 1, got {arguments.rounds}")
+    return arguments
+
+
+def main() -> int:
+    """The command; the exit status."""
+    os.environ.update(SHARED)
+    arguments = _parse()
+    try:
+        return _run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

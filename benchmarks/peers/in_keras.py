@@ -1,0 +1,68 @@
+"""Keras 3 on TensorFlow: `fit`, an epoch a call."""
+
+from typing import Any
+
+import keras  # pyright: ignore[reportMissingImports]
+import tensorflow as tf  # pyright: ignore[reportMissingImports, reportMissingModuleSource]
+
+from benchmarks.peers.digits import Digits, load
+from benchmarks.peers.networks import BATCH, CLASSES, IMAGE_SIZE, LEARNING_RATE, NETWORKS, Network
+
+
+class InKeras:
+    """A compiled model, and the whole batches among the images as an epoch of it."""
+
+    def __init__(self, network: Network, digits: Digits, *, pipeline: bool) -> None:
+        keras.utils.set_random_seed(0)
+        self._model = module(network)
+        self._model.compile(
+            optimizer=keras.optimizers.Adam(LEARNING_RATE),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        self._digits = digits
+        count = len(digits.train_labels) // BATCH * BATCH
+        examples = digits.train_images[:count], digits.train_labels[:count]
+        if pipeline:
+            self._epoch: dict[str, Any] = {"x": _pipeline(*examples)}
+        else:
+            x, y = examples
+            self._epoch = {"x": x, "y": y, "batch_size": BATCH, "shuffle": True}
+        self.facts: dict[str, Any] = {"parameters": self._model.count_params()}
+
+    def epoch(self) -> None:
+        """A call of `fit`."""
+        self._model.fit(**self._epoch, epochs=1, verbose=0)
+
+    def accuracy(self) -> float:
+        """Of the test split."""
+        logits = self._model.predict(self._digits.test_images, batch_size=1000, verbose=0)
+        return float((logits.argmax(axis=1) == self._digits.test_labels).mean())
+
+
+def _pipeline(images: Any, labels: Any) -> Any:
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).cache()
+    batches = data.shuffle(len(labels)).batch(BATCH, drop_remainder=True)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def module(network: Network) -> Any:
+    """The layers; Keras' own initialisation is Glorot and Bengio's."""
+    layers: list[Any] = [keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1))]
+    for block in network.blocks:
+        layers.append(
+            keras.layers.Conv2D(
+                block.features, block.kernel, padding=block.padding.lower(), activation="relu"
+            )
+        )
+        pool = {"max": keras.layers.MaxPooling2D, "mean": keras.layers.AveragePooling2D}
+        layers.append(pool[block.pooling](2))
+    layers.append(keras.layers.Flatten())
+    if network.dropout:
+        layers.append(keras.layers.Dropout(network.dropout))
+    layers += [keras.layers.Dense(width, activation="relu") for width in network.dense]
+    return keras.Sequential([*layers, keras.layers.Dense(CLASSES)])
+
+
+def build(network: str, examples: int, variant: str) -> InKeras:
+    """The trainer."""
+    return InKeras(NETWORKS[network], load(examples), pipeline=variant == "tf.data")

@@ -1,0 +1,93 @@
+"""This project, as `mnist_jax.main` trains."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.peers.networks import NETWORKS, Block, Shapes
+from mnist_jax import config as configuration
+from mnist_jax import data, models
+from mnist_jax.compilation import keep_programs
+from mnist_jax.config import Config
+from mnist_jax.training.inference import Inference
+from mnist_jax.training.run import prepare
+from mnist_jax.training.state import count_parameters, evaluation_weights
+
+STEP_BY_STEP = "step by step"
+
+
+class Ours:
+    """A run without its checkpoints, validation and report."""
+
+    def __init__(self, config: Config) -> None:
+        keep_programs()
+        self.config = config
+        self.reset(config.seed)
+        self.facts: dict[str, Any] = {
+            "parameters": count_parameters(self._state["params"]),
+            "epochs": config.num_epochs,
+            "steps": self._run.feed.steps_per_epoch,
+        }
+
+    def reset(self, seed: int) -> None:
+        """Back to before the first step, with another seed."""
+        self._run = prepare(dataclasses.replace(self.config, seed=seed))
+        self._state = self._run.place(jax.tree.map(jnp.copy, self._run.initial))
+        self._epoch = 0
+
+    def epoch(self) -> None:
+        """What the training loop counts as the `seconds` of an epoch."""
+        for chunk in self._run.feed.chunks(self._epoch):
+            self._state = self._run.advance(self._state, chunk)
+        self._epoch += 1
+
+    def accuracy(self) -> float:
+        """Of the test split."""
+        task = self._run.task
+        test = Inference(task.model, task.loss, data.load(self.config.data.name, "test"))
+        return float(test(*evaluation_weights(self._state)).correct.mean())
+
+
+def build(network: str, examples: int, variant: str) -> Ours:
+    """The network's configuration, on as many examples, without validation."""
+    asked = NETWORKS[network]
+    overrides = (
+        *asked.overrides,
+        ("data.train_split", f"train[:{examples}]"),
+        ("data.val_split", ""),
+        ("chunk_steps", "1" if variant == STEP_BY_STEP else "0"),
+    )
+    return Ours(configuration.load(asked.config, overrides))
+
+
+def recipe(config: str) -> Ours:
+    """A configuration as it is, whose arithmetic is counted."""
+    ours = Ours(configuration.load(config))
+    ours.facts["flops"] = flops(ours.config)
+    return ours
+
+
+def flops(config: Config) -> int | None:
+    """Of the whole training, counted as `Network.flops` does; None for a model not of this project.
+
+    Distortion of the images, the optimizer and averages are no matrix products.
+    """
+    if config.model.name not in models.MODELS:
+        return None
+    keywords = models.resolve(config).model.keywords
+    features = keywords.get("features", ())
+    kernels, strides = (_each(keywords.get(name, (1,)), features) for name in ("kernel", "stride"))
+    blocks = tuple(
+        Block(*shape, padding=keywords.get("padding", "SAME"), pooling=keywords["pooling"])
+        for shape in zip(features, kernels, strides, strict=True)
+    )
+    dense = keywords.get("dense", keywords.get("hidden"))
+    count = len(data.load(config.data.name, config.data.train_split).labels)
+    images = config.num_epochs * (count // config.batch_size * config.batch_size)
+    return images * Shapes(blocks, dense).flops
+
+
+def _each(values: tuple[int, ...], features: tuple[int, ...]) -> tuple[int, ...]:
+    return values if len(values) == len(features) else values * len(features)

@@ -1,0 +1,79 @@
+"""What was found, part by part: times, who learned, and ratios of those who did."""
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.peers import learning
+from benchmarks.peers.contestants import OURS
+from benchmarks.peers.networks import NETWORKS
+
+Found = dict[str, Any]  # what is kept as JSON
+QUICK_FLOOR = 0.7  # test accuracy after a few hundred steps
+RECIPE_FLOOR = WHOLE_FLOOR = 0.9
+
+
+@dataclass(frozen=True)
+class Part:
+    """One comparison: of a network, of recipes, or of whole processes."""
+
+    kind: str  # networks, recipe or whole
+    name: str
+    found: Found
+    floor: float  # test accuracy below which a contestant did not learn
+
+    @property
+    def contestants(self) -> dict[str, Found]:
+        """What was found, by name; with a `reason` where it was not measured."""
+        return self.found["contestants"]
+
+    def absent(self) -> list[Found]:
+        """Those that were not measured."""
+        return [one for one in self.contestants.values() if "reason" in one]
+
+    def failures(self) -> dict[str, str]:
+        """`title: why` of those that did not learn, by name; this project has to be there, too."""
+        accuracies = {
+            name: statistics.mean(_accuracies(one))
+            for name, one in self.contestants.items()
+            if "reason" not in one
+        }
+        if self.kind == "recipe":  # other networks, other schedules: nothing has to agree
+            found = {n: learning.below(accuracy, self.floor) for n, accuracy in accuracies.items()}
+        else:
+            found = learning.failures(accuracies, self.floor)
+        if "reason" in self.contestants.get(OURS, {}):
+            found[OURS] = "was not measured"
+        return {n: f"{self.contestants[n]['title']}: {why}" for n, why in found.items() if why}
+
+    def ratios(self, name: str) -> list[float]:
+        """Seconds over this project's in the same round; [] where either is missing or failed."""
+        void = self.failures()
+        for one in (name, OURS):
+            if one in void or "reason" in self.contestants.get(one, {"reason": "left out"}):
+                return []
+        ours = seconds(self.contestants[OURS])
+        return [theirs / o for theirs, o in zip(seconds(self.contestants[name]), ours, strict=True)]
+
+
+def seconds(one: Found) -> list[float]:
+    """Of each round."""
+    return [run["seconds"] for run in one["runs"]] if "runs" in one else one["seconds"]
+
+
+def _accuracies(one: Found) -> list[float]:
+    if "runs" in one:
+        return [run["accuracy"] for run in one["runs"]]
+    return one["accuracies"] if "accuracies" in one else [one["accuracy"]]
+
+
+def parts(found: Found) -> Iterator[Part]:
+    """The comparisons that were made, in the order of the tables."""
+    for name, part in found["networks"].items():
+        floor = QUICK_FLOOR if found["quick"] else NETWORKS[name].floor
+        yield Part("networks", name, part, floor)
+    if found["recipe"]:
+        yield Part("recipe", "recipe", found["recipe"], RECIPE_FLOOR)
+    for name, part in found["whole"].items():
+        yield Part("whole", name, part, WHOLE_FLOOR)

@@ -1,0 +1,214 @@
+"""What was found, as text: whole, and short for the front page."""
+
+import math
+import statistics
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks import measured
+from benchmarks.peers.contestants import OURS
+from benchmarks.peers.learning import RULE
+from benchmarks.peers.networks import BATCH, NETWORKS
+from benchmarks.peers.parts import Found, Part, parts
+
+WIDTH = 100
+PACKAGES = ("jax", "flax", "torch", "keras", "tensorflow")
+SHORT = ("torch", "torch_compile", "torch_graphs", "keras", "flax")  # columns of the short table
+
+
+def whole(found: Found) -> str:
+    """Every table, with what it was measured on under each."""
+    quick = "QUICK: parts of epochs, few rounds; no numbers to quote.\n\n" if found["quick"] else ""
+    if found["left_out"]:
+        quick += f"Left out for want of time: {', '.join(found['left_out'])}.\n\n"
+    tables = {"networks": _network, "recipe": _recipe, "whole": _process}
+    under = _wrapped(_conditions(found))
+    texts = [f"{tables[part.kind](part)}\n{_remarks(part)}{under}" for part in parts(found)]
+    return quick + "\n\n".join(texts)
+
+
+def _network(part: Part) -> str:
+    shape, network = part.found, NETWORKS[part.name]
+    limit = statistics.median(shape["product_gflops"])
+    flops = _flops(part)
+    epoch = (
+        f"{part.name}: {network.words}. An epoch of {shape['steps']} steps of {BATCH} is "
+        f"{flops / 1e12:.3f} TFLOP ({network.flops / 1e6:.1f} MFLOP an image): "
+        f"{_number(flops / limit / 1e9)} s at the matrix-product limit, {limit:.0f} GFLOP/s."
+    )
+    rows = []
+    for name, one in part.contestants.items():
+        if "reason" in one:
+            rows.append([one["title"], "not measured", "", "", ""])
+            continue
+        seconds = one["seconds"]
+        limits = [
+            s * g * 1e9 / flops for s, g in zip(seconds, shape["product_gflops"], strict=True)
+        ]
+        accuracy = f"{100 * one['accuracy']:.2f}"
+        rows.append([one["title"], spread(seconds), _ratio(part, name), _median(limits), accuracy])
+    return _titled(
+        epoch, ["", "s an epoch (min..max)", "ratio (min..max)", "x limit", "test, %"], rows
+    )
+
+
+def _flops(part: Part) -> float:
+    return part.found["flops_an_image"] * part.found["steps"] * BATCH
+
+
+def _recipe(part: Part) -> str:
+    rows = []
+    for name, one in part.contestants.items():
+        if "reason" in one:
+            rows.append([one["title"], "not measured", "", "", ""])
+            continue
+        flops = one["facts"]["flops"]
+        cost = "not counted" if flops is None else f"{flops / 1e12:.3f}"
+        rows.append([one["title"], spread(one["seconds"]), _ratio(part, name), cost, _percent(one)])
+    header = ["", "training, s (min..max)", "ratio (min..max)", "TFLOP", "test, %"]
+    return _titled("Time to 99 %: a whole training from scratch, a seed a round.", header, rows)
+
+
+def _process(part: Part) -> str:
+    rows = []
+    for name, one in part.contestants.items():
+        if "reason" in one:
+            rows.append([one["title"], "not measured", "", "", "", ""])
+            continue
+        column = _columns(one)
+        rows.append(
+            [
+                one["title"],
+                spread(column("seconds")),
+                _ratio(part, name),
+                _median(column("training_seconds")),
+                f"{max(column('peak_mib')):.0f}",
+                f"{100 * statistics.mean(column('accuracy')):.2f}",
+            ]
+        )
+    title = (
+        f"The whole process, from the shell to the exit: {part.name}, "
+        f"{part.found['epochs']} epochs of 55,000. Training has the compilation in it."
+    )
+    header = ["", "s (min..max)", "ratio (min..max)", "training, s", "MiB", "test, %"]
+    return _titled(title, header, rows)
+
+
+def _ratio(part: Part, name: str) -> str:
+    ratios = part.ratios(name)
+    return spread(ratios) if ratios else "none"
+
+
+def _median_ratio(part: Part, name: str) -> str:
+    ratios = part.ratios(name) if name in part.contestants else []
+    return _median(ratios) if ratios else "none"
+
+
+def _present(part: Part) -> list[Found]:
+    return [one for one in part.contestants.values() if "reason" not in one]
+
+
+def _columns(one: Found) -> Callable[[str], list[float]]:
+    return lambda name: [run[name] for run in one["runs"]]
+
+
+def _percent(one: Found) -> str:
+    percents = [100 * accuracy for accuracy in one["accuracies"]]
+    deviation = f" ± {statistics.stdev(percents):.2f}" if len(percents) > 1 else ""
+    return f"{statistics.mean(percents):.2f}{deviation}"
+
+
+def _remarks(part: Part) -> str:
+    """What stands under a table: variants, what is missing, what went wrong."""
+    lines = [f"Not measured: {one['title']}: {one['reason']}." for one in part.absent()]
+    lines += [f"DID NOT LEARN: {text}." for text in part.failures().values()]
+    taken = [
+        f"{one['title']}: {one['variant']}"
+        for one in part.contestants.values()
+        if len(one.get("trial_seconds", {})) > 1
+    ]
+    if taken:
+        lines.append(f"The fastest of several ways was taken. {'; '.join(taken)}.")
+    rule = "" if part.kind == "recipe" else f" {RULE}"
+    lines.append(f"Ratio: seconds over those of {OURS} in the same round, the median.{rule}")
+    return "".join(f"{_wrapped(line)}\n" for line in lines)
+
+
+def _conditions(found: Found) -> str:
+    known = found["conditions"]["versions"]
+    return measured.sentence(found["conditions"], *(name for name in PACKAGES if name in known))
+
+
+def short(found: Found) -> str:
+    """The front page's: a row a network, then a line for each other comparison."""
+    header = ["network", f"{OURS}, s an epoch", "x limit"]
+    networks = [part for part in parts(found) if part.kind == "networks"]
+    peers = [name for name in SHORT if any(name in part.contestants for part in networks)]
+    header += [networks[0].contestants[name]["title"] for name in peers]
+    rows = []
+    for part in networks:
+        ours, limit = part.contestants[OURS], statistics.median(part.found["product_gflops"])
+        seconds = statistics.median(ours["seconds"])
+        link = f"[`{part.name}`]({NETWORKS[part.name].config})"
+        multiple = _number(seconds * limit * 1e9 / _flops(part))
+        rows.append([link, _number(seconds), multiple, *(_median_ratio(part, p) for p in peers)])
+    sentences = [_sentence(part) for part in parts(found) if part.kind != "networks"]
+    under = f"Peers: times the seconds of {OURS}, the same network in turn. {_conditions(found)}"
+    return "\n".join([_grid(header, rows), "", *sentences, "", under])
+
+
+def _sentence(part: Part) -> str:
+    """A comparison in a line of a list."""
+    if part.kind == "recipe":
+        said = [
+            f"{one['title']} {_median(one['seconds'])} s for {_percent(one)} %"
+            for one in _present(part)
+        ]
+        return f"- Time to 99 %, training alone: {'; '.join(said)}."
+    said = []
+    for one in _present(part):
+        column = _columns(one)
+        said.append(
+            f"{one['title']} {_median(column('seconds'))} s, {max(column('peak_mib')):.0f} MiB"
+        )
+    return f"- The whole process, {part.name}, {part.found['epochs']} epochs: {'; '.join(said)}."
+
+
+def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return f"{_wrapped(title)}\n\n{_grid(header, rows)}\n"
+
+
+def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, its columns aligned."""
+    widths = [max(3, *map(len, column)) for column in zip(header, *rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = zip(cells, widths, strict=True)
+        return f"| {' | '.join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)])} |"
+
+    return "\n".join([line(header), line(rule), *map(line, rows)])
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False, break_long_words=False)
+
+
+def spread(values: Sequence[float]) -> str:
+    """`median (min..max)`, three digits of the median."""
+    digits = _digits(statistics.median(values))
+    middle, low, high = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
+    return f"{middle} ({low}..{high})"
+
+
+def _median(values: Sequence[float]) -> str:
+    return _number(statistics.median(values))
+
+
+def _number(value: float) -> str:
+    return f"{value:.{_digits(value)}f}"
+
+
+def _digits(value: Any) -> int:
+    return max(0, 2 - math.floor(math.log10(value))) if value > 0 else 0

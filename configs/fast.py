@@ -1,0 +1,35 @@
+"""99 % in one epoch: two small convolutions, pooled first, batch norm, one cycle of a high rate.
+
+python -m mnist_jax.main --config=configs/fast.py
+
+Chosen on the validation split, trained on train[:55000] (8 seeds): kernels of 3 with a dense layer
+of 256 came to 99.14 ± 0.05 %, of 5 with one of 160 to 99.11 ± 0.10 %. In first tries, networks of
+like cost without batch norm came to 98.6 %, and with it, but at a rate of 6e-3, to 98.8 %. The
+recipe is fixed, so it may then have all of train.
+"""
+
+from mnist_jax.config import default
+
+
+def get_config():
+    config = default()
+    config.num_epochs = 1
+    config.data.train_split = "train"
+    config.data.val_split = ""
+
+    # Features in multiples of 8, the numbers that a vector unit holds.
+    config.model = dict(
+        name="cnn",
+        features=(8, 16),
+        pooling="max",
+        pool_first=True,
+        normalisation="batch",
+        dense=(256,),
+    )
+    config.label_smoothing = 0.05
+
+    config.optimizer = dict(name="adam", b2=0.95)
+    config.schedule = dict(
+        name="cosine_onecycle_schedule", transition_steps=1.0, peak_value=3e-2, pct_start=0.25
+    )
+    return config
