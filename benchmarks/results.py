@@ -3,10 +3,9 @@
   python -m benchmarks.results --train      trains what is missing, then writes
   python -m benchmarks.results              writes only
 
-Seeds are trained together by `sweep`, and one by `main` for its times; those of `cnn` one by one,
-by `main`. All is kept in runs/results/. Beside README, the
-`Measured` paragraph of each configuration's docstring is written. Nothing is chosen here: every
-seed counts, with the weights of its last step.
+Seeds are trained together by `sweep`, and one by `main` for its times; those of `cnn` by `main`.
+All is kept in runs/results/. Beside README, the `Measured` paragraph of each configuration's
+docstring is written. Nothing is chosen here: every seed counts, with its last step's weights.
 """
 
 import argparse
@@ -79,10 +78,11 @@ def collect(names: tuple[str, ...]) -> Results:
 
 
 def _seeds(table: Path) -> list[dict[str, Any]]:
+    """A sweep's table; without a validation split its accuracy there is None."""
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     numbers = ("parameters", "epochs", "val_accuracy", "test_accuracy", "test_loss")
-    return [{name: float(row[name]) for name in numbers} for row in rows]
+    return [{name: float(row[name]) if row[name] else None for name in numbers} for row in rows]
 
 
 def seed_of(file: Path) -> int:
@@ -110,7 +110,7 @@ def row(name: str, result: Result) -> str:
         f"{len(tests)}",
         f"**{spread(tests, 2)}**",
         f"{min(tests):.2f}",
-        spread(percent(result, "val_accuracy"), 2),
+        spread(percent(result, "val_accuracy"), 2) if _validated(result) else "none",
         spread([seed["test_loss"] for seed in result.seeds], 4),
         f"{result.seeds[0]['parameters']:,.0f}",
         f"{result.seeds[0]['epochs']:.0f}",
@@ -118,6 +118,10 @@ def row(name: str, result: Result) -> str:
         f"{_median(result, 'total_seconds'):.1f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _validated(result: Result) -> bool:
+    return all(seed["val_accuracy"] is not None for seed in result.seeds)
 
 
 def percent(result: Result, name: str) -> list[float]:

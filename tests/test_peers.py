@@ -11,7 +11,7 @@ from flax import nnx
 
 from benchmarks import measured, readme
 from benchmarks.peers import __main__ as command
-from benchmarks.peers import in_flax, ours
+from benchmarks.peers import in_flax, ours, whole
 from benchmarks.peers.contestants import CONTESTANTS, Contestant
 from benchmarks.peers.learning import failures
 from benchmarks.peers.networks import NETWORKS, RECIPE
@@ -198,9 +198,22 @@ def test_whole_processes_are_timed_with_their_memory(tmp_path):
     for one in found["whole"]["mlp"]["contestants"].values():
         (run,) = one["runs"]
         assert 0 < run["training_seconds"] < run["seconds"]
-        assert run["peak_mib"] > 100
+        assert 200 < run["peak_mib"] < 2000
         assert run["accuracy"] > 0.95
         assert len(cells(printed, one["title"])) == 6
+
+
+def test_memory_is_of_the_process_and_not_of_who_started_it():
+    held = bytearray(300 * 2**20)  # the peak of this process stays above it
+
+    def peak(program: str) -> float:
+        command = [sys.executable, "-S", whole.LAUNCH, sys.executable, "-S", "-c", program]
+        done = subprocess.run(command, capture_output=True, check=True)
+        return json.loads(done.stdout)["peak_mib"]
+
+    assert len(held) > 0
+    assert peak("pass") < 100
+    assert 200 < peak("x = b'x' * (200 * 2**20)") < 300
 
 
 def test_ratios_are_made_round_by_round(found, monkeypatch, capsys, tmp_path):
@@ -293,6 +306,14 @@ def test_what_cannot_be_written_is_not_measured_first(pages, monkeypatch, capsys
     monkeypatch.setattr(command, "measure", lambda arguments: pytest.fail("it measures"))
     assert command.main() == 1
     assert "without --quick" in capsys.readouterr().err
+
+
+def test_without_the_peers_nothing_is_measured_to_be_written(pages, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["peers", "--write"])
+    monkeypatch.setattr(command, "measure", lambda arguments: pytest.fail("it measures"))
+    monkeypatch.setattr(Contestant, "missing", lambda self: NOT_INSTALLED if self.needs else "")
+    assert command.main() == 1
+    assert NOT_INSTALLED in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there_is_named(monkeypatch, capsys, tmp_path):

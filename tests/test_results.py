@@ -28,7 +28,7 @@ def fake(accuracy, seconds):
 def project(tmp_path, monkeypatch):
     """A copy of what the script writes to: a sweep of logistic with a run, three runs of cnn."""
     (tmp_path / "configs").mkdir()
-    for name in ("README.md", "configs/logistic.py", "configs/cnn.py"):
+    for name in ("README.md", "configs/logistic.py", "configs/cnn.py", "configs/fast.py"):
         (tmp_path / name).write_text((ROOT / name).read_text())
     sweep = tmp_path / "runs" / "logistic-sweep"
     sweep.mkdir(parents=True)
@@ -41,6 +41,13 @@ def project(tmp_path, monkeypatch):
     for name, accuracy, seconds in runs:
         (tmp_path / "runs" / name).mkdir()
         (tmp_path / "runs" / name / "result.json").write_text(json.dumps(fake(accuracy, seconds)))
+    unvalidated = tmp_path / "runs" / "fast-sweep"
+    unvalidated.mkdir()
+    rows = [f"fast,{s},7850,1,,{0.99 + s / 1000},0.1\n" for s in range(3)]
+    (unvalidated / "sweep.csv").write_text(header + "".join(rows))
+    (unvalidated / "result.json").write_text(json.dumps(swept))
+    (tmp_path / "runs" / "fast-0").mkdir()
+    (tmp_path / "runs" / "fast-0" / "result.json").write_text(json.dumps(fake(0.99, 1.0)))
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "RUNS", tmp_path / "runs")
     monkeypatch.setattr("sys.argv", ["results"])
@@ -68,6 +75,7 @@ def test_table_holds_mean_spread_lowest_and_conditions(project):
     ]
     assert cells(readme, "cnn")[:3] == ["3", "**98.00 ± 1.00**", "97.00"]
     assert cells(readme, "cnn")[-2:] == ["2.0", "4.0"]
+    assert cells(readme, "fast")[1:4] == ["**99.10 ± 0.10**", "99.00", "none"]
     assert "CPU. Python 3.13, jax 0.12, flax 0.12. commit abc." in readme
     assert "over 90 %" not in readme.split("results: start")[1].split("results: end")[0]
 

@@ -118,6 +118,12 @@ def _require(complete: bool) -> None:
         )
 
 
+def _require_peers() -> None:
+    missing = {one.missing() for one in CONTESTANTS.values()} - {""}
+    if missing:
+        raise UserError(f"--write: the README files show all peers; {'; '.join(sorted(missing))}")
+
+
 def load(file: Path) -> Found:
     """What --json kept.
 
@@ -144,6 +150,7 @@ def write(found: Found) -> None:
 def _run(arguments: Namespace) -> int:
     if arguments.write and not arguments.source:
         _require(_is_complete(arguments))  # now, not in an hour
+        _require_peers()
     found = load(arguments.source) if arguments.source else measure(arguments)
     print(tables.whole(found))
     failures = [why for part in parts(found) for why in part.failures().values()]

@@ -9,7 +9,10 @@ OURS = "mnist_jax"
 
 
 class Trainer(Protocol):
-    """A network, its optimizer and its data, ready to be trained."""
+    """A network, its optimizer and its data, ready to be trained.
+
+    That of a recipe has `reset(seed)`, too: back to before the first step, with another seed.
+    """
 
     facts: dict[str, Any]  # for the record, e.g. the number of parameters
 
@@ -44,18 +47,18 @@ class Contestant:
         return f"no {' and no '.join(absent)} here: pip install -e '.[peers]'"
 
 
-_ONE_DEVICE = {"JAX_NUM_CPU_DEVICES": "1"}
+ONE_DEVICE = {"JAX_NUM_CPU_DEVICES": "1"}
 _KERAS = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}
 CONTESTANTS = {
     contestant.name: contestant
     for contestant in (
-        Contestant(OURS, "mnist_jax", "ours.build", environment=_ONE_DEVICE),
+        Contestant(OURS, "mnist_jax", "ours.build", environment=ONE_DEVICE),
         Contestant(
             "mnist_jax_steps",
             "mnist_jax, step by step",
             "ours.build",
             variants=("step by step",),
-            environment=_ONE_DEVICE,
+            environment=ONE_DEVICE,
         ),
         Contestant(
             "mnist_jax_devices",
@@ -68,7 +71,7 @@ CONTESTANTS = {
             "keras",
             "Keras",
             "in_keras.build",
-            variants=("arrays", "tf.data"),
+            variants=("arrays", "arrays, no XLA", "tf.data", "tf.data, no XLA"),
             needs=("keras", "tensorflow"),
             environment=_KERAS,
         ),

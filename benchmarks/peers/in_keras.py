@@ -12,12 +12,13 @@ from benchmarks.peers.networks import BATCH, CLASSES, IMAGE_SIZE, LEARNING_RATE,
 class InKeras:
     """A compiled model, and the whole batches among the images as an epoch of it."""
 
-    def __init__(self, network: Network, digits: Digits, *, pipeline: bool) -> None:
+    def __init__(self, network: Network, digits: Digits, *, pipeline: bool, xla: bool) -> None:
         keras.utils.set_random_seed(0)
         self._model = module(network)
         self._model.compile(
             optimizer=keras.optimizers.Adam(LEARNING_RATE),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            jit_compile="auto" if xla else False,
         )
         self._digits = digits
         count = len(digits.train_labels) // BATCH * BATCH
@@ -25,7 +26,7 @@ class InKeras:
         if pipeline:
             self._epoch: dict[str, Any] = {"x": _pipeline(*examples)}
         else:
-            x, y = examples
+            x, y = map(tf.constant, examples)  # else each call of `fit` copies them
             self._epoch = {"x": x, "y": y, "batch_size": BATCH, "shuffle": True}
         self.facts: dict[str, Any] = {"parameters": self._model.count_params()}
 
@@ -65,4 +66,9 @@ def module(network: Network) -> Any:
 
 def build(network: str, examples: int, variant: str) -> InKeras:
     """The trainer."""
-    return InKeras(NETWORKS[network], load(examples), pipeline=variant == "tf.data")
+    return InKeras(
+        NETWORKS[network],
+        load(examples),
+        pipeline=variant.startswith("tf.data"),
+        xla="no XLA" not in variant,
+    )

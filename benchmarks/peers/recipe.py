@@ -4,7 +4,7 @@ import contextlib
 import functools
 from collections.abc import Collection
 
-from benchmarks.peers.contestants import OURS, Contestant
+from benchmarks.peers.contestants import ONE_DEVICE, OURS, Contestant
 from benchmarks.peers.racer import Found, Racer, each, say
 
 CONFIG = "configs/fast.py"
@@ -19,7 +19,8 @@ def compare(config: str, *, without: Collection[str], rounds: int) -> Found:
       without: names that take no part, `torch` or `mnist_jax`.
       rounds: how many.
     """
-    both = (Contestant(OURS, config, "ours.recipe"), PUBLISHED)
+    ours = Contestant(OURS, config, "ours.recipe", environment=ONE_DEVICE)
+    both = (ours, PUBLISHED)
     racers = [Racer(one) for one in both if one.name not in without]
     with contextlib.ExitStack() as stack:
         for racer in racers:

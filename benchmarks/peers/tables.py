@@ -89,7 +89,8 @@ def _process(part: Part) -> str:
         )
     title = (
         f"The whole process, from the shell to the exit: {part.name}, "
-        f"{part.found['epochs']} epochs of 55,000. Training has the compilation in it."
+        f"{part.found['epochs']} epochs of 55,000. Training has the compilation in it; "
+        f"{OURS} finds its compiled programs on disk, from the run before."
     )
     header = ["", "s (min..max)", "ratio (min..max)", "training, s", "MiB", "test, %"]
     return _titled(title, header, rows)

@@ -1,11 +1,9 @@
 """The whole process, from the shell to the exit: `main` beside scripts of the peers, in turn."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from benchmarks.peers.racer import Found, say
 
 NAMES = (OURS, "keras", "torch", "flax")
 EXAMPLES = 55_000  # the default of `main`
-RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
+LAUNCH = str(Path(__file__).with_name("launch.py"))
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,22 @@ def _run(job: Job, name: str, found: Found, *, counted: bool) -> None:
 
 def _process(job: Job, name: str, workdir: Path) -> Found:
     command = _main(job, workdir) if name == OURS else _script(job, name)
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as log:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=readme.ROOT, stdout=output, stderr=log
+    with tempfile.TemporaryFile() as log:
+        done = subprocess.run(
+            [sys.executable, "-S", LAUNCH, sys.executable, "-m", *command],
+            cwd=readme.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            check=True,
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
+        *lines, last = done.stdout.decode().splitlines()
+        spent = json.loads(last)
+        status = spent.pop("status")
+        if status != 0:
             log.seek(0)
-            last = log.read().decode(errors="replace").strip().splitlines()[-1:]
-            return {"reason": f"ended with status {process.returncode}: {''.join(last)[:200]}"}
-        output.seek(0)
-        said = _of_main(workdir) if name == OURS else json.loads(output.read().splitlines()[-1])
-    return {"seconds": seconds, "peak_mib": usage.ru_maxrss * RSS_UNIT / 2**20, **said}
+            why = log.read().decode(errors="replace").strip().splitlines()[-1:]
+            return {"reason": f"ended with status {status}: {''.join(why)[:200]}"}
+    return spent | (_of_main(workdir) if name == OURS else json.loads(lines[-1]))
 
 
 def _main(job: Job, workdir: Path) -> list[str]:

@@ -85,6 +85,6 @@ def _pooled(size: int, pooling: str, block: int) -> int:
     if pooled < 1:
         raise UserError(
             f"config.model.features: nothing is left of the image after block {block}; "
-            f"use fewer blocks, smaller strides, or pooling = 'none'"
+            f"use fewer blocks, smaller kernels or strides, padding = 'SAME', or pooling = 'none'"
         )
     return pooled

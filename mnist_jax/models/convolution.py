@@ -4,7 +4,8 @@ On XLA:CPU a convolution inside a loop is compiled well only in the canonical la
 gradients that JAX derives do not have, and `reduce_window`'s gradient is a scatter. Everything
 here stays a matrix product, a slice or a canonical convolution, in forward and gradient, so that
 it runs at full speed inside `lax.scan`. The values are those of `lax.conv_general_dilated` and
-`lax.reduce_window`, and so are the gradients, up to rounding.
+`lax.reduce_window`, and so are the gradients, up to rounding. On an accelerator the convolution is
+`lax`'s own.
 
 Images are `[H, W, B, C]` here, pixels first: a window of pixels is then a few long runs of memory,
 and what is computed with windows are sums of long vectors.
@@ -37,6 +38,8 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAM
     Returns:
       `[h, w, B, O]`, with `h` and `w` as `lax.conv_general_dilated` has them.
     """
+    if not on_cpu():
+        return _lax_conv(x, kernel, stride, padding, "HWNC")
     if _one_channel(kernel):
         return _patches(x, kernel, stride, 1, padding)[0]
     if winograd.applies(kernel, stride):
@@ -58,6 +61,8 @@ def conv2d_phases(
     Returns:
       `window ** 2` arrays `[h, w, B, O]`, where `conv2d` gives `[h * window (+ rest), ...]`.
     """
+    if not on_cpu():
+        return _phases(conv2d(x, kernel, stride, padding), window)
     if _one_channel(kernel):
         return _patches(x, kernel, stride, window, padding)
     if winograd.applies(kernel, stride) and window == winograd.TILE:
@@ -96,6 +101,11 @@ def _phases(x: jax.Array, window: int) -> list[jax.Array]:
     return windows(x, square(window), size, window)
 
 
+def on_cpu() -> bool:
+    """Whether what is traced now is meant for a CPU."""
+    return jax.default_backend() == "cpu"
+
+
 def _one_channel(kernel: jax.Array) -> bool:
     return kernel.shape[2] == 1
 
@@ -121,9 +131,10 @@ def _patches(
 
 @jax.custom_vjp
 def _of_rows(rows: jax.Array, matrix: jax.Array) -> jax.Array:
-    """`rows.T @ matrix`: `[T, N]` by `[T, O]`, for large N.
+    """`rows.T @ matrix`: `[T, N]` by `[T, O]` to `[N, O]`, for large N.
 
-    Of few outputs XLA:CPU computes the transpose, up to ten times as fast; not so the gradient.
+    With few outputs XLA:CPU computes its transpose up to ten times as fast; the gradient gains
+    nothing by it.
     """
     if matrix.shape[1] >= MANY_OUTPUTS:
         return lax.dot_general(rows, matrix, (((0,), (0,)), ((), ())))
@@ -144,7 +155,7 @@ _of_rows.defvjp(_of_rows_forward, _of_rows_backward)
 
 
 def _taps(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
-    """`conv2d` as a sum of products, one a tap."""
+    """`conv2d` as a sum of products, one a tap: `[H, W, B, C]` to `[h, w, B, O]`."""
     kh, kw, channels, outputs = kernel.shape
     pads, size = padding_of(x, kernel, stride, padding)
     places = [(i, j) for i in range(kh) for j in range(kw)]
@@ -161,20 +172,23 @@ def _canonical(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
     return jnp.transpose(y, (1, 2, 0, 3))
 
 
-def _lax_conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+def _lax_conv(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: str | Pads, layout: str
+) -> jax.Array:
+    """`lax.conv_general_dilated` of images laid out `NHWC` or `HWNC`."""
     return lax.conv_general_dilated(
-        x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (stride, stride), padding, dimension_numbers=(layout, "HWIO", layout)
     )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _canonical_conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
     """`[B, H, W, C]` to `[B, h, w, O]`, with a gradient that is canonical, too."""
-    return _lax_conv(x, kernel, pads)
+    return _lax_conv(x, kernel, 1, pads, "NHWC")
 
 
 def _conv_forward(x: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Array, tuple]:
-    return _lax_conv(x, kernel, pads), (x, kernel)
+    return _lax_conv(x, kernel, 1, pads, "NHWC"), (x, kernel)
 
 
 def _conv_backward(pads: Pads, saved: tuple, g: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -185,7 +199,7 @@ def _conv_backward(pads: Pads, saved: tuple, g: jax.Array) -> tuple[jax.Array, j
     # What was padded by p before is padded by k - 1 - p in the transpose.
     (top, bottom), (left, right) = pads
     mirrored = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right))
-    dx = _lax_conv(g, flipped, mirrored)
+    dx = _lax_conv(g, flipped, 1, mirrored, "NHWC")
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     columns = g.reshape(-1, outputs)
     height, width = g.shape[1:3]

@@ -114,6 +114,8 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs))
         self.normalise = _normalisation(normalisation, outputs, rngs)
         self.activation = _known(activation, ACTIVATIONS, "activation")
+        if pool_first and pooling == "none":
+            raise UserError("config.model.pool_first: there is no pool; pooling is 'none'")
         self.pool_first = pool_first
         self.padding = _known(padding, dict.fromkeys(PADDINGS), "padding")
         self.pooling = _known(pooling, POOLINGS, "pooling")

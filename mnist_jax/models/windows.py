@@ -14,7 +14,10 @@ def square(side: int) -> list[Size]:
 
 
 def padding_of(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> tuple[Pads, Size]:
-    """What `SAME` or `VALID` adds before and after each axis, and the convolution's size."""
+    """What `SAME` or `VALID` adds before and after each axis of `x`, and the convolution's size.
+
+    `x` is `[H, W, ...]`, `kernel` `[kh, kw, ...]`; the size is `(h, w)`.
+    """
     window = kernel.shape[:2]
     height, width = lax.padtype_to_pads(x.shape[:2], window, (stride, stride), padding)
     pads = ((int(height[0]), int(height[1])), (int(width[0]), int(width[1])))
@@ -43,7 +46,10 @@ def windows(x: jax.Array, places: list[Size], size: Size, step: int) -> list[jax
 
 
 def interleave(phases: list[jax.Array], size: Size) -> jax.Array:
-    """The image of `size` whose pixels at each place of a window are `phases`, row by row."""
+    """The image whose pixels at each place of a window are `phases`, row by row.
+
+    `step ** 2` arrays `[h, w, ...]` to one of `size`, at most `[h * step, w * step, ...]`.
+    """
     step = round(len(phases) ** 0.5)
     rows, columns, *rest = phases[0].shape
     x = jnp.stack(phases).reshape(step, step, rows, columns, *rest)
@@ -52,7 +58,7 @@ def interleave(phases: list[jax.Array], size: Size) -> jax.Array:
 
 
 def _fit(x: jax.Array, height: int, width: int) -> jax.Array:
-    """`x` cut, or filled up with zeros that no window sees."""
+    """`x` `[H, W, ...]` cut, or filled up with zeros that no window sees, to `height, width`."""
     x = x[:height, :width]
     missing = ((0, height - x.shape[0]), (0, width - x.shape[1]))
     return jnp.pad(x, missing + ((0, 0),) * (x.ndim - 2)) if any(map(any, missing)) else x

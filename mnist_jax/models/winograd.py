@@ -23,7 +23,7 @@ PLACES = square(4)
 def applies(kernel: jax.Array, stride: int) -> bool:
     """Whether `kernel` `[kh, kw, C, O]` at `stride` is computed so.
 
-    Not in less than single precision: sums of four pixels lose digits before the product.
+    In less than single precision sums of four pixels would lose digits before the product.
     """
     return kernel.shape[:2] == (3, 3) and stride == 1 and kernel.dtype == jnp.float32
 

@@ -98,8 +98,10 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            if "_orbax" in self.__dict__:  # else nothing was saved
-                self._orbax.close()
+            orbax = self.__dict__.pop("_orbax", None)  # None: nothing was saved since
+            if orbax is not None:
+                with self._explained(self._pending_step):
+                    orbax.close()
 
     def __enter__(self) -> "Checkpoints":
         return self

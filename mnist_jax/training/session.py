@@ -119,7 +119,7 @@ def _finish(
 ) -> None:
     """Evaluates the last step's weights on the test split and writes what there is to see.
 
-    The last checkpoint is written meanwhile.
+    The last checkpoint is written meanwhile; a process that is killed here repeats its last epoch.
     """
     config, model = run.config, run.task.model
     test = Inference(model, run.task.loss, data.load(config.data.name, "test"))
@@ -152,7 +152,7 @@ def _finish(
         result=result,
         checkpoint=int(at.state["step"]),
     )
-    writer.wait()
+    writer.close()
     result |= _clocks(run, clocks)
     write_json(workdir / "result.json", result)  # last: it is what says that the run is finished
     print(_closing(result, workdir))

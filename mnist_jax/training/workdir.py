@@ -43,7 +43,9 @@ def _refuse_other(workdir: Path, asked: dict[str, Any], kind: str) -> None:
         raise UserError(f"{workdir} holds {what} ({other} is there); {elsewhere}")
     if not (workdir / kind).exists():
         return
-    lines = configuration.difference(read_json(workdir / kind), plain(asked))
+    there = read_json(workdir / kind)
+    there = _spelled_out(there) if kind == RUN else {k: _spelled_out(v) for k, v in there.items()}
+    lines = configuration.difference(there, plain(asked))
     if lines:
         more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         what = "a run with another configuration" if kind == RUN else "another sweep"
@@ -72,6 +74,16 @@ def read_config(workdir: Path) -> Config:
 def plain(asked: dict[str, Any]) -> dict[str, Any]:
     """As it is in a file: tuples are lists there."""
     return json.loads(json.dumps(asked))
+
+
+def _spelled_out(values: dict[str, Any]) -> dict[str, Any]:
+    """A configuration's values, and what fields that it was written without mean today."""
+    from mnist_jax import models  # it imports JAX, which reading a configuration does without
+
+    try:
+        return plain(models.resolve(configuration.parse(values)).to_dict())
+    except UserError:
+        return values  # of another version: the difference will tell
 
 
 def _free_name(workdir: Path) -> Path:

@@ -82,6 +82,27 @@ def test_conv2d_is_lax_conv_at_other_sizes(size, channels):
     assert_same(conv2d, lax_conv, x, weights)
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [((3, 3), 1), ((5, 3), 2)])
+def test_on_an_accelerator_the_convolution_is_lax_s_own(monkeypatch, kernel, stride):
+    monkeypatch.setattr(convolution, "on_cpu", lambda: False)
+    x, weights = whole_numbers(2, 9, 6, 3), whole_numbers(*kernel, 3, 4, seed=1)
+    assert_same(
+        lambda x, k: conv2d(x, k, stride, "VALID"),
+        lambda x, k: lax_conv(x, k, stride, "VALID"),
+        x,
+        weights,
+    )
+    assert_same(
+        lambda x, k: conv2d_phases(x, k, stride, 2),
+        lambda x, k: lax_phases(x, k, stride, 2),
+        x,
+        weights,
+    )
+    program = str(jax.make_jaxpr(conv2d)(x, weights))
+    assert "conv_general_dilated" in program
+    assert "dot_general" not in program
+
+
 def test_every_formulation_is_in_the_grid(monkeypatch):
     used = set()
 

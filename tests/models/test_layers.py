@@ -91,6 +91,11 @@ def test_pool_first_is_convolution_pool_normalisation_activation():
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_pool_that_is_not_there_cannot_come_first():
+    with pytest.raises(UserError, match=r"config\.model\.pool_first"):
+        Conv(1, 4, pool_first=True, rngs=nnx.Rngs(0))
+
+
 def test_the_largest_rectified_value_is_the_largest_value_rectified():
     """The layer pools first where that is the same; its gradient is the same, too."""
     layer = Conv(1, 4, pooling="max", activation="relu", rngs=nnx.Rngs(0))

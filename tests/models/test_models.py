@@ -232,7 +232,6 @@ def test_parameters_gradients_and_outputs_stay_float32(keywords, dtype):
 USER_MODEL = """
 import jax
 from flax import nnx
-from tests.models import plain
 
 class Net(nnx.Module):
     output_activation = "sigmoid"
