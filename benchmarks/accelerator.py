@@ -19,7 +19,6 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -257,19 +256,17 @@ def define(parser: cli.Parser) -> None:
     """The command's arguments."""
     parser.add_argument("--config", default=CONFIGURATION, metavar="FILE")
     parser.add_argument("--members", type=int, nargs="*", metavar="N", help="of populations")
-    parser.add_argument("--quick", action="store_true", help="two repeats, float32, one population")
     parser.add_argument("--on_cpu", action="store_true", help="try the script where there is none")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep what was measured")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing")
-    parser.add_argument("--write", action="store_true", help="into benchmarks/: full runs only")
+    measured.define(
+        parser,
+        quick="two repeats, float32, one population",
+        write="into benchmarks/: full runs only",
+    )
 
 
 def main(arguments: Namespace) -> None:
     """Measures, or reads what was measured, and shows it."""
-    found = json.loads(arguments.source.read_text()) if arguments.source else _find(arguments)
-    print(table(found))
-    if arguments.json:
-        measured.save(found, arguments.json)
+    found = measured.find(arguments, lambda: _find(arguments), table)
     if arguments.write:
         write(found)
 
@@ -309,10 +306,9 @@ def write(found: dict[str, Any]) -> None:
     file = measured.FOLDER / "accelerator.json"
     if found["rows"] and (found["quick"] or found["conditions"]["platform"] == "cpu"):
         raise UserError("--write: is for full runs on an accelerator")
-    if not found["rows"] and file.exists() and json.loads(file.read_text())["rows"]:
+    if not found["rows"] and file.exists() and measured.load("accelerator")["rows"]:
         raise UserError(f"--write: there is no accelerator, and {file} holds what one measured")
-    measured.save(found, file)
-    readme.replace("accelerator", table(found), file="benchmarks/README.md")
+    measured.keep("accelerator", found, table(found))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks import measured, readme
 from benchmarks.moments import DATA, IMPORTED, MEMORY, PROGRAMS, STEPS, TRAINED
 
-TIMES = 5
+TIMES, QUICK_TIMES = 5, 2
 EXIT = "exit"
 COLUMNS = {
     IMPORTED: "imports done, s",
@@ -73,8 +73,10 @@ ROWS = (
 )
 
 
-def measure(rows: Sequence[Row], times: int) -> dict[str, Any]:
+def measure(quick: bool) -> dict[str, Any]:
     """The moments of each row's processes: `{"conditions", "times", "rows": {name: [moments]}}`."""
+    rows = [row for row in ROWS if row.quick or not quick]
+    times = QUICK_TIMES if quick else TIMES
     found: dict[str, Any] = {"conditions": measured.conditions(), "times": times, "rows": {}}
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -148,24 +150,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="a few rows, twice each")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured there")
-    parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing")
-    parser.add_argument("--write", action="store_true", help="keep it, and write the table")
+    measured.define(parser, quick="a few rows, twice each", write="keep it, and write the table")
     arguments = parser.parse_args()
     if arguments.quick and arguments.write:
         parser.error("--write takes all rows, not those of --quick")
-    if arguments.source:
-        found = json.loads(arguments.source.read_text())
-    else:
-        rows = [row for row in ROWS if row.quick] if arguments.quick else ROWS
-        found = measure(rows, 2 if arguments.quick else TIMES)
-    print(table(found))
-    if arguments.json:
-        measured.save(found, arguments.json)
+    found = measured.find(arguments, lambda: measure(arguments.quick), table)
     if arguments.write:
-        measured.save(found, measured.FOLDER / "startup.json")
-        readme.replace("startup", table(found), file="benchmarks/README.md")
+        measured.keep("startup", found, table(found))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-from benchmarks import measured, readme, scaling
+from benchmarks import measured, readme
+from benchmarks.scaling import plot
+from benchmarks.scaling.__main__ import write
+from benchmarks.scaling.tables import table
 from tests.commands import ROOT, environment
 
 SAID = {
@@ -45,7 +48,7 @@ def cells(text: str, start: str) -> list[str]:
 
 
 def test_the_table_says_how_time_grows_where_a_size_doubles(found):
-    text = scaling.table(found)
+    text = table(found)
     first, *batch = cells(text, "64")
     assert first == "64"
     assert batch[:3] == ["2.25 ± 0.225", "28,444", "1.50"]  # 64 images in 2.25 ms
@@ -57,10 +60,10 @@ def test_the_table_says_how_time_grows_where_a_size_doubles(found):
 
 
 def test_the_picture_has_a_panel_for_each_dimension(found, tmp_path):
-    path = scaling.draw(found, tmp_path / "new" / "scaling.png")
+    path = plot.draw(found, tmp_path / "new" / "scaling.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     one = {**found, "points": found["points"][:2]}
-    assert scaling.draw(one, tmp_path / "one.png").read_bytes() != path.read_bytes()
+    assert plot.draw(one, tmp_path / "one.png").read_bytes() != path.read_bytes()
 
 
 def test_what_is_written_is_read_again(found, tmp_path, monkeypatch):
@@ -69,17 +72,17 @@ def test_what_is_written_is_read_again(found, tmp_path, monkeypatch):
     page.write_text("<!-- scaling: start -->\nold\n<!-- scaling: end -->\n")
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     monkeypatch.setattr(measured, "FOLDER", tmp_path / "measured")
-    scaling.write(found)
+    write(found)
     assert json.loads((tmp_path / "measured" / "scaling.json").read_text()) == found
     assert (tmp_path / "measured" / "scaling.png").exists()
     assert "old" not in page.read_text()
-    assert scaling.table(found) in page.read_text()
+    assert table(found) in page.read_text()
 
 
 @pytest.mark.parametrize("part", [{"quick": True}, {"points": []}])
 def test_what_is_not_the_whole_is_not_written(found, part):
     with pytest.raises(SystemExit, match="full runs"):
-        scaling.write(found | part)
+        write(found | part)
 
 
 def test_the_command_measures_in_turn_and_keeps_all_of_it(tmp_path):

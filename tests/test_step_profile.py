@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import measured, readme, step_profile
+from benchmarks import measured, readme
+from benchmarks.step_profile.__main__ import CONFIGURATIONS, write
+from benchmarks.step_profile.hlo import instructions
+from benchmarks.step_profile.layers import layers
+from benchmarks.step_profile.pieces import pieces
+from benchmarks.step_profile.setting import set_up
+from benchmarks.step_profile.tables import report
+from benchmarks.step_profile.timed import Timed, again_and_again
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
 from tests.commands import ROOT, environment
@@ -64,12 +71,12 @@ def found():
         "versions": {"python": "3.13.0", "jax": "0.12"},
         "commit": "abc",
     }
-    profiles = [profile(file, [1.0, 3.0, 4.0]) for file in step_profile.CONFIGURATIONS]
+    profiles = [profile(file, [1.0, 3.0, 4.0]) for file in CONFIGURATIONS]
     return {"conditions": said, "quick": False, "profiles": profiles}
 
 
 def test_the_report_gives_shares_and_multiples_of_the_limit(found):
-    text = step_profile.report(found)
+    text = report(found)
     lines = {line.split("  ")[0]: line.split() for line in text.splitlines() if line}
     assert lines["piece 1"][-3:] == ["3.000", "0.000", "37.5"]
     layer = ["14x14x32", "1,234", "1.000", "50.0", "2.0", "4.000", "25.0", "4.0"]
@@ -86,35 +93,35 @@ def test_what_is_written_is_read_again(found, tmp_path, monkeypatch):
     page.write_text("<!-- profile: start -->\n<!-- profile: end -->\n")
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     monkeypatch.setattr(measured, "FOLDER", tmp_path / "measured")
-    step_profile.write(found)
+    write(found)
     assert json.loads((tmp_path / "measured" / "profile.json").read_text()) == found
-    assert step_profile.report(found) in page.read_text()
+    assert report(found) in page.read_text()
     with pytest.raises(UserError, match="full runs"):
-        step_profile.write(found | {"quick": True})
+        write(found | {"quick": True})
 
 
 def test_a_loop_does_its_work_in_every_round():
     square = jnp.ones((64, 64))
-    looped = step_profile.again_and_again(jnp.matmul, 8)
-    program = step_profile.Timed(looped, 8, square, square)
-    kinds = [row["kind"] for row in step_profile.instructions(program.text())]
+    looped = again_and_again(jnp.matmul, 8)
+    program = Timed(looped, 8, square, square)
+    kinds = [row["kind"] for row in instructions(program.text())]
     assert any("dot" in kind for kind in kinds), kinds
 
 
 @pytest.mark.usefixtures("quick_compiles")
 def test_layers_of_a_users_network_are_found_with_what_their_gradients_cost(user_module):
     user_module("own", OWN)
-    setting = step_profile.set_up(parse(SMALL | {"model": {"name": "own:Twice"}}))
-    layers = step_profile.layer_programs(setting)
-    assert [its.layer.name for its in layers] == ["first", "again", "again", "dropout", "output"]
-    assert [its.parameters for its in layers] == [784 * 12 + 12, 156, 156, 0, 130]
-    for its, ways in zip(layers, (2, 3, 3, None, 3), strict=True):
+    setting = set_up(parse(SMALL | {"model": {"name": "own:Twice"}}))
+    found = layers(setting)
+    assert [its.call.name for its in found] == ["first", "again", "again", "dropout", "output"]
+    assert [its.parameters for its in found] == [784 * 12 + 12, 156, 156, 0, 130]
+    for its, ways in zip(found, (2, 3, 3, None, 3), strict=True):
         outputs, gradients = its.gradient(its.own, its.real)
         assert outputs.shape[0] == 32
         assert len(gradients) == (1 if ways == 2 else 2)  # of the images nobody asks for one
         for gradient in jax.tree.leaves(gradients):
             assert jnp.isfinite(gradient).all()
-    assert set(step_profile.pieces(setting)) >= {"forward and loss", "dropout"}
+    assert set(pieces(setting)) >= {"forward and loss", "dropout"}
 
 
 def test_the_command_profiles_a_configuration(tmp_path):

@@ -1,0 +1,91 @@
+"""What is doubled, and of which networks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.scaling import networks
+from benchmarks.scaling.process import Process
+from benchmarks.scaling.watch import Members, Network, Stopwatch
+
+
+@dataclass(frozen=True)
+class Series:
+    """A network at several sizes."""
+
+    network: str
+    label: str
+    sizes: tuple[int, ...]
+    quick: tuple[int, ...] = ()  # sizes of the quick run; none: left out
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """What is doubled."""
+
+    title: str
+    axis: str
+    watch: Callable[[str, int, float], Stopwatch | Process]  # network, size, seconds of a repeat
+    series: tuple[Series, ...]
+    shared: bool = False  # the same work, by more: in proportion is half the time
+
+
+def _batch(network: str, size: int, at_least: float) -> Stopwatch:
+    return Stopwatch(Network(networks.of_batch(network, size)), at_least)
+
+
+def _width(network: str, size: int, at_least: float) -> Stopwatch:
+    return Stopwatch(Network(networks.of_width(network, size)), at_least)
+
+
+def _population(network: str, size: int, at_least: float) -> Stopwatch:
+    return Stopwatch(Members(networks.of_batch(network), size), at_least)
+
+
+def _devices(network: str, size: int, at_least: float) -> Process:
+    return Process(network, size, 1024 if network == "mlp" else 256, at_least)
+
+
+def _doubled(first: int, last: int) -> tuple[int, ...]:
+    return tuple(first << i for i in range((last // first).bit_length()))
+
+
+MLP, TINY, CNN = "784-128-32-10", "784-5-10", "CNN 16, 32; 128"
+DIMENSIONS = {
+    "batch": Dimension(
+        "Batch size",
+        "images a step",
+        _batch,
+        (
+            Series("mlp", MLP, _doubled(16, 4096), quick=(32, 128, 512)),
+            Series("cnn", CNN, _doubled(16, 1024)),
+        ),
+    ),
+    "width": Dimension(
+        "Width, batches of 128",
+        "width w",
+        _width,
+        (
+            Series("mlp", "784-w-10", _doubled(16, 2048), quick=(64, 256, 1024)),
+            Series("cnn", "CNN 16, w", _doubled(8, 128)),
+        ),
+    ),
+    "population": Dimension(
+        "Population, batches of 128 each",
+        "networks in one program",
+        _population,
+        (
+            Series("mlp", MLP, _doubled(1, 32)),
+            Series("mlp_tiny", TINY, _doubled(1, 32), quick=(1, 4)),
+        ),
+    ),
+    "devices": Dimension(
+        "Virtual CPU devices, one batch over all",
+        "devices",
+        _devices,
+        (
+            Series("mlp", f"{MLP}, batch 1024", _doubled(1, 4), quick=(1, 2)),
+            Series("cnn", f"{CNN}, batch 256", _doubled(1, 4)),
+        ),
+        shared=True,
+    ),
+}

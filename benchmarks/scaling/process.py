@@ -1,0 +1,54 @@
+"""A stopwatch in a process of its own, with virtual devices; both of its sides."""
+
+import os
+import subprocess
+import sys
+
+from benchmarks import readme
+from benchmarks.scaling import networks
+from benchmarks.scaling.watch import Network, Stopwatch
+from mnist_jax.compilation import keep_programs
+
+
+class Process:
+    """Times as a `Stopwatch` does, of a network on virtual devices of a CPU."""
+
+    def __init__(self, network: str, devices: int, batch_size: int, at_least: float) -> None:
+        asked = f"{network!r}, {batch_size}, {at_least}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from {__name__} import serve; serve({asked})"],
+            cwd=readme.ROOT,
+            env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.images = batch_size
+        self._answer()  # made ready
+
+    def seconds(self) -> float:
+        """Of a step, in one more repeat."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("again\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+    def _answer(self) -> float:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a process ended with status {self._process.wait()}; see above")
+        return float(line)
+
+
+def serve(network: str, batch_size: int, at_least: float) -> None:
+    """The other side of `Process`: a number for a line, the first when it is ready."""
+    keep_programs()
+    watch = Stopwatch(Network(networks.of_batch(network, batch_size)), at_least)
+    print(0.0, flush=True)
+    for _ in sys.stdin:
+        print(watch.seconds(), flush=True)

@@ -1,0 +1,121 @@
+"""The pieces of a step: programs that go further and further in it."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+
+from benchmarks.step_profile.setting import Setting
+from benchmarks.step_profile.timed import Timed, zeros
+from mnist_jax.config import Config
+from mnist_jax.data.augment import augment, enabled
+from mnist_jax.data.feed import Feed
+from mnist_jax.models import Model
+from mnist_jax.models.layers import Dropout
+from mnist_jax.randomness import example_keys
+from mnist_jax.training.loss import smooth_labels
+from mnist_jax.training.state import TrainState
+from mnist_jax.training.step import Batch, run_steps
+from mnist_jax.training.task import Task
+
+WHOLE = "optimizer and average"  # the last piece: its program is that of a whole step
+
+Piece = Callable[[TrainState, Batch], Any]
+
+
+def pieces(setting: Setting) -> dict[str, Timed]:
+    """Programs that go further and further in a step, by what each adds to the one before."""
+    programs = {
+        name: _timed(setting, _to_here(setting.feed, piece))
+        for name, piece in _before_gradient(setting.task).items()
+    }
+    nothing = replace(setting.task, optimizer=optax.set_to_zero())
+    stateless = {**setting.state, "optimizer": nothing.optimizer.init(setting.state["params"])}
+    gradient = functools.partial(run_steps, nothing, setting.feed.fetch)
+    whole = functools.partial(run_steps, setting.task, setting.feed.fetch)
+    programs["gradient, sums, finite?"] = _timed(setting, gradient, stateless)
+    programs[WHOLE] = _timed(setting, whole)
+    return programs
+
+
+def _timed(setting: Setting, program: Callable[..., Any], state: Any = None) -> Timed:
+    arguments = state or setting.state, setting.feed.resident, setting.rows
+    return Timed(program, setting.steps, *arguments)
+
+
+def _to_here(feed: Feed, piece: Piece) -> Callable[..., Any]:
+    """A chunk of steps that end with a piece; the loop carries what it gives."""
+
+    def program(state: TrainState, resident: Any, rows: Any) -> Any:
+        def one(row: Any, step: Any) -> Any:
+            at: Any = {**state, "step": step}  # else the random numbers of each step were the same
+            return piece(at, lax.optimization_barrier(feed.fetch(resident, row)))
+
+        steps = jnp.arange(len(jax.tree.leaves(rows)[0]))
+        first = jax.tree.map(lambda x: x[0], (rows, steps))
+        return lax.scan(lambda _, x: (one(*x), None), zeros(one, *first), (rows, steps))[0]
+
+    return program
+
+
+def _before_gradient(task: Task) -> dict[str, Piece]:
+    """What a step does, up to each point on its way to the loss."""
+    forward = functools.partial(_forward, task)
+    found: dict[str, Piece] = {
+        "fetch the batch": lambda state, batch: batch,
+        "images to floats": lambda state, batch: _floats(batch),
+    }
+    if enabled(task.config.augment):
+        found["distortion"] = functools.partial(_distorted, task.config)
+    if _drops(task.model):
+        found["forward and loss"] = _without_dropout(forward)
+        found["dropout"] = forward
+    else:
+        found["forward and loss"] = forward
+    return found
+
+
+def _floats(batch: Batch) -> jax.Array:
+    return batch["image"].astype(jnp.float32) / 255.0
+
+
+def _distorted(asked: Config, state: TrainState, batch: Batch) -> jax.Array:
+    keys = example_keys(state["key"], "augment", state["step"], batch["position"])
+    return augment(_floats(batch), keys, asked.augment)
+
+
+def _forward(task: Task, state: TrainState, batch: Batch) -> Any:
+    """The losses and the network's other variables after it, as in training."""
+    on = enabled(task.config.augment)
+    images = _distorted(task.config, state, batch) if on else _floats(batch)
+    keys = example_keys(state["key"], "dropout", state["step"], batch["position"])
+    outputs, variables = task.model.apply(
+        state["params"],
+        state["variables"],
+        lax.optimization_barrier(images),
+        train=True,
+        keys=keys,
+    )
+    targets = smooth_labels(batch["label"], outputs.shape[-1], task.config.label_smoothing)
+    kind = task.model.output_activation
+    return task.loss(outputs, targets, output_activation=kind), variables
+
+
+def _drops(model: Model) -> bool:
+    module = nnx.eval_shape(lambda: model.module(**model.keywords, rngs=nnx.Rngs(0)))
+    return any(isinstance(part, Dropout) for _, part in nnx.iter_modules(module))
+
+
+def _without_dropout(forward: Piece) -> Piece:
+    def piece(state: TrainState, batch: Batch) -> Any:
+        with mock.patch.object(Dropout, "__call__", lambda self, x, *, train, keys=None: x):
+            return forward(state, batch)
+
+    return piece

@@ -1,0 +1,42 @@
+"""What is profiled: a configuration on one device."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from mnist_jax.config import Config
+from mnist_jax.data.feed import Feed, open_feed
+from mnist_jax.training import parallel, task
+from mnist_jax.training.state import TrainState, init_state
+from mnist_jax.training.task import Task
+
+IMAGES = 2048  # of the steps in one compiled call, at least two steps: else it is no loop
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A configuration on one device, and the rows of a chunk of its steps."""
+
+    config: Config
+    task: Task
+    feed: Feed
+    state: TrainState
+    rows: Any  # [S, B, ...]
+    steps: int
+
+
+def set_up(asked: Config) -> Setting:
+    """What a configuration names, built; nothing compiled but the start.
+
+    Raises:
+      UserError: the configuration asks for something that is not there.
+    """
+    layout = parallel.layout(asked, jax.devices()[:1])
+    feed = open_feed(asked, layout.replicated)
+    built = task.build(asked, feed.steps_per_epoch)
+    chunk = next(iter(feed.chunks(epoch=0)))
+    steps = min(chunk.stop - chunk.start, max(2, IMAGES // asked.batch_size))
+    rows = jax.device_put(jax.tree.map(lambda x: x[:steps], chunk.batches), layout.by_batch)
+    state = jax.jit(lambda: init_state(built))()
+    return Setting(asked, built, feed, state, rows, steps)

@@ -1,0 +1,73 @@
+"""What was found, as text."""
+
+import statistics
+from typing import Any
+
+import numpy as np
+
+from benchmarks import measured
+from benchmarks.step_profile.timed import REPEATS
+
+ROWS = 12  # of the table of instructions, the costliest
+
+
+def report(found: dict[str, Any]) -> str:
+    """All configurations, and what they were measured on."""
+    parts = [_profile(profile) for profile in found["profiles"]]
+    note = f"Medians of {REPEATS}, in turn; ± half the distance between the quartiles. "
+    return "\n\n\n".join([*parts, note + measured.sentence(found["conditions"])])
+
+
+def _profile(found: dict[str, Any]) -> str:
+    """The tables of one configuration, at most 100 columns wide."""
+    limit = statistics.median(found["limit"])
+    whole = statistics.median(found["pieces"][-1]["until"])
+    flops = sum(layer["gradient_flops"] for layer in found["layers"])
+    head = (
+        f"{found['config']}: {1e3 * whole:.3f} ms a step of {found['batch_size']} images, "
+        f"{found['batch_size'] / whole:,.0f} images/s\n"
+        f"{flops / 1e9:.3f} GFLOP a step in its layers: {whole * limit / max(flops, 1):.1f} times "
+        f"what a matrix product of {limit / 1e9:.0f} GFLOP/s would take"
+    )
+    tables = _pieces(found["pieces"]), _layers(found["layers"], limit), _program(found["program"])
+    return "\n\n".join([head, *tables])
+
+
+def _pieces(pieces: list[dict[str, Any]]) -> str:
+    """Of each what it adds to the one before."""
+    whole = statistics.median(pieces[-1]["until"])
+    lines = [f"{'piece of a step':32}{'ms':>10}{'±':>9}{'%':>7}"]
+    before = [0.0] * len(pieces[0]["until"])
+    for piece in pieces:
+        added = np.subtract(piece["until"], before)
+        low, middle, high = statistics.quantiles(added, n=4, method="inclusive")
+        half, share = (high - low) / 2, 100 * middle / whole
+        lines.append(f"{piece['name']:32}{1e3 * middle:10.3f}{1e3 * half:9.3f}{share:7.1f}")
+        before = piece["until"]
+    return "\n".join(lines)
+
+
+def _layers(layers: list[dict[str, Any]], limit: float) -> str:
+    head = f"{'layer alone':14}{'output':>13}{'parameters':>11}"
+    for part in ("forward", "+ gradient"):
+        head += f"{part + ' ms':>14}{'GFLOP/s':>9}{'limit x':>8}"
+    lines = [head]
+    for layer in layers:
+        shape = "x".join(map(str, layer["shape"])) or "1"
+        line = f"{layer['name'][:14]:14}{shape:>13}{layer['parameters']:11,}"
+        for part in ("forward", "gradient"):
+            seconds, flops = statistics.median(layer[part]), layer[f"{part}_flops"]
+            slower = f"{limit * seconds / flops:.1f}" if flops else ""
+            line += f"{1e3 * seconds:14.3f}{flops / seconds / 1e9:9.1f}{slower:>8}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _program(rows: list[dict[str, Any]]) -> str:
+    lines = [f"{'instructions of a step, compiled':48}{'count':>7}{'MB written':>12}"]
+    for row in rows[:ROWS]:
+        lines.append(f"{row['kind'][:48]:48}{row['count']:7}{row['bytes'] / 1e6:12.2f}")
+    if len(rows) > ROWS:
+        count, size = (sum(row[key] for row in rows[ROWS:]) for key in ("count", "bytes"))
+        lines.append(f"{f'{len(rows) - ROWS} other kinds':48}{count:7}{size / 1e6:12.2f}")
+    return "\n".join(lines)
