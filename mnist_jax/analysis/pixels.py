@@ -16,7 +16,8 @@ class Pixels(FigureImage):
     def draw(self, renderer: Any) -> None:
         """Copies the image; the renderer is Agg's, whose canvas may have been rounded down."""
         canvas = np.asarray(renderer.buffer_rgba())
-        canvas[..., :3] = self.get_array()[: canvas.shape[0], : canvas.shape[1]]
+        image: Any = self.get_array()
+        canvas[..., :3] = image[: canvas.shape[0], : canvas.shape[1]]
 
 
 def fill(figure: Figure, image: np.ndarray) -> None:
