@@ -2,10 +2,9 @@
 
 python -m mnist_jax.main --config=configs/fast.py
 
-Chosen on the validation split, trained on train[:55000] (8 seeds): kernels of 3 with a dense layer
-of 256 came to 99.14 ± 0.05 %, of 5 with one of 160 to 99.11 ± 0.10 %. In first tries, networks of
-like cost without batch norm came to 98.6 %, and with it, but at a rate of 6e-3, to 98.8 %. The
-recipe is fixed, so it may then have all of train.
+Chosen on the validation split, trained on train[:55000]: batch norm, and then a rate that only it
+allows, were worth most; kernels of 5 and further epochs were worth less than they cost. The recipe
+is fixed, so it may then have all of train.
 
 Measured: test accuracy 99.16 ± 0.07 %, loss 0.0756 ± 0.0012
 (30 seeds, lowest 99.02 %); 13 s in all on CPU AMD EPYC, 2 cores,

@@ -74,6 +74,20 @@ def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: 
     return done
 
 
+def benchmark(name: str, *options: str, status: int = 0) -> Any:
+    """Runs a script of benchmarks/ to its end; fails where it ends with another status."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *options],
+        cwd=ROOT,
+        env=environment() | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
 def interrupt(
     number: signal.Signals, when: str, *arguments: str, cwd: Path = ROOT, name: str = "main"
 ) -> int:

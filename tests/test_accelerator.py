@@ -1,14 +1,12 @@
 """Whole trainings on an accelerator, tried on a CPU: the processes and the table."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from benchmarks import accelerator, measured, readme
 from mnist_jax.errors import UserError
-from tests.commands import ROOT, environment
+from tests.commands import benchmark
 
 SAID = {
     "date": "2030-01-02",
@@ -107,34 +105,22 @@ def test_the_command_trains_one_network_and_many_on_a_cpu_that_is_asked_for(tmp_
         "2",
         f"--json={file}",
     ]
-    done = command(*asked, *options)
+    done = benchmark("accelerator", *asked, *options)
     found = json.loads(file.read_text())
     said = [(row["dtype"], row["members"], row["images"]) for row in found["rows"]]
     assert said == [("float32", None, 2 * 512), ("float32", 2, 2 * 2 * 512)]
     for row in found["rows"]:
         assert len(row["seconds"]) == 2
         assert 0.05 < row["accuracy"] < 0.9
-    assert command(f"--from={file}").stdout == done.stdout
-    refused = command(f"--from={file}", "--write", status=1)
+    assert benchmark("accelerator", f"--from={file}").stdout == done.stdout
+    refused = benchmark("accelerator", f"--from={file}", "--write", status=1)
     assert refused.stderr.startswith("error: --write")
 
 
 def test_a_cpu_that_is_not_asked_for_is_not_measured():
-    done = command("--config=none.py")
+    done = benchmark("accelerator", "--config=none.py")
     assert done.stdout.startswith("No accelerator could be had, and none was measured: JAX found")
     assert (
-        "there is no configuration file" in command("--on_cpu", "--config=no.py", status=1).stderr
+        "there is no configuration file"
+        in benchmark("accelerator", "--on_cpu", "--config=no.py", status=1).stderr
     )
-
-
-def command(*options: str, status: int = 0) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.accelerator", *options],
-        cwd=ROOT,
-        env=environment() | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == status, done.stderr
-    return done

@@ -1,8 +1,6 @@
 """How the time of a step grows: what is timed, what is made of the numbers."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -10,7 +8,7 @@ from benchmarks import measured, readme
 from benchmarks.scaling import plot
 from benchmarks.scaling.__main__ import write
 from benchmarks.scaling.tables import table
-from tests.commands import ROOT, environment
+from tests.commands import benchmark
 
 SAID = {
     "date": "2030-01-02",
@@ -88,7 +86,7 @@ def test_what_is_not_the_whole_is_not_written(found, part):
 def test_the_command_measures_in_turn_and_keeps_all_of_it(tmp_path):
     file, picture = tmp_path / "found.json", tmp_path / "found.png"
     options = ["--quick", "--only", "population", "devices"]
-    done = command(*options, f"--json={file}", f"--plot={picture}")
+    done = benchmark("scaling", *options, f"--json={file}", f"--plot={picture}")
     found = json.loads(file.read_text())
     sizes = [(p["dimension"], p["size"], p["images"]) for p in found["points"]]
     assert sizes == [
@@ -100,18 +98,5 @@ def test_the_command_measures_in_turn_and_keeps_all_of_it(tmp_path):
     assert all(len(p["seconds"]) == 5 and min(p["seconds"]) > 0 for p in found["points"])
     assert found["conditions"]["versions"]["jax"]
     assert picture.exists()
-    again = command(f"--from={file}")  # the same table, and nothing is measured
+    again = benchmark("scaling", f"--from={file}")  # the same table, and nothing is measured
     assert again.stdout in done.stdout
-
-
-def command(*options: str) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scaling", *options],
-        cwd=ROOT,
-        env=environment() | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done

@@ -1,8 +1,6 @@
 """Where the time of a step goes: the pieces, the layers and the program of any configuration."""
 
 import json
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +16,7 @@ from benchmarks.step_profile.tables import report
 from benchmarks.step_profile.timed import Timed, again_and_again
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
-from tests.commands import ROOT, environment
+from tests.commands import benchmark
 
 SMALL = {"batch_size": 32, "data": {"train_split": "train[:640]", "val_split": ""}}
 OWN = """
@@ -134,7 +132,9 @@ def test_the_command_profiles_a_configuration(tmp_path):
         "augment.rotation": "10.0",
     }
     options = [f"--config.{name}={value}" for name, value in fields.items()]
-    done = command("--config=configs/mlp.py", "--quick", f"--json={file}", *options)
+    done = benchmark(
+        "step_profile", "--config=configs/mlp.py", "--quick", f"--json={file}", *options
+    )
     (profile,) = json.loads(file.read_text())["profiles"]
     assert [piece["name"] for piece in profile["pieces"]] == [
         "fetch the batch",
@@ -154,22 +154,9 @@ def test_the_command_profiles_a_configuration(tmp_path):
     assert all(row["count"] > 0 for row in profile["program"])
     assert any("dot" in row["kind"] for row in profile["program"])
     assert max(map(len, done.stdout.splitlines()[1:-1])) <= 100
-    assert command(f"--from={file}").stdout == done.stdout
+    assert benchmark("step_profile", f"--from={file}").stdout == done.stdout
 
 
 def test_a_mistake_in_a_field_is_a_message():
-    done = command("--config=configs/mlp.py", "--config.batch_sise=1", status=1)
+    done = benchmark("step_profile", "--config=configs/mlp.py", "--config.batch_sise=1", status=1)
     assert done.stderr.startswith("error: config")
-
-
-def command(*options: str, status: int = 0) -> subprocess.CompletedProcess:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.step_profile", *options],
-        cwd=ROOT,
-        env=environment() | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == status, done.stderr
-    return done
