@@ -22,7 +22,7 @@ from tests.commands import ROOT, environment
 
 NOT_INSTALLED = "no torch here: pip install -e '.[peers]'"
 IMAGE = jax.numpy.zeros((1, 28, 28, 1))
-FRAMEWORKS = ("keras", "torch", "torch_compile")  # what may not be installed
+FRAMEWORKS = [one.name for one in CONTESTANTS.values() if one.needs]  # what may not be installed
 
 
 def measure(folder, *arguments):

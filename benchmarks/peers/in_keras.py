@@ -8,17 +8,22 @@ import tensorflow as tf  # pyright: ignore[reportMissingImports, reportMissingMo
 from benchmarks.peers.digits import Digits, load
 from benchmarks.peers.networks import BATCH, CLASSES, IMAGE_SIZE, LEARNING_RATE, NETWORKS, Network
 
+STEPS_A_CALL = 33  # a divisor of the 429 steps of an epoch of 55,000 examples
+
 
 class InKeras:
     """A compiled model, and the whole batches among the images as an epoch of it."""
 
-    def __init__(self, network: Network, digits: Digits, *, pipeline: bool, xla: bool) -> None:
+    def __init__(
+        self, network: Network, digits: Digits, *, pipeline: bool, xla: bool, steps_a_call: int
+    ) -> None:
         keras.utils.set_random_seed(0)
         self._model = module(network)
         self._model.compile(
             optimizer=keras.optimizers.Adam(LEARNING_RATE),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile="auto" if xla else False,
+            jit_compile=True if xla else "auto",  # which is without XLA on a CPU
+            steps_per_execution=steps_a_call,
         )
         self._digits = digits
         count = len(digits.train_labels) // BATCH * BATCH
@@ -69,6 +74,7 @@ def build(network: str, examples: int, variant: str) -> InKeras:
     return InKeras(
         NETWORKS[network],
         load(examples),
-        pipeline=variant.startswith("tf.data"),
-        xla="no XLA" not in variant,
+        pipeline="tf.data" in variant,
+        xla="XLA" in variant,
+        steps_a_call=STEPS_A_CALL if "steps" in variant else 1,
     )

@@ -14,7 +14,8 @@ from benchmarks.peers.parts import Found, Part, parts
 
 WIDTH = 100
 PACKAGES = ("jax", "flax", "torch", "keras", "tensorflow")
-SHORT = ("torch", "torch_compile", "torch_graphs", "keras", "flax")  # columns of the short table
+# Columns of the short table.
+SHORT = ("torch", "torch_compile", "torch_graphs", "keras", "keras_steps", "flax")
 
 
 def whole(found: Found) -> str:

@@ -23,11 +23,19 @@ def gradients(function, x, kernel):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_values_and_gradients_are_those_of_the_plain_product(width):
     x, kernel = example(width)
-    np.testing.assert_allclose(product(x, kernel), x @ kernel, rtol=1e-6)
+    np.testing.assert_allclose(product(x, kernel), x @ kernel, rtol=1e-5, atol=1e-5)
     for ours, plain in zip(
         gradients(product, x, kernel), gradients(jnp.matmul, x, kernel), strict=True
     ):
-        np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_forward_mode_gives_the_tangents_of_the_plain_product(width):
+    x, kernel = example(width)
+    _, ours = jax.jvp(product, (x, kernel), (jnp.cos(x), jnp.sin(kernel)))
+    _, plain = jax.jvp(jnp.matmul, (x, kernel), (jnp.cos(x), jnp.sin(kernel)))
+    np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -36,7 +44,7 @@ def test_many_networks_at_once_have_the_gradients_of_each(width):
     together = jax.vmap(lambda *a: gradients(product, *a))(x, kernel)
     for i in range(3):
         for ours, alone in zip(together, gradients(product, x[i], kernel[i]), strict=True):
-            np.testing.assert_allclose(ours[i], alone, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(ours[i], alone, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("strict_dtypes")

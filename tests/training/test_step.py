@@ -136,14 +136,14 @@ def test_the_average_by_hand(make_task, fake_batch):
 
 
 def root_loss(outputs, targets, *, output_activation):
-    """Its value is finite where its gradient is not: at 0."""
-    return jnp.sqrt(jnp.abs(outputs).sum(-1) * 0.0)
+    """Its value is finite where its gradient is not: at 0. Of one output alone."""
+    return jnp.sqrt(jnp.abs(outputs[..., 3]) * 0.0)
 
 
 @pytest.mark.usefixtures("quick_compiles")
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_the_first_step_with_a_loss_or_gradient_not_finite_is_kept(make_task, fake_batch, what):
-    task, state = make_task(model=TINY, optimizer=SGD)
+    task, state = make_task(model={"name": "mlp", "hidden": ()}, optimizer=SGD)
     good, batch = stepper(task), fake_batch(8)
     state = good(good(state, batch), batch)
     assert int(state["bad_step"]) == -1
