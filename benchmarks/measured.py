@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import readme
+from mnist_jax.errors import UserError
 from mnist_jax.training import provenance
 
 FOLDER = readme.ROOT / "benchmarks" / "measured"
@@ -39,12 +40,27 @@ def define(parser: ArgumentParser, quick: str, write: str) -> None:
 def find(
     arguments: Namespace, measure: Callable[[], Found], table: Callable[[Found], str]
 ) -> Found:
-    """What `measure` gives, or `--from` holds; printed as a table, and saved for `--json`."""
-    found = json.loads(arguments.source.read_text()) if arguments.source else measure()
+    """What `measure` gives, or `--from` holds; printed as a table, and saved for `--json`.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    found = read(arguments.source) if arguments.source else measure()
     print(table(found))
     if arguments.json:
         save(found, arguments.json)
     return found
+
+
+def read(file: Path) -> Found:
+    """What `--json` kept.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    if not file.is_file():
+        raise UserError(f"--from: there is no file {file}; --json={file} writes one")
+    return json.loads(file.read_text())
 
 
 def save(found: Found, file: Path) -> None:

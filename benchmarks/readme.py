@@ -5,13 +5,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def replace(name: str, text: str, root: Path | None = None, file: str = "README.md") -> None:
+def replace(name: str, text: str, file: str = "README.md") -> None:
     """Puts `text` between `<!-- name: start -->` and `<!-- name: end -->`.
 
     Raises:
       ValueError: the file has no such marks.
     """
-    path = (root or ROOT) / file
+    path = ROOT / file
     start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
     before, found, rest = path.read_text().partition(start)
     _, closed, after = rest.partition(end)

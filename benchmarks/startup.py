@@ -1,7 +1,7 @@
 """Times the commands from before the interpreter starts to after it has ended, moment by moment.
 
   python -m benchmarks.startup                 every row: some eight minutes on two cores
-  python -m benchmarks.startup --write         keeps it, and writes the table of benchmarks/README
+  python -m benchmarks.startup --write         keeps it, and writes into the README files
   python -m benchmarks.startup --quick         a few rows, twice each: under two minutes
   python -m benchmarks.startup --from FILE     the table of what --json FILE wrote; measures nothing
 
@@ -9,7 +9,6 @@ Each row is run once before it is timed, so that the data are prepared and Pytho
 filled. `warm` finds its compiled programs on disk; `cold` begins with an empty folder for them.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -17,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from typing import Any
 
 from benchmarks import measured, readme
 from benchmarks.moments import DATA, IMPORTED, MEMORY, PROGRAMS, STEPS, TRAINED
+from mnist_jax import cli
+from mnist_jax.errors import UserError
 
 TIMES, QUICK_TIMES = 5, 2
 EXIT = "exit"
@@ -38,7 +40,8 @@ COLUMNS = {
 }
 NOTE = (
     "From before the interpreter starts; median of {times} processes, and in brackets the lowest "
-    "and the highest. A chunk is an epoch of 429 steps for `mlp` and 143 steps for `cnn`. "
+    "and the highest. A chunk is what one compiled call trains: "
+    "an epoch of `mlp`, `chunk_steps` of `cnn`. "
 )
 
 
@@ -77,13 +80,21 @@ def measure(quick: bool) -> dict[str, Any]:
     """The moments of each row's processes: `{"conditions", "times", "rows": {name: [moments]}}`."""
     rows = [row for row in ROWS if row.quick or not quick]
     times = QUICK_TIMES if quick else TIMES
-    found: dict[str, Any] = {"conditions": measured.conditions(), "times": times, "rows": {}}
+    found: dict[str, Any] = {
+        "conditions": measured.conditions(),
+        "quick": quick,
+        "times": times,
+        "rows": {row.name: [] for row in rows},
+    }
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         _process(_filled(MLP, home, home / "finished"), home / "programs")
-        for row in rows:
-            print(row.name, file=sys.stderr, flush=True)
-            found["rows"][row.name] = [_timed(row, home, n) for n in range(times + 1)][1:]
+        for number in range(times + 1):
+            for row in rows:
+                print(f"{number} of {times}: {row.name}", file=sys.stderr, flush=True)
+                moments = _timed(row, home, number)
+                if number:  # the first fills caches
+                    found["rows"][row.name].append(moments)
     return found
 
 
@@ -136,6 +147,18 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join([*lines, "", said + conditions])
 
 
+def short(found: dict[str, Any]) -> str:
+    """The front page's: the first row, in a sentence."""
+    name, runs = next(iter(found["rows"].items()))
+    middle = {moment: statistics.median([run[moment] for run in runs]) for moment in COLUMNS}
+    return (
+        f"{name}: the compiled programs are ready {middle[PROGRAMS]:.2f} s after the shell, the "
+        f"first chunk of steps is done after {middle[STEPS]:.2f} s, the process after "
+        f"{middle[EXIT]:.2f} s; {middle[MEMORY]:.0f} MiB at its peak. "
+        f"{measured.sentence(found['conditions'])}"
+    )
+
+
 def cell(values: Sequence[float], moment: str) -> str:
     """`1.92 (1.90 to 2.01)`; a dash where the command has no such moment."""
     if not values:
@@ -145,19 +168,29 @@ def cell(values: Sequence[float], moment: str) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    measured.define(parser, quick="a few rows, twice each", write="keep it, and write the table")
-    arguments = parser.parse_args()
-    if arguments.quick and arguments.write:
-        parser.error("--write takes all rows, not those of --quick")
+def write(found: dict[str, Any]) -> None:
+    """Keeps all of it in benchmarks/measured/, and writes into the two README files.
+
+    Raises:
+      UserError: it is not the whole.
+    """
+    if found["quick"]:
+        raise UserError("--write: is for full runs, without --quick")
+    measured.keep("startup", found, table(found))
+    readme.replace("startup", short(found))
+
+
+def define(parser: cli.Parser) -> None:
+    """The command's arguments."""
+    measured.define(parser, quick="a few rows, twice each", write="into benchmarks/: all rows")
+
+
+def main(arguments: Namespace) -> None:
+    """Measures, or reads what was measured, and shows it."""
     found = measured.find(arguments, lambda: measure(arguments.quick), table)
     if arguments.write:
-        measured.keep("startup", found, table(found))
+        write(found)
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, __doc__, define)

@@ -65,4 +65,4 @@ def _override(text: str, parser: Parser) -> tuple[str, str]:
 
 def _module_name() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
-    return spec.name if spec else sys.argv[0]
+    return spec.name.removesuffix(".__main__") if spec else sys.argv[0]

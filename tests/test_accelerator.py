@@ -4,7 +4,10 @@ import json
 
 import pytest
 
-from benchmarks import accelerator, measured, readme
+from benchmarks import measured, readme
+from benchmarks.accelerator import __main__ as command
+from benchmarks.accelerator import settings
+from benchmarks.accelerator.table import table
 from mnist_jax.errors import UserError
 from tests.commands import benchmark
 
@@ -27,8 +30,9 @@ def row(members: int | None, seconds: float, images: int, **fields) -> dict:
 def found():
     rows = [row(None, 0.05, 50_000), row(16, 0.1, 1_600_000, compile=None)]
     rows.append({"flags": "--xla_x=1", "dtype": "bfloat16", "failed": "SIGABRT: Unknown flag"})
-    asked = {"command": "python -m benchmarks.accelerator", "quick": False, "repeats": 5}
-    return {"conditions": SAID, "rows": rows, **asked}
+    asked = {"config": "configs/fast.py", "overrides": [], "members": [1, 16, 64], "repeats": 5}
+    command = "python -m benchmarks.accelerator"
+    return {"conditions": SAID, "rows": rows, "asked": asked, "command": command}
 
 
 @pytest.fixture
@@ -46,33 +50,34 @@ def cells(line: str) -> list[str]:
 
 
 def test_the_table_compares_populations_with_one_network(found):
-    text = accelerator.table(found)
+    text = table(found)
     one, many, failed = (cells(line) for line in text.splitlines()[2:5])
     assert one[3:] == ["50.0 ± 0.0", "9,000.0", "2.0", "1.0", "1,000,000", "1.0", "99.01"]
     assert many[0] == "a population of 16"
     assert many[5:9] == ["", "3.0", "16,000,000", "16.0"]
     assert failed[:4] == ["the process ended", "`--xla_x=1`", "bfloat16", "SIGABRT: Unknown flag"]
-    assert "`python -m benchmarks.accelerator`" in text
+    assert "`python -m benchmarks.accelerator`: configs/fast.py." in text
     assert "1 x Abacus" in text
     assert "2030-01-02" in text
 
 
 def test_without_an_accelerator_the_table_says_so_and_takes_no_numbers_place(found, page):
     nothing = found | {"rows": [], "conditions": SAID | {"platform": "cpu", "device": "CPU"}}
-    accelerator.write(nothing)
+    command.write(nothing)
     assert "No accelerator could be had, and none was measured" in page.read_text()
-    accelerator.write(found)
+    command.write(found)
     assert "16,000,000" in page.read_text()
     with pytest.raises(UserError, match="there is no accelerator"):
-        accelerator.write(nothing)
-    with pytest.raises(UserError, match="full runs"):
-        accelerator.write(found | {"quick": True})
+        command.write(nothing)
+    for part in ({"asked": found["asked"] | {"repeats": 2}}, {"rows": found["rows"][1:]}):
+        with pytest.raises(UserError, match="full runs"):
+            command.write(found | part)
     assert "16,000,000" in page.read_text()
 
 
 def test_a_flag_that_xla_does_not_know_ends_a_row_and_not_the_run(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    rows, failed = accelerator.ask("described()", "--xla_no_such_flag=1")
+    rows, failed = settings.ask("described()", "--xla_no_such_flag=1")
     assert rows == []
     assert "--xla_no_such_flag" in failed
 
@@ -81,16 +86,16 @@ def test_each_setting_has_a_process_of_its_own(monkeypatch):
     def ask(expression: str, flags: str) -> tuple[list[dict], str]:
         return ([], "SIGABRT: no such flag") if flags else ([{"members": None}], "")
 
-    monkeypatch.setattr(accelerator, "ask", ask)
-    found = accelerator.measure_all({}, "gpu", quick=False)
+    monkeypatch.setattr(settings, "ask", ask)
+    found = settings.measure_all({}, "gpu", quick=False)
     said = [(row["flags"], row["dtype"], row.get("failed")) for row in found]
     assert said == [
         ("", "float32", None),
         ("", "bfloat16", None),
-        (accelerator.COMMAND_BUFFERS, "float32", "SIGABRT: no such flag"),
-        (accelerator.COMMAND_BUFFERS, "bfloat16", "SIGABRT: no such flag"),
+        (settings.COMMAND_BUFFERS, "float32", "SIGABRT: no such flag"),
+        (settings.COMMAND_BUFFERS, "bfloat16", "SIGABRT: no such flag"),
     ]
-    assert len(accelerator.measure_all({}, "tpu", quick=False)) == 2
+    assert len(settings.measure_all({}, "tpu", quick=False)) == 2
 
 
 def test_the_command_trains_one_network_and_many_on_a_cpu_that_is_asked_for(tmp_path):

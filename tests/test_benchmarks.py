@@ -54,14 +54,15 @@ def test_each_sentence_has_its_number_and_standard_error(finished):
     assert "commit abc" in text
 
 
-def test_parts_of_readme_are_replaced_between_their_marks(tmp_path):
+def test_parts_of_readme_are_replaced_between_their_marks(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
     (tmp_path / "README.md").write_text("a\n<!-- x: start -->\nold\n<!-- x: end -->\nb\n")
-    readme.replace("x", "new", tmp_path)
-    readme.replace("x", "newer", tmp_path)
+    readme.replace("x", "new")
+    readme.replace("x", "newer")
     expected = "a\n<!-- x: start -->\nnewer\n<!-- x: end -->\nb\n"
     assert (tmp_path / "README.md").read_text() == expected
     with pytest.raises(ValueError, match="has no <!-- y: start -->"):
-        readme.replace("y", "new", tmp_path)
+        readme.replace("y", "new")
 
 
 def test_the_table_of_a_population_divides_the_sweep_by_the_processes():
@@ -76,7 +77,7 @@ def test_the_table_of_a_population_divides_the_sweep_by_the_processes():
     ]
 
 
-@pytest.mark.parametrize("name", ["results", "population", "sweeps"])
+@pytest.mark.parametrize("name", ["results", "population", "sweeps", "peers"])
 def test_readme_holds_what_was_measured(name):
     text = (ROOT / "README.md").read_text()
     part = text.split(f"<!-- {name}: start -->")[1].split(f"<!-- {name}: end -->")[0]

@@ -17,6 +17,7 @@ from benchmarks.peers.learning import failures
 from benchmarks.peers.networks import NETWORKS, RECIPE
 from benchmarks.peers.process import FailedError
 from benchmarks.peers.racer import Racer, each
+from benchmarks.peers.record import PARTS
 from mnist_jax import config, models
 from tests.commands import ROOT, environment
 
@@ -66,15 +67,16 @@ def found():
     runs = [{"seconds": s, "training_seconds": 2.0, "peak_mib": 400.0, "accuracy": 0.97}
             for s in (4.0, 5.0)]  # fmt: skip
     facts = {"facts": {"flops": 4e11, "epochs": 1}, "accuracies": [0.99, 0.991]}
+    conditions = {
+        "date": "2026-01-02",
+        "device": "CPU",
+        "versions": {"python": "3.13", "jax": "0.12", "flax": "0.12", "torch": "2.13"},
+        "commit": "abc",
+    }
     return {
-        "conditions": {
-            "date": "2026-01-02",
-            "device": "CPU",
-            "versions": {"python": "3.13", "jax": "0.12", "flax": "0.12", "torch": "2.13"},
-            "commit": "abc",
-        },
+        "conditions": dict.fromkeys(PARTS, conditions),
         "quick": False,
-        "complete": True,
+        "incomplete": [],
         "left_out": [],
         "networks": {
             "mlp": {
@@ -286,7 +288,7 @@ def test_a_full_run_is_written_whole_and_short(found, pages, monkeypatch, capsys
     short = (pages / "README.md").read_text()
     row = cells(short, "[`mlp`](configs/mlp.py)")
     assert row == ["[`mlp`](configs/mlp.py)", "1.00", "1.82", "none", "3.00", "2.00"]
-    assert "configs/fast.py 2.50 s for 99.05 ± 0.07 %" in short
+    assert "configs/fast.py 2.50 s and 0.400 TFLOP for 99.05 ± 0.07 %" in short
     assert "mnist_jax 4.50 s, 400 MiB" in short
     assert "torch 2.13" in short
     assert json.loads((pages / "measured" / "peers.json").read_text()) == found
@@ -294,7 +296,7 @@ def test_a_full_run_is_written_whole_and_short(found, pages, monkeypatch, capsys
 
 def test_a_part_of_it_is_not_written(found, pages, monkeypatch, capsys):
     before = (pages / "README.md").read_text()
-    found["complete"] = False
+    found["incomplete"] = ["mlp"]
     status, printed = render(monkeypatch, capsys, pages, found, "--write")
     assert status == 1
     assert "--write" in printed.err
@@ -329,14 +331,34 @@ def test_a_file_that_is_not_there_is_named(monkeypatch, capsys, tmp_path):
         (["--rounds", "7"], True),
         (["--rounds", "4"], False),
         (["--quick"], False),
-        (["--only", "mlp"], False),
         (["--without", "torch"], False),
         (["--recipe", "configs/mlp.py"], False),
     ],
 )
-def test_only_a_full_run_counts_as_complete(arguments, complete, monkeypatch):
+def test_a_part_with_fewer_rounds_or_contestants_is_not_complete(arguments, complete, monkeypatch):
     monkeypatch.setattr("sys.argv", ["peers", *arguments])
     assert command._is_complete(command._parse()) is complete
+
+
+def test_a_part_measured_again_takes_its_place_beside_the_others(found, pages, monkeypatch, capsys):
+    file = pages / "peers.json"
+    measured.save(found, file)
+    runs = found["whole"]["mlp"]
+    newer = found["conditions"]["whole"] | {"commit": "def"}
+    monkeypatch.setattr(command, "conditions", lambda: newer)
+    monkeypatch.setattr(whole, "compare", lambda job, **_: runs)
+    monkeypatch.setattr(Contestant, "missing", lambda self: "")
+    asked = ["peers", "--only", "whole", "--json", str(file), "--write"]
+    monkeypatch.setattr("sys.argv", asked)
+    assert command.main() == 0
+    kept = measured.read(file)
+    assert kept["networks"] == found["networks"]
+    assert [kept["conditions"][part]["commit"] for part in ("mlp", "whole")] == ["abc", "def"]
+    assert "commit def" in (pages / "README.md").read_text()
+    monkeypatch.setattr("sys.argv", [*asked, "--without", "keras"])
+    monkeypatch.setattr(command, "measure", lambda arguments: pytest.fail("it measures"))
+    assert command.main() == 1
+    assert "all parts and contestants" in capsys.readouterr().err
 
 
 def test_each_peer_is_missed_by_name():

@@ -8,6 +8,7 @@ from benchmarks import measured, readme
 from benchmarks.scaling import plot
 from benchmarks.scaling.__main__ import write
 from benchmarks.scaling.tables import table
+from mnist_jax.errors import UserError
 from tests.commands import benchmark
 
 SAID = {
@@ -79,7 +80,7 @@ def test_what_is_written_is_read_again(found, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("part", [{"quick": True}, {"points": []}])
 def test_what_is_not_the_whole_is_not_written(found, part):
-    with pytest.raises(SystemExit, match="full runs"):
+    with pytest.raises(UserError, match="full runs"):
         write(found | part)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,7 @@ FOUND = {
         "versions": {"python": "3.13.0", "jax": "1", "flax": "2", "orbax-checkpoint": "3"},
         "commit": "abc",
     },
+    "quick": False,
     "times": 3,
     "rows": {
         "`main`": [
@@ -237,14 +239,24 @@ def test_table_gives_median_and_range_of_each_moment():
 def test_table_is_written_again_from_its_json(tmp_path, monkeypatch):
     page = tmp_path / "benchmarks" / "README.md"
     page.parent.mkdir()
-    page.write_text("a\n<!-- startup: start -->\n<!-- startup: end -->\nb\n")
+    marks = "a\n<!-- startup: start -->\n<!-- startup: end -->\nb\n"
+    for file in (page, tmp_path / "README.md"):
+        file.write_text(marks)
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     monkeypatch.setattr(measured, "FOLDER", tmp_path / "measured")
     measured.save(FOUND, tmp_path / "found.json")
     source = tmp_path / "found.json"
-    monkeypatch.setattr("sys.argv", ["startup", "--from", str(source), "--write"])
-    startup.main()
+    asked = Namespace(source=source, json=None, write=True, quick=False)
+    startup.main(asked)
     assert startup.table(FOUND) in page.read_text()
+    assert "ready 1.50 s after the shell" in (tmp_path / "README.md").read_text()
+    assert measured.load("startup") == FOUND
+    measured.save(FOUND | {"quick": True}, source)
+    with pytest.raises(UserError, match="full runs"):
+        startup.main(asked)
+    source.unlink()
+    with pytest.raises(UserError, match="there is no file"):
+        startup.main(asked)
     assert measured.load("startup") == FOUND
 
 

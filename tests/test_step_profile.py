@@ -48,7 +48,6 @@ def profile(name: str, milliseconds: list[float]) -> dict:
         "layers": [
             {
                 "name": "dense_1",
-                "kind": "Dense",
                 "shape": [14, 14, 32],
                 "parameters": 1234,
                 "forward": [1e-3] * 5,

@@ -4,6 +4,7 @@
   python -m benchmarks.peers --json peers.json     all of it, about an hour on two cores
   python -m benchmarks.peers --write               the same, written into the two README files
   python -m benchmarks.peers --only mlp whole --without torch_compile
+  python -m benchmarks.peers --only recipe --json peers.json     again; its other parts stay
 
 Parts: the networks, each trained by all contestants, an epoch in turn; `recipe`, time to 99 %;
 `whole`, from the shell to the exit. The peers are an extra: pip install -e '.[peers]'; where one is
@@ -12,23 +13,23 @@ missing the tables say so. Exit status 1 where a contestant did not learn what t
 
 import argparse
 import importlib.metadata
-import json
 import math
 import os
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import measured, readme
-from benchmarks.peers import race, recipe, tables, whole
+from benchmarks.peers import race, recipe, record, tables, whole
 from benchmarks.peers.contestants import CONTESTANTS, Contestant
 from benchmarks.peers.networks import NETWORKS
-from benchmarks.peers.parts import Found, parts
+from benchmarks.peers.parts import parts
 from benchmarks.peers.racer import say
+from benchmarks.peers.record import PARTS, Found
 from mnist_jax.errors import UserError
 
-PARTS = (*NETWORKS, "recipe", "whole")
 QUICK_PARTS = ("mlp", "flax_cnn")
 EXAMPLES, ROUNDS, QUICK_ROUNDS = 55_000, 5, 3
 QUICK_SECONDS = 90  # after them nothing more is begun
@@ -40,28 +41,26 @@ SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH":
 def measure(arguments: Namespace) -> Found:
     """All that the arguments ask for; saved after each part where a file is named."""
     deadline = time.perf_counter() + (QUICK_SECONDS if arguments.quick else math.inf)
-    found: Found = {
-        "conditions": conditions(),
-        "quick": arguments.quick,
-        "complete": _is_complete(arguments),
-        "networks": {},
-        "recipe": None,
-        "whole": {},
-        "left_out": [],
-    }
-    for part in arguments.only or (QUICK_PARTS if arguments.quick else PARTS):
+    found = record.begin(arguments.json if arguments.only else None, quick=arguments.quick)
+    measured_on = conditions()
+    for part in _asked(arguments):
         if time.perf_counter() > deadline:
             found["left_out"].append(part)
         else:
+            record.enter(found, part, measured_on, complete=_is_complete(arguments))
             _measure(part, arguments, found, deadline)
         if arguments.json:
             measured.save(found, arguments.json)
     return found
 
 
+def _asked(arguments: Namespace) -> Sequence[str]:
+    return arguments.only or (QUICK_PARTS if arguments.quick else PARTS)
+
+
 def _measure(part: str, arguments: Namespace, found: Found, deadline: float) -> None:
     """Adds a part to what was found."""
-    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
+    rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else _rounds(part))
     without = arguments.without
     if part == "recipe":
         found["recipe"] = recipe.compare(arguments.recipe, without=without, rounds=rounds)
@@ -71,9 +70,11 @@ def _measure(part: str, arguments: Namespace, found: Found, deadline: float) -> 
             found["whole"][name] = whole.compare(job, without=without, rounds=rounds)
     else:
         network = NETWORKS[part]
+        platform = _platform()
         found["networks"][part] = race.race(
             network,
-            contestants(without),
+            contestants(without, platform),
+            platform=platform,
             examples=network.quick_examples if arguments.quick else EXAMPLES,
             rounds=rounds,
             trial=not arguments.quick,
@@ -81,15 +82,24 @@ def _measure(part: str, arguments: Namespace, found: Found, deadline: float) -> 
         )
 
 
-def contestants(without: list[str]) -> list[Contestant]:
-    """Those that make sense on this machine, less those that were not wanted."""
+def _rounds(part: str) -> int:
+    return NETWORKS[part].rounds if part in NETWORKS else ROUNDS
+
+
+def _platform() -> str:
+    """JAX's name of it: cpu, gpu or tpu."""
     import jax  # once the environment is as it should be
 
-    platform = "cpu" if jax.default_backend() == "cpu" else "accelerator"
+    return jax.default_backend()
+
+
+def contestants(without: list[str], platform: str) -> list[Contestant]:
+    """Those that make sense on this machine, less those that were not wanted."""
+    kind = "cpu" if platform == "cpu" else "accelerator"
     return [
         one
         for one in CONTESTANTS.values()
-        if one.name not in without and one.platform in ("", platform)
+        if one.name not in without and one.platform in ("", kind)
     ]
 
 
@@ -105,8 +115,8 @@ def conditions() -> Found:
 
 
 def _is_complete(arguments: Namespace) -> bool:
-    """Whether the README files may show it."""
-    asked = (arguments.quick, arguments.only, arguments.without, arguments.recipe != recipe.CONFIG)
+    """Whether the parts that are asked for are measured as the README files show them."""
+    asked = (arguments.quick, arguments.without, arguments.recipe != recipe.CONFIG)
     return not any(asked) and (arguments.rounds or ROUNDS) >= ROUNDS
 
 
@@ -114,8 +124,18 @@ def _require(complete: bool) -> None:
     if not complete:
         raise UserError(
             f"--write: the README files show all parts and contestants, in {ROUNDS} rounds or "
-            f"more; run without --quick, --only, --without, --recipe"
+            f"more; run without --quick, --without, --recipe, and with --only go on in a --json "
+            f"file that holds the other parts"
         )
+
+
+def _require_that_it_will_be_complete(arguments: Namespace) -> None:
+    """Now, not in an hour."""
+    found = record.begin(arguments.json if arguments.only else None, quick=arguments.quick)
+    for part in _asked(arguments):
+        record.enter(found, part, {}, complete=_is_complete(arguments))
+    _require(record.is_complete(found))
+    _require_peers()
 
 
 def _require_peers() -> None:
@@ -124,24 +144,13 @@ def _require_peers() -> None:
         raise UserError(f"--write: the README files show all peers; {'; '.join(sorted(missing))}")
 
 
-def load(file: Path) -> Found:
-    """What --json kept.
-
-    Raises:
-      UserError: there is no such file.
-    """
-    if not file.is_file():
-        raise UserError(f"--from: there is no file {file}; --json FILE writes one")
-    return json.loads(file.read_text())
-
-
 def write(found: Found) -> None:
     """Writes the tables into the README files.
 
     Raises:
       UserError: it was not all that there is to measure.
     """
-    _require(found["complete"])
+    _require(record.is_complete(found))
     measured.save(found, measured.FOLDER / "peers.json")
     readme.replace("peers", tables.whole(found), file="benchmarks/README.md")
     readme.replace("peers", tables.short(found))
@@ -149,9 +158,8 @@ def write(found: Found) -> None:
 
 def _run(arguments: Namespace) -> int:
     if arguments.write and not arguments.source:
-        _require(_is_complete(arguments))  # now, not in an hour
-        _require_peers()
-    found = load(arguments.source) if arguments.source else measure(arguments)
+        _require_that_it_will_be_complete(arguments)
+    found = measured.read(arguments.source) if arguments.source else measure(arguments)
     print(tables.whole(found))
     failures = [why for part in parts(found) for why in part.failures().values()]
     for why in failures:
@@ -178,9 +186,9 @@ def _parse() -> Namespace:
         metavar="NAME",
         help=", ".join(CONTESTANTS),
     )
-    add("--rounds", type=int, help=f"default: {ROUNDS}, with --quick {QUICK_ROUNDS}")
+    add("--rounds", type=int, help=f"default: {ROUNDS} or more, with --quick {QUICK_ROUNDS}")
     add("--recipe", default=recipe.CONFIG, metavar="FILE", help="default: %(default)s")
-    add("--json", type=Path, metavar="FILE", help="keep all that is measured")
+    add("--json", type=Path, metavar="FILE", help="keep all of it; with --only, its other parts")
     add("--from", type=Path, dest="source", metavar="FILE", help="what --json kept; no measuring")
     add("--write", action="store_true", help="the tables into the README files")
     arguments = parser.parse_args()

@@ -58,7 +58,10 @@ class InFlax:
         if resident:
             self._train = jax.device_put(self._train)
         self._orders = np.random.default_rng(0)
-        self.facts: dict[str, Any] = {"parameters": sum(p.size for p in jax.tree.leaves(params))}
+        self.facts: dict[str, Any] = {
+            "parameters": sum(p.size for p in jax.tree.leaves(params)),
+            "device": jax.default_backend(),
+        }
 
     def epoch(self) -> None:
         """A new order, whole batches."""

@@ -20,7 +20,7 @@ class InKeras:
         keras.utils.set_random_seed(0)
         self._model = module(network)
         self._model.compile(
-            optimizer=keras.optimizers.Adam(LEARNING_RATE),
+            optimizer=keras.optimizers.Adam(LEARNING_RATE, epsilon=1e-8),  # as elsewhere
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             jit_compile=True if xla else "auto",  # which is without XLA on a CPU
             steps_per_execution=steps_a_call,
@@ -33,7 +33,10 @@ class InKeras:
         else:
             x, y = map(tf.constant, examples)  # else each call of `fit` copies them
             self._epoch = {"x": x, "y": y, "batch_size": BATCH, "shuffle": True}
-        self.facts: dict[str, Any] = {"parameters": self._model.count_params()}
+        self.facts: dict[str, Any] = {
+            "parameters": self._model.count_params(),
+            "device": "gpu" if tf.config.list_physical_devices("GPU") else "cpu",
+        }
 
     def epoch(self) -> None:
         """A call of `fit`."""

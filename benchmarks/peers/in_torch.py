@@ -26,7 +26,8 @@ class InTorch:
         self._optimizer = torch.optim.Adam(self._model.parameters(), lr=LEARNING_RATE, fused=True)
         self._step = self._compile(how)
         self.facts: dict[str, Any] = {
-            "parameters": sum(p.numel() for p in self._model.parameters())
+            "parameters": sum(p.numel() for p in self._model.parameters()),
+            "device": "gpu" if self._device.type == "cuda" else "cpu",
         }
 
     def _compile(self, how: str) -> Callable[[Any, Any], None]:

@@ -73,6 +73,7 @@ class Network(Shapes):
     dropout: float = 0.0
     floor: float  # test accuracy below which it did not learn, after epochs of all examples
     quick_examples: int  # a part of them that takes some seconds
+    rounds: int = 5  # of a full run
 
 
 # Of the published recipe: https://github.com/tuomaso/train_mnist_fast
@@ -93,6 +94,7 @@ NETWORKS = {
             dense=(128, 32),
             floor=0.95,
             quick_examples=25_600,
+            rounds=15,  # an epoch is a fraction of a second
         ),
         Network(
             name="flax_cnn",

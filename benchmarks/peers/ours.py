@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from benchmarks.peers.networks import NETWORKS, Block, Shapes
 from mnist_jax import config as configuration
@@ -13,7 +12,7 @@ from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
 from mnist_jax.training.inference import Inference
 from mnist_jax.training.run import prepare
-from mnist_jax.training.state import count_parameters, evaluation_weights
+from mnist_jax.training.state import copied, count_parameters, evaluation_weights
 
 STEP_BY_STEP = "step by step"
 
@@ -28,13 +27,13 @@ class Ours:
         self.facts: dict[str, Any] = {
             "parameters": count_parameters(self._state["params"]),
             "epochs": config.num_epochs,
-            "steps": self._run.feed.steps_per_epoch,
+            "device": jax.default_backend(),
         }
 
     def reset(self, seed: int) -> None:
         """Back to before the first step, with another seed."""
         self._run = prepare(dataclasses.replace(self.config, seed=seed))
-        self._state = self._run.place(jax.tree.map(jnp.copy, self._run.initial))
+        self._state = self._run.place(copied(self._run.initial))
         self._epoch = 0
 
     def epoch(self) -> None:

@@ -3,13 +3,12 @@
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from benchmarks.peers import learning
 from benchmarks.peers.contestants import OURS
 from benchmarks.peers.networks import NETWORKS
+from benchmarks.peers.record import Found
 
-Found = dict[str, Any]  # what is kept as JSON
 QUICK_FLOOR = 0.7  # test accuracy after a few hundred steps
 RECIPE_FLOOR = WHOLE_FLOOR = 0.9
 
@@ -22,6 +21,7 @@ class Part:
     name: str
     found: Found
     floor: float  # test accuracy below which a contestant did not learn
+    conditions: Found  # what it was measured on
 
     @property
     def contestants(self) -> dict[str, Found]:
@@ -70,10 +70,11 @@ def _accuracies(one: Found) -> list[float]:
 
 def parts(found: Found) -> Iterator[Part]:
     """The comparisons that were made, in the order of the tables."""
+    on = found["conditions"]
     for name, part in found["networks"].items():
         floor = QUICK_FLOOR if found["quick"] else NETWORKS[name].floor
-        yield Part("networks", name, part, floor)
+        yield Part("networks", name, part, floor, on[name])
     if found["recipe"]:
-        yield Part("recipe", "recipe", found["recipe"], RECIPE_FLOOR)
+        yield Part("recipe", "recipe", found["recipe"], RECIPE_FLOOR, on["recipe"])
     for name, part in found["whole"].items():
-        yield Part("whole", name, part, WHOLE_FLOOR)
+        yield Part("whole", name, part, WHOLE_FLOOR, on["whole"])

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from benchmarks.peers.contestants import Contestant
 from benchmarks.peers.networks import BATCH, Network
-from benchmarks.peers.process import Process
-from benchmarks.peers.racer import Found, Racer, each, say
+from benchmarks.peers.process import FailedError, Process
+from benchmarks.peers.racer import Racer, each, say
+from benchmarks.peers.record import Found
 
 TRIAL_EXAMPLES, TRIAL_EPOCHS = 12_800, 3  # of each variant
 
@@ -17,6 +18,7 @@ def race(
     network: Network,
     contestants: Sequence[Contestant],
     *,
+    platform: str,
     examples: int,
     rounds: int,
     trial: bool,
@@ -27,6 +29,7 @@ def race(
     Args:
       network: what to train.
       contestants: one that is missing or fails is found with a `reason`.
+      platform: cpu, gpu or tpu; who computes on another has failed.
       examples: of the training split, in an epoch.
       rounds: how many.
       trial: of a contestant's variants take the fastest, else the first.
@@ -39,7 +42,7 @@ def race(
             racer.enter(stack)
         flops = product.ask("build")["flops"]
         product.ask("epoch")
-        each(racers, functools.partial(_warm_up, network, examples, trial))
+        each(racers, functools.partial(_warm_up, network, platform, examples, trial))
         speeds: list[float] = []
         for number in range(1, rounds + 1):
             if speeds and time.perf_counter() > deadline:
@@ -58,7 +61,7 @@ def race(
     }
 
 
-def _warm_up(network: Network, examples: int, trial: bool, racer: Racer) -> None:
+def _warm_up(network: Network, platform: str, examples: int, trial: bool, racer: Racer) -> None:
     """Builds and trains an epoch, which compiles."""
     say(f"{network.name}: {racer.contestant.title}: warming up")
     variant, *others = racer.contestant.variants
@@ -67,6 +70,8 @@ def _warm_up(network: Network, examples: int, trial: bool, racer: Racer) -> None
         racer.found["trial_seconds"] = seconds
         variant = min(seconds, key=seconds.__getitem__)
     facts = racer.ask("build", network=network.name, examples=examples, variant=variant)
+    if facts["device"] != platform:
+        raise FailedError(f"it computes on the {facts['device']}, and not on the {platform}")
     racer.found |= {"variant": variant, "parameters": facts["parameters"]}
     racer.found["warm_up_seconds"] = racer.epoch()
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from benchmarks.peers.contestants import Contestant
 from benchmarks.peers.process import FailedError, Process
-
-Found = dict[str, Any]  # what is kept as JSON
+from benchmarks.peers.record import Found
 
 
 def say(text: str) -> None:

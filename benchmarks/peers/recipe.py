@@ -5,7 +5,8 @@ import functools
 from collections.abc import Collection
 
 from benchmarks.peers.contestants import ONE_DEVICE, OURS, Contestant
-from benchmarks.peers.racer import Found, Racer, each, say
+from benchmarks.peers.racer import Racer, each, say
+from benchmarks.peers.record import Found
 
 CONFIG = "configs/fast.py"
 PUBLISHED = Contestant("torch", "train_mnist_fast, PyTorch", "recipe_torch.build", needs=("torch",))

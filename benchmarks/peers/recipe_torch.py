@@ -39,7 +39,6 @@ class Recipe:
     def reset(self, seed: int) -> None:
         """Back to before the first step, with another seed."""
         torch.manual_seed(seed)
-        # 7 % faster than contiguous on a CPU.
         self._model = network().to(self._device, memory_format=torch.channels_last)
         self._optimizer = torch.optim.Adam(self._model.parameters(), betas=(0.7, 0.9), fused=True)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(

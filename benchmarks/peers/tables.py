@@ -10,7 +10,8 @@ from benchmarks import measured
 from benchmarks.peers.contestants import OURS
 from benchmarks.peers.learning import RULE
 from benchmarks.peers.networks import BATCH, NETWORKS
-from benchmarks.peers.parts import Found, Part, parts
+from benchmarks.peers.parts import Part, parts
+from benchmarks.peers.record import Found
 
 WIDTH = 100
 PACKAGES = ("jax", "flax", "torch", "keras", "tensorflow")
@@ -24,8 +25,10 @@ def whole(found: Found) -> str:
     if found["left_out"]:
         quick += f"Left out for want of time: {', '.join(found['left_out'])}.\n\n"
     tables = {"networks": _network, "recipe": _recipe, "whole": _process}
-    under = _wrapped(_conditions(found))
-    texts = [f"{tables[part.kind](part)}\n{_remarks(part)}{under}" for part in parts(found)]
+    texts = [
+        f"{tables[part.kind](part)}\n{_remarks(part)}{_wrapped(_conditions(part))}"
+        for part in parts(found)
+    ]
     return quick + "\n\n".join(texts)
 
 
@@ -64,8 +67,7 @@ def _recipe(part: Part) -> str:
         if "reason" in one:
             rows.append([one["title"], "not measured", "", "", ""])
             continue
-        flops = one["facts"]["flops"]
-        cost = "not counted" if flops is None else f"{flops / 1e12:.3f}"
+        cost = _tera(one) or "not counted"
         rows.append([one["title"], spread(one["seconds"]), _ratio(part, name), cost, _percent(one)])
     header = ["", "training, s (min..max)", "ratio (min..max)", "TFLOP", "test, %"]
     return _titled("Time to 99 %: a whole training from scratch, a seed a round.", header, rows)
@@ -91,7 +93,8 @@ def _process(part: Part) -> str:
     title = (
         f"The whole process, from the shell to the exit: {part.name}, "
         f"{part.found['epochs']} epochs of 55,000. Training has the compilation in it; "
-        f"{OURS} finds its compiled programs on disk, from the run before."
+        f"{OURS} finds its compiled programs on disk, from the run before. Peers are written in "
+        f"the first of their ways, as in their tutorials."
     )
     header = ["", "s (min..max)", "ratio (min..max)", "training, s", "MiB", "test, %"]
     return _titled(title, header, rows)
@@ -137,9 +140,9 @@ def _remarks(part: Part) -> str:
     return "".join(f"{_wrapped(line)}\n" for line in lines)
 
 
-def _conditions(found: Found) -> str:
-    known = found["conditions"]["versions"]
-    return measured.sentence(found["conditions"], *(name for name in PACKAGES if name in known))
+def _conditions(part: Part) -> str:
+    known = part.conditions["versions"]
+    return measured.sentence(part.conditions, *(name for name in PACKAGES if name in known))
 
 
 def short(found: Found) -> str:
@@ -156,15 +159,27 @@ def short(found: Found) -> str:
         multiple = _number(seconds * limit * 1e9 / _flops(part))
         rows.append([link, _number(seconds), multiple, *(_median_ratio(part, p) for p in peers)])
     sentences = [_sentence(part) for part in parts(found) if part.kind != "networks"]
-    under = f"Peers: times the seconds of {OURS}, the same network in turn. {_conditions(found)}"
+    under = f"Peers: times the seconds of {OURS}, the same network in turn. {_all(found)}"
     return "\n".join([_grid(header, rows), "", *sentences, "", under])
+
+
+def _all(found: Found) -> str:
+    """What the parts were measured on; by their names, where that differs."""
+    names: dict[str, list[str]] = {}
+    for part in parts(found):
+        names.setdefault(_conditions(part), []).append(part.name)
+    if len(names) == 1:
+        return next(iter(names))
+    return " ".join(
+        f"{', '.join(dict.fromkeys(their))}: {sentence}" for sentence, their in names.items()
+    )
 
 
 def _sentence(part: Part) -> str:
     """A comparison in a line of a list."""
     if part.kind == "recipe":
         said = [
-            f"{one['title']} {_median(one['seconds'])} s for {_percent(one)} %"
+            f"{one['title']} {_median(one['seconds'])} s{_cost(one)} for {_percent(one)} %"
             for one in _present(part)
         ]
         return f"- Time to 99 %, training alone: {'; '.join(said)}."
@@ -175,6 +190,16 @@ def _sentence(part: Part) -> str:
             f"{one['title']} {_median(column('seconds'))} s, {max(column('peak_mib')):.0f} MiB"
         )
     return f"- The whole process, {part.name}, {part.found['epochs']} epochs: {'; '.join(said)}."
+
+
+def _cost(one: Found) -> str:
+    return f" and {_tera(one)} TFLOP" if _tera(one) else ""
+
+
+def _tera(one: Found) -> str:
+    """Operations of the whole training, in millions of millions; empty where not counted."""
+    flops = one["facts"]["flops"]
+    return "" if flops is None else f"{flops / 1e12:.3f}"
 
 
 def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

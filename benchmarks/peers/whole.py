@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks import readme
 from benchmarks.peers.contestants import CONTESTANTS, OURS
 from benchmarks.peers.networks import NETWORKS, Network
-from benchmarks.peers.racer import Found, say
+from benchmarks.peers.racer import say
+from benchmarks.peers.record import Found
 
 NAMES = (OURS, "keras", "torch", "flax")
 EXAMPLES = 55_000  # the default of `main`

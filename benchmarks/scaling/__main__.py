@@ -8,7 +8,7 @@ The points of a picture are timed in turn, A B C A B C, so that a machine that s
 does not look like scaling. Devices are virtual ones of a CPU, a process each.
 """
 
-import argparse
+from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from benchmarks.scaling import plot, points
 from benchmarks.scaling.curves import curves
 from benchmarks.scaling.dimensions import DIMENSIONS
 from benchmarks.scaling.tables import table
+from mnist_jax import cli
 from mnist_jax.compilation import keep_programs
+from mnist_jax.errors import UserError
 
 
 def measure(names: Iterable[str], quick: bool) -> dict[str, Any]:
@@ -34,26 +36,24 @@ def write(found: dict[str, Any]) -> None:
     """Keeps all of it in benchmarks/measured/, and the table in benchmarks/README.md.
 
     Raises:
-      SystemExit: it is not the whole.
+      UserError: it is not the whole.
     """
     if found["quick"] or list(curves(found["points"])) != list(DIMENSIONS):
-        raise SystemExit("--write is for full runs: without --quick and --only")
+        raise UserError("--write: is for full runs, without --quick and --only")
     picture = "![Time of a step against size](measured/scaling.png)"
     measured.keep("scaling", found, f"{picture}\n\n{table(found)}")
     plot.draw(found, measured.FOLDER / "scaling.png")
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def define(parser: cli.Parser) -> None:
+    """The command's arguments."""
     parser.add_argument("--only", nargs="*", default=DIMENSIONS, choices=DIMENSIONS)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG")
     measured.define(parser, quick="fewer points", write="into benchmarks/: full runs only")
-    arguments = parser.parse_args()
+
+
+def main(arguments: Namespace) -> None:
+    """Measures, or reads what was measured, and shows it."""
     found = measured.find(arguments, lambda: measure(arguments.only, arguments.quick), table)
     if arguments.plot:
         print(plot.draw(found, arguments.plot))
@@ -62,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, __doc__, define)

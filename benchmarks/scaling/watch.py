@@ -3,12 +3,11 @@
 import math
 import time
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mnist_jax.config import Config, parse
 from mnist_jax.training import population, run
+from mnist_jax.training.state import copied
 
 
 class Network:
@@ -17,7 +16,7 @@ class Network:
     def __init__(self, config: Config) -> None:
         self._run = run.prepare(config)
         self._chunk = next(iter(self._run.feed.chunks(epoch=0)))
-        self._state = self._run.place(jax.tree.map(jnp.copy, self._run.initial))
+        self._state = self._run.place(copied(self._run.initial))
         self.steps = self._chunk.stop - self._chunk.start
         self.images = config.batch_size
 
@@ -33,7 +32,7 @@ class Members:
         configs = [parse(config.to_dict() | {"seed": seed}) for seed in range(count)]
         self._population = population.prepare(configs)
         self._chunk = next(self._population.chunks(0, 0))
-        self._states = jax.tree.map(jnp.copy, self._population.initial)
+        self._states = copied(self._population.initial)
         self._active = np.ones(count, np.bool_)
         self.steps = self._chunk.stop - self._chunk.start
         self.images = config.batch_size * count

@@ -49,7 +49,6 @@ def write(found: dict[str, Any]) -> None:
 
 def define(parser: cli.Parser) -> None:
     """The command's arguments."""
-    parser.prog = "python -m benchmarks.step_profile"
     parser.add_argument("--config", metavar="FILE", help=f"default: {', '.join(CONFIGURATIONS)}")
     measured.define(parser, quick="shorter repeats", write="into benchmarks/: all of them")
 

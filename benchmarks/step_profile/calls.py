@@ -20,7 +20,6 @@ class Call:
     """Of a layer, and what it takes."""
 
     name: str
-    kind: str
     path: tuple[Any, ...]
     inputs: list[Any]  # shapes, and what is no array, in the order of `tree`
     tree: Any  # of its arguments and keywords
@@ -77,4 +76,4 @@ def _call(layer: nnx.Module, path: tuple[Any, ...], args: Any, kwargs: Any) -> C
     leaves, tree = jax.tree.flatten((args, kwargs))
     shapes = [jax.typeof(x) if isinstance(x, jax.Array) else x for x in leaves]
     name = ".".join(str(part) for part in path if part != "layers")
-    return Call(name, type(layer).__name__, path, shapes, tree)
+    return Call(name, path, shapes, tree)

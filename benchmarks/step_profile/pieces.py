@@ -14,15 +14,14 @@ from jax import lax
 
 from benchmarks.step_profile.setting import Setting
 from benchmarks.step_profile.timed import Timed, zeros
-from mnist_jax.config import Config
-from mnist_jax.data.augment import augment, enabled
+from mnist_jax.data.augment import enabled
 from mnist_jax.data.feed import Feed
+from mnist_jax.data.rescale import rescale
 from mnist_jax.models import Model
 from mnist_jax.models.layers import Dropout
-from mnist_jax.randomness import example_keys
-from mnist_jax.training.loss import smooth_labels
+from mnist_jax.training import step
 from mnist_jax.training.state import TrainState
-from mnist_jax.training.step import Batch, run_steps
+from mnist_jax.training.step import Batch, network_images, run_steps
 from mnist_jax.training.task import Task
 
 WHOLE = "optimizer and average"  # the last piece: its program is that of a whole step
@@ -54,8 +53,8 @@ def _to_here(feed: Feed, piece: Piece) -> Callable[..., Any]:
     """A chunk of steps that end with a piece; the loop carries what it gives."""
 
     def program(state: TrainState, resident: Any, rows: Any) -> Any:
-        def one(row: Any, step: Any) -> Any:
-            at: Any = {**state, "step": step}  # else the random numbers of each step were the same
+        def one(row: Any, number: Any) -> Any:
+            at: Any = {**state, "step": number}  # else each step had the same random numbers
             return piece(at, lax.optimization_barrier(feed.fetch(resident, row)))
 
         steps = jnp.arange(len(jax.tree.leaves(rows)[0]))
@@ -67,45 +66,24 @@ def _to_here(feed: Feed, piece: Piece) -> Callable[..., Any]:
 
 def _before_gradient(task: Task) -> dict[str, Piece]:
     """What a step does, up to each point on its way to the loss."""
-    forward = functools.partial(_forward, task)
     found: dict[str, Piece] = {
         "fetch the batch": lambda state, batch: batch,
-        "images to floats": lambda state, batch: _floats(batch),
+        "images to floats": lambda state, batch: rescale(batch["image"]),
     }
     if enabled(task.config.augment):
-        found["distortion"] = functools.partial(_distorted, task.config)
+        found["distortion"] = functools.partial(network_images, task)
+
+    def forward(state: TrainState, batch: Batch) -> Any:
+        images = network_images(task, state, batch)
+        losses, _, variables = step.forward(task, state["params"], state, batch, images)
+        return losses, variables
+
     if _drops(task.model):
         found["forward and loss"] = _without_dropout(forward)
         found["dropout"] = forward
     else:
         found["forward and loss"] = forward
     return found
-
-
-def _floats(batch: Batch) -> jax.Array:
-    return batch["image"].astype(jnp.float32) / 255.0
-
-
-def _distorted(asked: Config, state: TrainState, batch: Batch) -> jax.Array:
-    keys = example_keys(state["key"], "augment", state["step"], batch["position"])
-    return augment(_floats(batch), keys, asked.augment)
-
-
-def _forward(task: Task, state: TrainState, batch: Batch) -> Any:
-    """The losses and the network's other variables after it, as in training."""
-    on = enabled(task.config.augment)
-    images = _distorted(task.config, state, batch) if on else _floats(batch)
-    keys = example_keys(state["key"], "dropout", state["step"], batch["position"])
-    outputs, variables = task.model.apply(
-        state["params"],
-        state["variables"],
-        lax.optimization_barrier(images),
-        train=True,
-        keys=keys,
-    )
-    targets = smooth_labels(batch["label"], outputs.shape[-1], task.config.label_smoothing)
-    kind = task.model.output_activation
-    return task.loss(outputs, targets, output_activation=kind), variables
 
 
 def _drops(model: Model) -> bool:

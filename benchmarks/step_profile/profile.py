@@ -48,7 +48,6 @@ def _layer(layer: Layer, forward: list[float], gradient: list[float]) -> dict[st
     outputs = jax.tree.leaves(jax.eval_shape(layer.forward, layer.own, layer.real))
     return {
         "name": layer.call.name,
-        "kind": layer.call.kind,
         "shape": list(outputs[0].shape[1:]) if outputs else [],
         "parameters": layer.parameters,
         "forward": forward,

@@ -26,7 +26,8 @@ def _profile(found: dict[str, Any]) -> str:
     head = (
         f"{found['config']}: {1e3 * whole:.3f} ms a step of {found['batch_size']} images, "
         f"{found['batch_size'] / whole:,.0f} images/s\n"
-        f"{flops / 1e9:.3f} GFLOP a step in its layers: {whole * limit / max(flops, 1):.1f} times "
+        f"{flops / 1e9:.3f} GFLOP a step in its layers, as XLA counts what they compute here: "
+        f"{whole * limit / max(flops, 1):.1f} times\n"
         f"what a matrix product of {limit / 1e9:.0f} GFLOP/s would take"
     )
     tables = _pieces(found["pieces"]), _layers(found["layers"], limit), _program(found["program"])
@@ -42,7 +43,9 @@ def _pieces(pieces: list[dict[str, Any]]) -> str:
         added = np.subtract(piece["until"], before)
         low, middle, high = statistics.quantiles(added, n=4, method="inclusive")
         half, share = (high - low) / 2, 100 * middle / whole
-        lines.append(f"{piece['name']:32}{1e3 * middle:10.3f}{1e3 * half:9.3f}{share:7.1f}")
+        clear = f"{1e3 * middle:10.3f}", f"{1e3 * half:9.3f}", f"{share:7.1f}"
+        lost = f"{'< noise':>10}", clear[1], ""
+        lines.append(f"{piece['name']:32}" + "".join(clear if abs(middle) > half else lost))
         before = piece["until"]
     return "\n".join(lines)
 

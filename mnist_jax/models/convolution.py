@@ -7,6 +7,8 @@ it runs at full speed inside `lax.scan`. The values are those of `lax.conv_gener
 `lax.reduce_window`, and so are the gradients, up to rounding. On an accelerator the convolution is
 `lax`'s own.
 
+Of one channel, and of kernels other than 3x3, there is no forward mode on a CPU (`jax.jvp`).
+
 Images are `[H, W, B, C]` here, pixels first: a window of pixels is then a few long runs of memory,
 and what is computed with windows are sums of long vectors.
 """
@@ -20,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mnist_jax.models import winograd
+from mnist_jax.models import backend, winograd
 from mnist_jax.models.windows import Pads, interleave, padding_of, square, windows
 
 MANY_OUTPUTS = 32  # from here on, turning what was computed transposed takes longer than it saves
@@ -38,7 +40,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAM
     Returns:
       `[h, w, B, O]`, with `h` and `w` as `lax.conv_general_dilated` has them.
     """
-    if not on_cpu():
+    if not backend.on_cpu():
         return _lax_conv(x, kernel, stride, padding, "HWNC")
     if _one_channel(kernel):
         return _patches(x, kernel, stride, 1, padding)[0]
@@ -61,11 +63,11 @@ def conv2d_phases(
     Returns:
       `window ** 2` arrays `[h, w, B, O]`, where `conv2d` gives `[h * window (+ rest), ...]`.
     """
-    if not on_cpu():
+    if not backend.on_cpu():
         return _phases(conv2d(x, kernel, stride, padding), window)
     if _one_channel(kernel):
         return _patches(x, kernel, stride, window, padding)
-    if winograd.applies(kernel, stride) and window == winograd.TILE:
+    if winograd.applies(kernel, stride):
         pads, size = padding_of(x, kernel, 1, padding)
         whole = (size[0] // window * window, size[1] // window * window)
         return winograd.conv_phases(x, kernel, pads, whole)
@@ -99,11 +101,6 @@ def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
 def _phases(x: jax.Array, window: int) -> list[jax.Array]:
     size = (x.shape[0] // window, x.shape[1] // window)
     return windows(x, square(window), size, window)
-
-
-def on_cpu() -> bool:
-    """Whether what is traced now is meant for a CPU."""
-    return jax.default_backend() == "cpu"
 
 
 def _one_channel(kernel: jax.Array) -> bool:

@@ -1,19 +1,21 @@
 """The product of a dense layer, in the form that XLA:CPU computes fastest.
 
-A kernel's gradient is `x^T dy`, a product over the batch. With few outputs XLA multiplies matrices
-of a few columns, and leaves most of a vector unit idle; transposed, `dy^T x`, its rows are as long
-as the inputs: for 784-5 and a batch of 128 that takes about 10 us and not 48.
+With few outputs XLA:CPU multiplies matrices of a few columns, and leaves most of a vector unit
+idle, most of all for the kernel's gradient `x^T dy`, a product over the batch. From the transposed
+kernel, behind a barrier, that gradient is `dy^T x`, whose rows are as long as the inputs.
 """
 
 import jax
 from jax import lax
+
+from mnist_jax.models import backend
 
 FEW_OUTPUTS = 32  # above, which form is faster depends on the shape and on the version
 
 
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`x @ kernel`: `[..., inputs]` by `[inputs, outputs]`."""
-    if kernel.shape[1] > FEW_OUTPUTS:
+    if kernel.shape[1] > FEW_OUTPUTS or not backend.on_cpu():
         return x @ kernel
-    transposed = lax.optimization_barrier(kernel.T)  # so is its gradient; else XLA turns both back
+    transposed = lax.optimization_barrier(kernel.T)  # else XLA turns it back
     return lax.dot_general(x, transposed, (((x.ndim - 1,), (1,)), ((), ())))

@@ -12,9 +12,9 @@ from jax.sharding import PartitionSpec as P
 
 from mnist_jax.analysis.evaluation import Predictions
 from mnist_jax.data import Split
+from mnist_jax.data.rescale import rescale
 from mnist_jax.models import Model, Tree
 from mnist_jax.training.loss import Loss, probabilities
-from mnist_jax.training.scale import scale
 
 BLOCK = 500  # examples at a time, whatever the number of devices: the same arithmetic on each
 
@@ -83,7 +83,7 @@ def predict_blocks(model: Model, loss: Loss, params: Tree, variables: Tree, bloc
 
     def block(examples: Any) -> tuple[jax.Array, jax.Array]:
         images, labels = examples
-        outputs, _ = model.apply(params, variables, scale(images), train=False)
+        outputs, _ = model.apply(params, variables, rescale(images), train=False)
         kind = model.output_activation
         targets = jax.nn.one_hot(labels, outputs.shape[-1])
         losses = loss(outputs, targets, output_activation=kind)

@@ -1,13 +1,9 @@
 """One run from the command line: taken up where it stands, trained, evaluated, shown."""
 
-import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import jax
-import jax.numpy as jnp
 
 from mnist_jax import STARTED, data
 from mnist_jax.analysis.evaluation import evaluate
@@ -25,7 +21,7 @@ from mnist_jax.training.inference import Inference
 from mnist_jax.training.loop import train
 from mnist_jax.training.position import Position
 from mnist_jax.training.run import Run, prepare
-from mnist_jax.training.state import count_parameters, evaluation_weights
+from mnist_jax.training.state import copied, count_parameters, evaluation_weights
 from mnist_jax.training.stop import EXIT_STATUS, StoppedError, StopSignal
 from mnist_jax.training.warm_start import warm_start
 
@@ -97,9 +93,7 @@ def _restore(run: Run, workdir: Path) -> tuple[Position, dict[str, float]]:
     """The newest sound checkpoint, or else the start; and the clocks of earlier processes."""
     found = newest_sound(workdir / "checkpoints", run.initial, set_aside=True)
     if found is None:
-        # The first step uses up what it is given. Jitted: each shape would be a program of its own.
-        fresh = jax.jit(functools.partial(jax.tree.map, jnp.copy))(run.initial)
-        state = warm_start(fresh, run.config.init_from)
+        state = warm_start(copied(run.initial), run.config.init_from)
         return Position(run.place(state), []), {"compile_seconds": 0.0, "total_seconds": 0.0}
     state, record, step = found
     print(f"going on from step {step} (epoch {len(record['rows'])} done)", flush=True)

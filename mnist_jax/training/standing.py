@@ -10,7 +10,7 @@ import numpy as np
 from mnist_jax.analysis.comparison import FINISHED
 from mnist_jax.training.history import Row, make_row
 from mnist_jax.training.population import Population, Score
-from mnist_jax.training.state import TrainState
+from mnist_jax.training.state import TrainState, copied
 from mnist_jax.training.warm_start import warm_start
 
 TRAINING = "training"
@@ -36,8 +36,8 @@ class Standing:
 def begin(population: Population) -> Standing:
     """Before the first step."""
     members = len(population.configs)
-    states = jax.tree.map(jnp.copy, population.initial)  # the first step uses up what it is given
-    states = population.layout.place(_warm(states, population.configs[0].init_from))
+    states = _warm(copied(population.initial), population.configs[0].init_from)
+    states = population.layout.place(states)
     return Standing(states, [[] for _ in range(members)], [TRAINING] * members)
 
 

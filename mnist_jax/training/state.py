@@ -52,6 +52,12 @@ def init_state(task: Task) -> TrainState:
     )
 
 
+@jax.jit  # else each shape would be a program of its own
+def copied(state: TrainState) -> TrainState:
+    """A copy, for a step to use up."""
+    return jax.tree.map(jnp.copy, state)
+
+
 def zero_sums() -> Sums:
     """Sums at the start of an epoch."""
     return Sums(loss=jnp.float32(0.0), correct=jnp.int32(0), count=jnp.int32(0))

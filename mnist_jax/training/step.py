@@ -9,11 +9,11 @@ import optax
 from jax import lax
 
 from mnist_jax.data.augment import augment, enabled
+from mnist_jax.data.rescale import rescale
 from mnist_jax.lifted import active
 from mnist_jax.models import Tree
 from mnist_jax.randomness import example_keys
 from mnist_jax.training.loss import probabilities, smooth_labels
-from mnist_jax.training.scale import scale
 from mnist_jax.training.state import Sums, TrainState
 from mnist_jax.training.task import Task
 
@@ -53,20 +53,10 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
 
 def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums, Tree]:
     """Gradient of the global batch's mean loss, its sums, and the network's variables after it."""
-    config = task.config
-    images = scale(batch["image"])
-    if enabled(config.augment):
-        keys = example_keys(state["key"], "augment", state["step"], batch["position"])
-        # Behind a barrier, or XLA distorts anew for each tap of a convolution.
-        images = lax.optimization_barrier(augment(images, keys, config.augment))
-    dropout_keys = example_keys(state["key"], "dropout", state["step"], batch["position"])
+    images = network_images(task, state, batch)
 
     def mean_loss(params: Tree) -> tuple[jax.Array, tuple[Sums, Tree]]:
-        outputs, variables = task.model.apply(
-            params, state["variables"], images, train=True, keys=dropout_keys
-        )
-        targets = smooth_labels(batch["label"], outputs.shape[-1], config.label_smoothing)
-        losses = task.loss(outputs, targets, output_activation=task.model.output_activation)
+        losses, outputs, variables = forward(task, params, state, batch, images)
         predicted = probabilities(outputs, output_activation=task.model.output_activation)
         correct = predicted.argmax(axis=-1) == batch["label"]
         sums = Sums(loss=losses.sum(), correct=correct.sum(), count=jnp.int32(losses.size))
@@ -80,10 +70,31 @@ def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums,
     return gradients, sums, variables
 
 
+def network_images(task: Task, state: TrainState, batch: Batch) -> jax.Array:
+    """What the network sees: `[B, 28, 28, 1]` floats from 0 to 1, distorted where that is asked."""
+    images = rescale(batch["image"])
+    if not enabled(task.config.augment):
+        return images
+    keys = example_keys(state["key"], "augment", state["step"], batch["position"])
+    # Behind a barrier, or XLA distorts anew for each tap of a convolution.
+    return lax.optimization_barrier(augment(images, keys, task.config.augment))
+
+
+def forward(
+    task: Task, params: Tree, state: TrainState, batch: Batch, images: jax.Array
+) -> tuple[jax.Array, jax.Array, Tree]:
+    """Losses `[B]`, the network's outputs `[B, K]` and its variables afterwards, in training."""
+    keys = example_keys(state["key"], "dropout", state["step"], batch["position"])
+    outputs, variables = task.model.apply(params, state["variables"], images, train=True, keys=keys)
+    targets = smooth_labels(batch["label"], outputs.shape[-1], task.config.label_smoothing)
+    losses = task.loss(outputs, targets, output_activation=task.model.output_activation)
+    return losses, outputs, variables
+
+
 def _all_finite(tree: Tree) -> jax.Array:
     """Whether every number is: a sum is not, where one of its terms is not.
 
-    Sums over all axes but the last, a third of the time on XLA:CPU of a norm.
+    Sums over all axes but the last, which XLA:CPU has done long before a norm.
     """
     sums = [leaf.sum(axis=tuple(range(leaf.ndim - 1))) for leaf in jax.tree.leaves(tree)]
     return jnp.stack([jnp.isfinite(each).all() for each in sums]).all()

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 
 from mnist_jax.training.run import Run
+from mnist_jax.training.state import copied
 
 STEPS = 5
 
@@ -20,7 +20,7 @@ def write(run: Run, folder: Path) -> None:
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batches)
     program = run.compile(shapes)
     for traced in (False, True):  # the first call pays for what is not of the steps
-        state = run.place(jax.tree.map(jnp.copy, run.initial))
+        state = run.place(copied(run.initial))
         if traced:
             jax.profiler.start_trace(str(folder), create_perfetto_trace=True)
         jax.block_until_ready(program(state, run.feed.resident, batches))

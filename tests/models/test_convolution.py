@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from mnist_jax.models import convolution, winograd
+from mnist_jax.models import backend, convolution, winograd
 from mnist_jax.models.windows import interleave
 from tests.models import plain
 
@@ -84,7 +84,7 @@ def test_conv2d_is_lax_conv_at_other_sizes(size, channels):
 
 @pytest.mark.parametrize(("kernel", "stride"), [((3, 3), 1), ((5, 3), 2)])
 def test_on_an_accelerator_the_convolution_is_lax_s_own(monkeypatch, kernel, stride):
-    monkeypatch.setattr(convolution, "on_cpu", lambda: False)
+    monkeypatch.setattr(backend, "on_cpu", lambda: False)
     x, weights = whole_numbers(2, 9, 6, 3), whole_numbers(*kernel, 3, 4, seed=1)
     assert_same(
         lambda x, k: conv2d(x, k, stride, "VALID"),

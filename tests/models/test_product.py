@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mnist_jax.models import backend
 from mnist_jax.models.product import FEW_OUTPUTS, product
 
 WIDTHS = (1, 5, FEW_OUTPUTS, FEW_OUTPUTS + 1)
@@ -36,6 +37,12 @@ def test_forward_mode_gives_the_tangents_of_the_plain_product(width):
     _, ours = jax.jvp(product, (x, kernel), (jnp.cos(x), jnp.sin(kernel)))
     _, plain = jax.jvp(jnp.matmul, (x, kernel), (jnp.cos(x), jnp.sin(kernel)))
     np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_on_an_accelerator_it_is_the_plain_product(monkeypatch):
+    monkeypatch.setattr(backend, "on_cpu", lambda: False)
+    x, kernel = example(5)
+    assert str(jax.make_jaxpr(product)(x, kernel)) == str(jax.make_jaxpr(jnp.matmul)(x, kernel))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -17,7 +17,7 @@ from jax.export import Exported, export
 
 from mnist_jax import models
 from mnist_jax.config import Config, load, parse
-from mnist_jax.models import convolution
+from mnist_jax.models import backend
 from mnist_jax.training import parallel, population, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ def exported(monkeypatch):
                 patch.setattr(parallel, name, some)
             uncompiled = functools.partial(Uncompiled, found=found, platforms=platforms)
             patch.setattr(jax, "jit", uncompiled)
-            patch.setattr(convolution, "on_cpu", lambda: False)  # as it is traced there
+            patch.setattr(backend, "on_cpu", lambda: False)  # as it is traced there
             if len(configs) == 1:
                 run.prepare(configs[0])
             else:

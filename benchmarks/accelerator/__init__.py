@@ -1,0 +1,1 @@
+"""A whole training on one accelerator: flags, precision, and populations of seeds."""

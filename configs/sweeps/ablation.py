@@ -1,0 +1,37 @@
+"""What is each part of configs/fast.py worth? One thing changed at a time, judged on validation.
+
+python -m mnist_jax.sweep --config=configs/sweeps/ablation.py
+
+Trained on the first 55,000 images; the last 5,000 of train judge. Where the high rate needs batch
+norm, what lacks it gets a rate that it can bear, too.
+"""
+
+from mnist_jax.config import default, import_file
+from mnist_jax.members import Sweep
+
+CHANGES = {
+    "as it is": {},
+    "no batch norm": {"model.normalisation": "none"},
+    "no batch norm, rate 5e-3": {"model.normalisation": "none", "schedule.peak_value": 5e-3},
+    "rate 1e-2": {"schedule.peak_value": 1e-2},
+    "rate 1e-1": {"schedule.peak_value": 1e-1},
+    "b2 0.999": {"optimizer.b2": 0.999},
+    "labels not smoothed": {"label_smoothing": 0.0},
+    "mean pool": {"model.pooling": "mean"},
+    "kernels of 5": {"model.kernel": (5,)},
+    "half the features": {"model.features": (4, 8)},
+    "twice the features": {"model.features": (16, 32)},
+    "no hidden dense layer": {"model.dense": ()},
+    "2 epochs": {"num_epochs": 2},
+}
+
+
+def get_sweep():
+    members = {}
+    for name, changes in CHANGES.items():
+        config = import_file("configs/fast.py").get_config()
+        config.data.train_split = default().data.train_split
+        config.data.val_split = default().data.val_split
+        config.update_from_flattened_dict(changes)
+        members[name] = config
+    return Sweep(members, seeds=4)
