@@ -17,8 +17,9 @@ from benchmarks.peers.learning import failures
 from benchmarks.peers.networks import NETWORKS, RECIPE
 from benchmarks.peers.process import FailedError
 from benchmarks.peers.racer import Racer, each
-from benchmarks.peers.record import PARTS
+from benchmarks.peers.record import PARTS, require_same
 from mnist_jax import config, models
+from mnist_jax.errors import UserError
 from tests.commands import ROOT, environment
 
 NOT_INSTALLED = "no torch here: pip install -e '.[peers]'"
@@ -354,11 +355,14 @@ def test_a_part_measured_again_takes_its_place_beside_the_others(found, pages, m
     kept = measured.read(file)
     assert kept["networks"] == found["networks"]
     assert [kept["conditions"][part]["commit"] for part in ("mlp", "whole")] == ["abc", "def"]
-    assert "commit def" in (pages / "README.md").read_text()
+    assert "commit abc (mlp, recipe); def (whole)." in (pages / "README.md").read_text()
     monkeypatch.setattr("sys.argv", [*asked, "--without", "keras"])
     monkeypatch.setattr(command, "measure", lambda arguments: pytest.fail("it measures"))
     assert command.main() == 1
     assert "all parts and contestants" in capsys.readouterr().err
+    elsewhere = newer | {"device": "another"}
+    with pytest.raises(UserError, match="mlp was measured with CPU, and here is another"):
+        require_same(kept, elsewhere)
 
 
 def test_each_peer_is_missed_by_name():

@@ -43,6 +43,7 @@ def measure(arguments: Namespace) -> Found:
     deadline = time.perf_counter() + (QUICK_SECONDS if arguments.quick else math.inf)
     found = record.begin(arguments.json if arguments.only else None, quick=arguments.quick)
     measured_on = conditions()
+    record.require_same(found, measured_on)
     for part in _asked(arguments):
         if time.perf_counter() > deadline:
             found["left_out"].append(part)

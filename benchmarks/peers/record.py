@@ -33,6 +33,17 @@ def begin(file: Path | None, *, quick: bool) -> Found:
     }
 
 
+def require_same(found: Found, conditions: dict[str, Any]) -> None:
+    """Raises UserError where a part was measured on other hardware, or with other versions."""
+    for part, its in found["conditions"].items():
+        for name in ("device", "versions"):
+            if its[name] != conditions[name]:
+                raise UserError(
+                    f"--only: {part} was measured with {its[name]}, and here is "
+                    f"{conditions[name]}; measure all parts again, without --only"
+                )
+
+
 def enter(found: Found, part: str, conditions: dict[str, Any], *, complete: bool) -> None:
     """Notes that a part is about to be measured, anew if it was before."""
     found["conditions"][part] = conditions

@@ -4,6 +4,7 @@ import math
 import statistics
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from benchmarks import measured
@@ -47,14 +48,17 @@ def _network(part: Part) -> str:
             rows.append([one["title"], "not measured", "", "", ""])
             continue
         seconds = one["seconds"]
-        limits = [
-            s * g * 1e9 / flops for s, g in zip(seconds, shape["product_gflops"], strict=True)
-        ]
         accuracy = f"{100 * one['accuracy']:.2f}"
-        rows.append([one["title"], spread(seconds), _ratio(part, name), _median(limits), accuracy])
+        limits = _times_the_limit(part, one)
+        rows.append([one["title"], spread(seconds), _ratio(part, name), limits, accuracy])
     return _titled(
         epoch, ["", "s an epoch (min..max)", "ratio (min..max)", "x limit", "test, %"], rows
     )
+
+
+def _times_the_limit(part: Part, one: Found) -> str:
+    pairs = zip(one["seconds"], part.found["product_gflops"], strict=True)
+    return _median([seconds * gflops * 1e9 / _flops(part) for seconds, gflops in pairs])
 
 
 def _flops(part: Part) -> float:
@@ -92,7 +96,7 @@ def _process(part: Part) -> str:
         )
     title = (
         f"The whole process, from the shell to the exit: {part.name}, "
-        f"{part.found['epochs']} epochs of 55,000. Training has the compilation in it; "
+        f"{_epochs(part)} of 55,000. Training has the compilation in it; "
         f"{OURS} finds its compiled programs on disk, from the run before. Peers are written in "
         f"the first of their ways, as in their tutorials."
     )
@@ -153,26 +157,26 @@ def short(found: Found) -> str:
     header += [networks[0].contestants[name]["title"] for name in peers]
     rows = []
     for part in networks:
-        ours, limit = part.contestants[OURS], statistics.median(part.found["product_gflops"])
-        seconds = statistics.median(ours["seconds"])
+        ours = part.contestants[OURS]
         link = f"[`{part.name}`]({NETWORKS[part.name].config})"
-        multiple = _number(seconds * limit * 1e9 / _flops(part))
-        rows.append([link, _number(seconds), multiple, *(_median_ratio(part, p) for p in peers)])
+        ratios = (_median_ratio(part, peer) for peer in peers)
+        rows.append([link, _median(ours["seconds"]), _times_the_limit(part, ours), *ratios])
     sentences = [_sentence(part) for part in parts(found) if part.kind != "networks"]
     under = f"Peers: times the seconds of {OURS}, the same network in turn. {_all(found)}"
     return "\n".join([_grid(header, rows), "", *sentences, "", under])
 
 
 def _all(found: Found) -> str:
-    """What the parts were measured on; by their names, where that differs."""
+    """What all parts were measured on; they share all but the commit."""
     names: dict[str, list[str]] = {}
     for part in parts(found):
-        names.setdefault(_conditions(part), []).append(part.name)
+        name = part.name if part.kind == "networks" else part.kind
+        names.setdefault(part.conditions["commit"], []).append(name)
+    first = next(parts(found))
     if len(names) == 1:
-        return next(iter(names))
-    return " ".join(
-        f"{', '.join(dict.fromkeys(their))}: {sentence}" for sentence, their in names.items()
-    )
+        return _conditions(first)
+    commits = [f"{commit} ({', '.join(dict.fromkeys(their))})" for commit, their in names.items()]
+    return _conditions(replace(first, conditions=first.conditions | {"commit": "; ".join(commits)}))
 
 
 def _sentence(part: Part) -> str:
@@ -189,7 +193,12 @@ def _sentence(part: Part) -> str:
         said.append(
             f"{one['title']} {_median(column('seconds'))} s, {max(column('peak_mib')):.0f} MiB"
         )
-    return f"- The whole process, {part.name}, {part.found['epochs']} epochs: {'; '.join(said)}."
+    return f"- The whole process, {part.name}, {_epochs(part)}: {'; '.join(said)}."
+
+
+def _epochs(part: Part) -> str:
+    count = part.found["epochs"]
+    return f"{count} epoch{'s' if count > 1 else ''}"
 
 
 def _cost(one: Found) -> str:
