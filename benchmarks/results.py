@@ -21,8 +21,7 @@ from typing import Any
 
 from benchmarks import readme
 
-ROOT = readme.ROOT
-RUNS = ROOT / "runs" / "results"
+RUNS = readme.ROOT / "runs" / "results"
 SWEPT = {"logistic": 10, "mlp_tiny": 10, "mlp": 10, "mlp_wide": 10, "fast": 30}  # seeds
 ALONE = {"cnn": 3, "fast": 5}  # seeds, by main; else one, for its times
 NAMES = (*SWEPT, "cnn")
@@ -59,7 +58,7 @@ def train(names: tuple[str, ...]) -> None:
 
 def _run(command: str, name: str, *arguments: str) -> None:
     module = [sys.executable, "-m", f"mnist_jax.{command}", f"--config=configs/{name}.py"]
-    subprocess.run([*module, *arguments], cwd=ROOT, check=True)
+    subprocess.run([*module, *arguments], cwd=readme.ROOT, check=True)
 
 
 def collect(names: tuple[str, ...]) -> Results:
@@ -173,7 +172,7 @@ def measured(result: Result) -> str:
 
 def write_docstring(name: str, result: Result) -> None:
     """Replaces the last paragraph of the configuration's docstring, `Measured: ...`."""
-    path = ROOT / "configs" / f"{name}.py"
+    path = readme.ROOT / "configs" / f"{name}.py"
     text = path.read_text()
     without = re.sub(r'\n\nMeasured: .*?\n"""', '\n"""', text, count=1, flags=re.S)
     head, mark, tail = without[3:].partition('\n"""')

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks import results
+from benchmarks import readme, results
 from tests.commands import ROOT
 
 
@@ -48,7 +48,7 @@ def project(tmp_path, monkeypatch):
     (unvalidated / "result.json").write_text(json.dumps(swept))
     (tmp_path / "runs" / "fast-0").mkdir()
     (tmp_path / "runs" / "fast-0" / "result.json").write_text(json.dumps(fake(0.99, 1.0)))
-    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
     monkeypatch.setattr(results, "RUNS", tmp_path / "runs")
     monkeypatch.setattr("sys.argv", ["results"])
     return tmp_path
