@@ -16,6 +16,7 @@ from benchmarks.peers.contestants import CONTESTANTS, Contestant
 from benchmarks.peers.learning import failures
 from benchmarks.peers.networks import NETWORKS, RECIPE
 from benchmarks.peers.process import FailedError
+from benchmarks.peers.race import race as race_of
 from benchmarks.peers.racer import Racer, each
 from benchmarks.peers.record import PARTS, require_same
 from mnist_jax import config, models
@@ -363,6 +364,24 @@ def test_a_part_measured_again_takes_its_place_beside_the_others(found, pages, m
     elsewhere = newer | {"device": "another"}
     with pytest.raises(UserError, match="mlp was measured with CPU, and here is another"):
         require_same(kept, elsewhere)
+
+
+def test_a_quick_run_does_not_go_on_in_the_file_of_a_full_one(found, pages, monkeypatch, capsys):
+    measured.save(found, pages / "peers.json")
+    asked = ["peers", "--quick", "--only", "mlp", "--json", str(pages / "peers.json")]
+    monkeypatch.setattr("sys.argv", asked)
+    assert command.main() == 1
+    assert "was made without --quick" in capsys.readouterr().err
+    assert measured.read(pages / "peers.json") == found
+
+
+def test_who_computes_on_another_device_has_no_time():
+    ours = [CONTESTANTS["mnist_jax"]]
+    how = {"examples": 1280, "rounds": 1, "trial": False, "deadline": 0.0}
+    found = race_of(NETWORKS["mlp"], ours, platform="gpu", **how)
+    (one,) = found["contestants"].values()
+    assert one["reason"] == "it computes on the cpu, and not on the gpu"
+    assert one["seconds"] == []
 
 
 def test_each_peer_is_missed_by_name():

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from argparse import Namespace
 from pathlib import Path
 
@@ -134,17 +133,33 @@ def test_without_hides_what_is_not_imported_yet(tmp_path, monkeypatch):
     import hidden_one  # noqa: F401  # pyright: ignore[reportMissingImports]
 
 
+class WatchedLock:
+    """A lock that tells when somebody waits for it."""
+
+    def __init__(self):
+        self.lock, self.awaited = threading.Lock(), threading.Event()
+
+    def __enter__(self):
+        if not self.lock.acquire(blocking=False):
+            self.awaited.set()
+            self.lock.acquire()
+
+    def __exit__(self, *error):
+        self.lock.release()
+
+
 def test_data_that_are_read_ahead_are_read_once(monkeypatch):
     data.load("mnist", "test")
     cache._read_version.cache_clear()
-    reads, read_bytes = [], Path.read_bytes
+    reads, read_bytes, reading = [], Path.read_bytes, WatchedLock()
 
-    def slowly(path):
+    def when_another_waits(path):
         reads.append(path)
-        time.sleep(0.2)  # so that the second reader comes while the first one reads
+        reading.awaited.wait(timeout=10)
         return read_bytes(path)
 
-    monkeypatch.setattr(Path, "read_bytes", slowly)
+    monkeypatch.setattr(cache, "READING", reading)
+    monkeypatch.setattr(Path, "read_bytes", when_another_waits)
     data.read_ahead("mnist")
     assert len(data.load("mnist", "test").labels) == 10_000
     finish_reading()

@@ -84,6 +84,16 @@ def test_the_report_gives_shares_and_multiples_of_the_limit(found):
     assert max(map(len, text.splitlines()[:-1])) <= 100
 
 
+def test_a_piece_that_is_lost_in_the_noise_has_no_number(found):
+    until = [[3e-3, 5e-3, 4e-3, 2e-3, 6e-3], [5e-3, 3e-3, 4e-3, 7e-3, 2e-3]]
+    pieces = [{"name": f"piece {i}", "until": seconds} for i, seconds in enumerate(until)]
+    profiles = [found["profiles"][0] | {"pieces": pieces}]
+    lines = report(found | {"profiles": profiles}).splitlines()
+    first, lost = (next(line for line in lines if line.startswith(f"piece {i}")) for i in (0, 1))
+    assert first.split()[2:] == ["4.000", "1.000", "100.0"]
+    assert lost.split()[2:] == ["<", "noise", "2.000"]
+
+
 def test_what_is_written_is_read_again(found, tmp_path, monkeypatch):
     (tmp_path / "benchmarks").mkdir()
     page = tmp_path / "benchmarks" / "README.md"
