@@ -13,9 +13,8 @@ import numpy as np
 from mnist_jax import data
 from mnist_jax.analysis.canvas import count
 from mnist_jax.config import Augment, Config
-from mnist_jax.data import Split, cache, catalog, splits
+from mnist_jax.data import Split
 from mnist_jax.data.augment import augment, enabled
-from mnist_jax.errors import UserError
 from mnist_jax.randomness import example_keys, root_key
 
 PICTURES = {
@@ -61,12 +60,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Repetition:
-    """What the splits hold more than once; a pair names two splits by their roles.
+    """Images that the splits hold more than once; a pair names two splits by their roles.
 
     An image is the same as another where all pixels are.
     """
 
-    rows: Mapping[tuple[str, str], int]  # examples that both split strings of a pair select
     images: Mapping[tuple[str, str], int]  # images of the second that are in the first, too
     copies: Mapping[str, int]  # images of a split that another before them in it is the same as
     disputed: int  # different images that occur with more than one label
@@ -87,17 +85,12 @@ def load(config: Config) -> dict[str, Split]:
     """The configuration's splits by their roles: training, validation if there is any, test.
 
     Raises:
-      UserError: as `data.load`; or a label names no class.
+      UserError: as `data.check_splits` and `data.load`.
     """
-    asked = {
-        "training": config.data.train_split,
-        "validation": config.data.val_split,
-        "test": "test",
-    }
-    loaded = {role: data.load(config.data.name, split) for role, split in asked.items() if split}
-    for split in loaded.values():
-        _check_labels(split)
-    return loaded
+    of = config.data
+    data.check_splits(of.name, of.train_split, of.val_split)
+    asked = {"training": of.train_split, "validation": of.val_split, "test": "test"}
+    return {role: data.load(of.name, split) for role, split in asked.items() if split}
 
 
 def explore(config: Config, loaded: Mapping[str, Split]) -> Exploration:
@@ -106,7 +99,7 @@ def explore(config: Config, loaded: Mapping[str, Split]) -> Exploration:
         config.data.name,
         loaded["training"].class_names,
         tuple(describe(role, split) for role, split in loaded.items()),
-        find_repetition(loaded, common_rows(config.data.name, loaded)),
+        find_repetition(loaded),
         config.augment,
     )
 
@@ -131,22 +124,8 @@ def describe(role: str, split: Split) -> Figures:
     )
 
 
-def common_rows(name: str, loaded: Mapping[str, Split]) -> dict[tuple[str, str], int]:
-    """How many rows of the data set `name` both splits of each pair select."""
-    shards = cache.decoded(catalog.find(name)).shards
-    rows = {
-        role: {
-            (part.split, row)
-            for part in splits.resolve(split.split, shards)
-            for row in range(part.start, part.stop)
-        }
-        for role, split in loaded.items()
-    }
-    return {(a, b): len(rows[a] & rows[b]) for a, b in itertools.combinations(rows, 2)}
-
-
-def find_repetition(loaded: Mapping[str, Split], rows: dict[tuple[str, str], int]) -> Repetition:
-    """What the splits hold more than once, where `rows` are what `common_rows` returned."""
+def find_repetition(loaded: Mapping[str, Split]) -> Repetition:
+    """What the splits hold more than once, compared pixel by pixel."""
     digests = {role: [_digest(image) for image in split.images] for role, split in loaded.items()}
     distinct = {role: set(found) for role, found in digests.items()}
     labels = defaultdict(set)
@@ -154,8 +133,10 @@ def find_repetition(loaded: Mapping[str, Split], rows: dict[tuple[str, str], int
         for digest, label in zip(digests[role], split.labels.tolist(), strict=True):
             labels[digest].add(label)
     return Repetition(
-        rows,
-        {(a, b): sum(digest in distinct[a] for digest in digests[b]) for a, b in rows},
+        {
+            (a, b): sum(digest in distinct[a] for digest in digests[b])
+            for a, b in itertools.combinations(loaded, 2)
+        },
         {role: len(found) - len(distinct[role]) for role, found in digests.items()},
         sum(len(given) > 1 for given in labels.values()),
     )
@@ -179,14 +160,10 @@ def distort(images: np.ndarray, ranges: Augment, seed: int, draws: int) -> np.nd
       seed: the same seed gives the same distortions, which are not those of any step of training.
       draws: how many of each.
     """
-    repeated = np.repeat(images, draws, axis=0).astype(np.float32) / 255
+    repeated = jnp.asarray(np.repeat(images, draws, axis=0).astype(np.float32) / 255)
     positions = jnp.arange(len(repeated))
     keys = example_keys(root_key(seed), "explore", jnp.uint32(0), positions)
-    channels = [
-        augment(jnp.asarray(repeated[..., c : c + 1]), keys, ranges)
-        for c in range(images.shape[-1])
-    ]
-    pixels = np.clip(np.concatenate(channels, axis=-1), 0, 1) * 255
+    pixels = np.clip(augment(repeated, keys, ranges), 0, 1) * 255
     return pixels.round().astype(np.uint8).reshape(len(images), draws, *images.shape[1:])
 
 
@@ -238,7 +215,7 @@ def findings(exploration: Exploration) -> list[str]:
     return [
         *_missing(exploration),
         _baseline(exploration),
-        " ".join(_overlaps(exploration.repetition) + _copies(exploration.repetition)),
+        " ".join(["No example is in two splits.", *_copies(exploration.repetition)]),
     ]
 
 
@@ -306,16 +283,6 @@ def _baseline(exploration: Exploration) -> str:
     )
 
 
-def _overlaps(repetition: Repetition) -> list[str]:
-    shared = [
-        f"Attention: {a} and {b} have {count(number, 'example')} in common: part of what is "
-        f"measured on {b} was seen in {a}."
-        for (a, b), number in repetition.rows.items()
-        if number
-    ]
-    return shared or ["No example is in two splits."]
-
-
 def _copies(repetition: Repetition) -> list[str]:
     """What is the same without being the same row."""
     found = [
@@ -325,13 +292,12 @@ def _copies(repetition: Repetition) -> list[str]:
     ]
     found += [
         f"{count(number, 'image')} of {b} the same as one of {a}."
-        for (a, b), images in repetition.images.items()
-        if (number := images - repetition.rows[a, b]) > 0
+        for (a, b), number in repetition.images.items()
+        if number
     ]
     if repetition.disputed:
         found.append(f"{count(repetition.disputed, 'image')} with more than one label.")
-    others = " other" if any(repetition.rows.values()) else ""
-    return ["Pixel by pixel:", *found] if found else [f"No two{others} images are the same."]
+    return ["Pixel by pixel:", *found] if found else ["No two images are the same."]
 
 
 def _augmentation(ranges: Augment) -> str:
@@ -372,17 +338,6 @@ def _wrap(text: str, width: int, indent: str = "") -> str:
 
 
 # Counting
-
-
-def _check_labels(split: Split) -> None:
-    classes = len(split.class_names)
-    wrong = np.flatnonzero((split.labels < 0) | (split.labels >= classes))
-    if len(wrong):
-        raise UserError(
-            f"{split.name}, split {split.split!r}: image {wrong[0]} has the label "
-            f"{split.labels[wrong[0]]}, where there are {classes} classes, from 0 on. "
-            "Choose a split whose images are labelled."
-        )
 
 
 def _histogram(images: np.ndarray) -> np.ndarray:

@@ -22,8 +22,7 @@ from jax.extend import core
 
 from mnist_jax.models import Model, layers
 
-# Two of them: JAX computes with an axis of one in other shapes than with any longer one.
-IMAGES = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.float32)
+BATCH = 2  # images: JAX computes with an axis of one in other shapes than with any longer one
 
 # A sequence is looked into: its layers are what a reader wants to see.
 CONTAINERS = (layers.Sequence, nnx.Sequential)
@@ -88,11 +87,12 @@ def find_graph(model: Model) -> Graph:
         with _marked(module, marks):
             return module(images.astype(model.dtype), train=False, keys=None)
 
-    program = _body(jax.make_jaxpr(call)(narrow, variables, IMAGES))
+    images = jax.ShapeDtypeStruct((BATCH, *model.image_shape), jnp.float32)
+    program = _body(jax.make_jaxpr(call)(narrow, variables, images))
     follower = _Follower(marks, _sizes(params), _sizes(variables))
     trained = [frozenset({~index}) for index in range(len(follower.parameters.sizes))]
     others = [NOTHING] * len(follower.variables.sizes)
-    image = follower.add(Node("input", "input", "", IMAGES.shape[1:]), NOTHING)
+    image = follower.add(Node("input", "input", "", model.image_shape), NOTHING)
     (outputs,) = follower.follow(program, [*trained, *others, image])
     name = "logits" if model.output_activation == "softmax" else "output"
     follower.add(Node("output", name, "", _shape(program.outvars[0])), outputs)

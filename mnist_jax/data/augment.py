@@ -12,7 +12,7 @@ import numpy as np
 from mnist_jax.config import Augment
 from mnist_jax.lifted import active
 
-CONTROL_POINTS = 7  # a side of the grid on which the elastic displacement is drawn
+PIXELS_PER_POINT = 4  # of the grid on which the elastic displacement is drawn
 
 
 def enabled(config: Augment) -> bool:
@@ -25,19 +25,20 @@ def augment(images: jax.Array, keys: jax.Array, config: Augment) -> jax.Array:
     """Distorts each image by its own key.
 
     Args:
-      images: `[B, H, W, 1]` float.
+      images: `[B, H, W, C]` float; the channels of an image are distorted alike.
       keys: `[B]` random keys.
       config: the ranges.
 
     Returns:
-      `[B, H, W, 1]`; what comes from outside an image is 0.
+      `[B, H, W, C]`; what comes from outside an image is 0.
     """
     height, width = images.shape[1:3]
     rows, columns = _affine_grid(keys, height, width, config)
     if active(config.elastic):
         d_rows, d_columns = _elastic_displacement(keys, height, width, config)
         rows, columns = rows + d_rows, columns + d_columns
-    return _read_bilinear(images[..., 0], rows, columns)[..., None]
+    channels = [images[..., channel] for channel in range(images.shape[-1])]
+    return jnp.stack([_read_bilinear(channel, rows, columns) for channel in channels], axis=-1)
 
 
 def _affine_grid(
@@ -73,7 +74,7 @@ def _elastic_displacement(
     spread_x = jnp.asarray(_spread(width, config.elastic_sigma), jnp.float32)
 
     def draw(key: jax.Array) -> jax.Array:
-        shape = (2, CONTROL_POINTS, CONTROL_POINTS)
+        shape = (2, spread_y.shape[1], spread_x.shape[1])
         return jax.random.normal(jax.random.fold_in(key, 1), shape)
 
     noise = jax.vmap(draw)(keys)
@@ -82,8 +83,8 @@ def _elastic_displacement(
 
 
 def _spread(size: int, sigma: float) -> np.ndarray:
-    """`[size, CONTROL_POINTS]`: Gaussian weights from control points to pixels, of unit power."""
-    points = np.linspace(0.0, size - 1.0, CONTROL_POINTS)
+    """`[size, points]`: Gaussian weights from control points to pixels, of unit power."""
+    points = np.linspace(0.0, size - 1.0, max(2, round(size / PIXELS_PER_POINT)))
     weights = np.exp(-((np.arange(size)[:, None] - points) ** 2) / (2.0 * sigma**2))
     return weights / np.linalg.norm(weights, axis=1, keepdims=True)
 

@@ -1,7 +1,8 @@
-"""tfds' builders of MNIST and its kin, preparing without TensorFlow.
+"""tfds' builders of MNIST and its kin, and the user's own, preparing without TensorFlow.
 
 tfds stays the source of truth for name, version, checksums, splits and order; only the reading of
-the downloaded files differs from the stock builders. Importing this module imports tfds.
+MNIST's downloaded files differs from the stock builders, and the encoding of images from the user's
+own. Importing this module imports tfds.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.resource import get_dl_fname
 from tensorflow_datasets.image_classification import mnist as stock
 
-from mnist_jax.data import idx, network, png
+from mnist_jax.data import features, idx, network, png
 from mnist_jax.data.catalog import PACKAGED_FILES, Dataset, builder_class, data_dir, own_dir
 from mnist_jax.errors import UserError
 
@@ -60,7 +61,7 @@ class Idx:
                 f"{images} {list(pixels.shape)} and {labels} {list(classes.shape)} do not match."
             )
         for index, (image, label) in enumerate(zip(pixels, classes, strict=True)):
-            yield index, {"image": png.encode(image), "label": int(label)}
+            yield index, {"image": png.encode(image[..., None]), "label": int(label)}
 
 
 # Not registered, because the stock builders hold these names in tfds' registry.
@@ -85,7 +86,7 @@ class Kmnist(Idx, stock.KMNIST, skip_registration=True):
 
 def folder(dataset: Dataset) -> Path:
     """Where tfds keeps (or will keep) the prepared data set."""
-    return _root(dataset) / dataset.name / dataset.version
+    return _root(dataset) / dataset.folder
 
 
 def open_builder(dataset: Dataset) -> tfds.core.DatasetBuilder:
@@ -96,22 +97,29 @@ def open_builder(dataset: Dataset) -> tfds.core.DatasetBuilder:
 def prepare(dataset: Dataset) -> None:
     """Let tfds prepare the data set, unless it has. For one process at a time: hold the lock.
 
-    Raises UserError for damaged or missing files, no network, and an unwritable folder.
+    Raises UserError for damaged or missing files, no network, an unwritable folder, and examples
+    that are no images of fixed shape with a class.
     """
     if folder(dataset).exists():
         return
+    builder = open_builder(dataset)
+    known = isinstance(builder, Idx)
+    if not known:
+        features.encode_without_tensorflow(builder.info)
     print(
-        f"preparing {dataset.name} {dataset.version} in {folder(dataset)} (once, about 5 s)",
+        f"preparing {dataset.name} {dataset.version} in {folder(dataset)} "
+        f"(once{', about 5 s' if known else ''})",
         file=sys.stderr,
         flush=True,
     )
-    builder = open_builder(dataset)
     with _quiet(), _explained(builder):
         _require_files(builder)
         builder.download_and_prepare(
             download_dir=_download_dir(),
             download_config=tfds.download.DownloadConfig(
-                manual_dir=_manual_dir(builder), force_checksums_validation=True
+                # A user's own files need no checksums; those that are registered are checked.
+                manual_dir=_manual_dir(builder),
+                force_checksums_validation=known,
             ),
         )
 
@@ -128,7 +136,7 @@ def set_aside(dataset: Dataset) -> Path:
 
 def _root(dataset: Dataset) -> Path:
     """tfds' data directory, or our own in it where tfds keeps this data set in another format."""
-    info = data_dir() / dataset.name / dataset.version / "dataset_info.json"
+    info = data_dir() / dataset.folder / "dataset_info.json"
     try:
         other = json.loads(info.read_text()).get("fileFormat", "tfrecord") != FORMAT
     except (OSError, ValueError):
@@ -199,11 +207,25 @@ def _explained(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
         raise UserError(f"The download of {builder.name} failed: {err}") from err
     except ImportError as err:
         raise UserError(f"Preparing {builder.name} needs {err.name}: {err}") from err
+    except FileNotFoundError as err:
+        raise UserError(f"Cannot prepare {builder.name}: {err}") from err
     except OSError as err:
         raise UserError(
             f"Cannot prepare {builder.name} in {builder.data_dir}: {err}. "
             "Free space there, or set TFDS_DATA_DIR to a folder that can be written."
         ) from err
+    except Exception as err:
+        cause = _caused_by(err, features.BadExample)
+        if cause is None:
+            raise
+        raise UserError(f"Cannot prepare {builder.name}. {cause}") from err
+
+
+def _caused_by(err: BaseException | None, kind: type[Exception]) -> BaseException | None:
+    """The error of this kind that `err` was raised from, or is."""
+    while err is not None and not isinstance(err, kind):
+        err = err.__cause__
+    return err
 
 
 def _mismatch(builder: tfds.core.DatasetBuilder, text: str) -> str:

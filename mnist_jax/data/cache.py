@@ -81,7 +81,7 @@ def read_ahead(dataset: Dataset) -> None:
 
 def path_of(dataset: Dataset) -> Path:
     """Where the data set's cache lies."""
-    return own_dir() / f"{dataset.name}-{dataset.version}.cache"
+    return own_dir() / f"{dataset.label}.cache"
 
 
 def digest(arrays: Arrays) -> str:
@@ -172,8 +172,8 @@ def _content(dataset: Dataset) -> list[bytes]:
     fields = {
         "name": dataset.name,
         "version": dataset.version,
-        "shape": prepared.shape,
-        "class_names": prepared.class_names,
+        "shape": prepared.fields.shape,
+        "class_names": prepared.fields.class_names,
         "shards": prepared.shards,
         "sha256": found,
     }

@@ -1,12 +1,12 @@
 """The data sets that can be named, and where their files lie."""
 
 import difflib
-import importlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_jax import binding
 from mnist_jax.errors import UserError
 
 PACKAGED_FILES = Path(__file__).parent / "files"
@@ -18,12 +18,24 @@ class Dataset:
 
     `builder` is the class that prepares it, as 'module:Class'. `sha256` is the digest of all
     decoded examples in tfds' order (`cache.digest`); None where it is not known beforehand.
+    `config` is the name of tfds' configuration, if the builder has several: the default one.
     """
 
     name: str
     version: str
     builder: str
     sha256: str | None = None
+    config: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where tfds keeps it, inside its data directory."""
+        return Path(self.name, self.config, self.version)
+
+    @property
+    def label(self) -> str:
+        """What its files beside tfds' are named after."""
+        return "-".join(self.folder.parts)
 
 
 # Versions are repeated here because asking tfds for them would cost every start its import.
@@ -50,8 +62,7 @@ def find(name: str) -> Dataset:
     if name in DATASETS:
         return DATASETS[name]
     if ":" in name:
-        cls = builder_class(name)
-        return Dataset(cls.name, str(cls.VERSION), name)
+        return _of_class(builder_class(name), name)
     close = difflib.get_close_matches(name.lower().replace("-", "_"), DATASETS, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise UserError(
@@ -62,14 +73,21 @@ def find(name: str) -> Dataset:
 
 def builder_class(path: str) -> Any:
     """The tfds builder class at 'package.module:Class'; UserError where there is none."""
-    module, _, name = path.partition(":")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as err:
-        raise UserError(f"Cannot import the data set {path!r}: {err}") from err
+    cls = binding.find(path, {}, "config.data.name")
     if not (hasattr(cls, "name") and hasattr(cls, "VERSION")):
-        raise UserError(f"The data set {path!r} is not a tfds builder class.")
+        raise UserError(f"config.data.name: {path!r} is not a tfds builder class.")
     return cls
+
+
+def _of_class(cls: Any, path: str) -> Dataset:
+    """The data set of a user's builder, in the configuration that tfds takes if none is named."""
+    configs = {config.name: config for config in getattr(cls, "BUILDER_CONFIGS", ())}
+    default = getattr(cls, "DEFAULT_BUILDER_CONFIG_NAME", None) or next(iter(configs), "")
+    config = configs.get(default)
+    version = getattr(config, "version", None) or cls.VERSION
+    if version is None:
+        raise UserError(f"config.data.name: {path!r} has no VERSION")
+    return Dataset(cls.name, str(version), path, config=config.name if config else "")
 
 
 def data_dir() -> Path:

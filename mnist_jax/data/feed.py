@@ -1,12 +1,11 @@
 """Batches for training, from the device or from the host. `data.placement` is read here alone.
 
-Both feeds give the same examples in the same order, in the same chunks, to the same compiled step.
+Both feeds give the same examples in the same order, in the same chunks, to the same compiled step,
+for M networks at a time: each follows the order of its own seed.
 """
 
 import concurrent.futures
-import copy
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,8 +19,9 @@ from mnist_jax.config import Config
 from mnist_jax.data.order import permutation
 from mnist_jax.errors import UserError
 
-IMAGE_SHAPE = (28, 28, 1)
 PLACEMENTS = ("device", "host")
+HOST_BYTES = 16 << 20  # images of one chunk, where they come from the host
+MEMBER_STEPS = 500  # steps times networks of one chunk: seconds on two cores for the CNNs here
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Chunk:
 
     start: int  # step of the epoch at which it begins
     stop: int
-    batches: Any  # what the feed's `fetch` takes, `[S, B, ...]`
+    rows: Any  # what the feed's `fetch` takes, `[M, S, B, ...]`
 
 
 class Feed(Protocol):
@@ -40,7 +40,7 @@ class Feed(Protocol):
     resident: Any  # arrays kept on the device
 
     def fetch(self, resident: Any, row: Any) -> Any:
-        """The `Batch` of one row of a chunk; traced into the compiled step."""
+        """The `Batch` of one row of one network; traced into the compiled step."""
         ...
 
     def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
@@ -48,11 +48,7 @@ class Feed(Protocol):
         ...
 
     def shapes(self) -> dict[int, Any]:
-        """Shapes and types of `Chunk.batches`, by number of steps."""
-        ...
-
-    def reseeded(self, seed: int) -> "Feed":
-        """The feed of another seed, that shares what this one keeps on the device."""
+        """Shapes and types of `Chunk.rows`, by number of steps."""
         ...
 
 
@@ -60,44 +56,49 @@ class Feed(Protocol):
 class _Plan:
     """Which example stands where: a pure function of the configuration."""
 
-    seed: int
-    count: int
+    seeds: tuple[int, ...]  # of the M networks
+    count: int  # examples
     batch_size: int
-    chunk_steps: int
+    chunk_steps: int  # in one call; at most an epoch
 
     @property
     def steps_per_epoch(self) -> int:
         return self.count // self.batch_size
 
     def chunks(self, epoch: int, start: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        """`(start, stop, index)`, with `index` `[stop - start, batch_size]` int32."""
+        """`(start, stop, index)`, with `index` `[M, stop - start, batch_size]` int32."""
         steps, batch = self.steps_per_epoch, self.batch_size
-        order = permutation(self.seed, epoch, self.count)[: steps * batch].reshape(steps, batch)
+        orders = {
+            seed: permutation(seed, epoch, self.count)[: steps * batch].reshape(steps, batch)
+            for seed in dict.fromkeys(self.seeds)
+        }
         for begin, stop in self._bounds():
             if begin >= start:
-                yield begin, stop, order[begin:stop]
+                yield begin, stop, np.stack([orders[seed][begin:stop] for seed in self.seeds])
 
     def _bounds(self) -> list[tuple[int, int]]:
         """Where each chunk begins and stops.
 
-        A rest of one step joins the chunk before it: XLA compiles a single step as no loop, and
-        rounds it otherwise than the same step within one.
+        A single step that is left over joins the chunk before it: XLA compiles a single step as no
+        loop, and rounds it otherwise than the same step within one.
         """
         steps = self.steps_per_epoch
-        edges = list(range(0, steps, self.chunk_steps or steps))
+        edges = list(range(0, steps, self.chunk_steps))
         if len(edges) > 1 and edges[-1] == steps - 1 and self.chunk_steps > 1:
             edges.pop()
         return list(zip(edges, [*edges[1:], steps], strict=True))
 
     def positions(self, steps: int) -> np.ndarray:
-        return np.tile(np.arange(self.batch_size, dtype=np.int32), (steps, 1))
+        """`[M, steps, batch_size]` int32: the place of each example in its batch."""
+        shape = (len(self.seeds), steps, self.batch_size)
+        return np.broadcast_to(np.arange(self.batch_size, dtype=np.int32), shape)
 
     def shapes(self, **row: tuple[tuple[int, ...], Any]) -> dict[int, Any]:
         """From the shape of one example and its type, by name."""
         lengths = {stop - begin for begin, stop in self._bounds()}
         return {
             n: {
-                name: jax.ShapeDtypeStruct((n, self.batch_size, *shape), dtype)
+                name: jax.ShapeDtypeStruct((len(self.seeds), n, self.batch_size, *shape), dtype)
                 for name, (shape, dtype) in row.items()
             }
             for n in sorted(lengths)
@@ -107,17 +108,16 @@ class _Plan:
 class DeviceFeed:
     """The whole split on the device as uint8; a chunk is indices."""
 
-    def __init__(self, config: Config, sharding: jax.sharding.Sharding) -> None:
-        split = data.load(config.data.name, config.data.train_split)
-        self._plan = _plan(config, len(split.labels))
-        self.steps_per_epoch = self._plan.steps_per_epoch
-        self._image_shape = split.images.shape[1:]
+    def __init__(self, plan: _Plan, split: data.Split, sharding: jax.sharding.Sharding) -> None:
+        self._plan = plan
+        self.steps_per_epoch = plan.steps_per_epoch
+        self._image_shape = split.spec.image_shape
         # Flat: XLA:CPU copies rows of bytes whole, and gathers images of more axes byte by byte.
         flat = split.images.reshape(len(split.images), -1)
         self.resident = jax.device_put((flat, split.labels), sharding)
 
     def fetch(self, resident: Any, row: Any) -> Any:
-        """Gathers the rows of a batch."""
+        """Gathers the examples of a batch."""
         images, labels = resident
         index = row["index"]
         rows = lax.optimization_barrier(jnp.take(images, index, axis=0, mode="clip"))
@@ -134,21 +134,18 @@ class DeviceFeed:
             yield Chunk(begin, stop, rows)
 
     def shapes(self) -> dict[int, Any]:
-        """Of the indices."""
+        """Shapes and types of the indices, by number of steps."""
         return self._plan.shapes(index=((), np.int32), position=((), np.int32))
-
-    def reseeded(self, seed: int) -> Feed:
-        """Other indices into the same images."""
-        return _reseeded(self, seed)
 
 
 class HostFeed:
     """Batches drawn from tfds' data source, the next chunk read while one is trained on."""
 
-    def __init__(self, config: Config) -> None:
-        self._source = data.source(config.data.name, config.data.train_split)
-        self._plan = _plan(config, len(self._source))
-        self.steps_per_epoch = self._plan.steps_per_epoch
+    def __init__(self, plan: _Plan, source: Any, image_shape: tuple[int, ...]) -> None:
+        self._plan = plan
+        self.steps_per_epoch = plan.steps_per_epoch
+        self._source = source
+        self._image_shape = image_shape
         self.resident = ()
 
     def fetch(self, resident: Any, row: Any) -> Any:
@@ -156,7 +153,7 @@ class HostFeed:
         return row
 
     def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
-        """Images and labels, `[S, B, ...]`."""
+        """Images and labels, `[M, S, B, ...]`."""
         with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
             pending = None
             for plan in self._plan.chunks(epoch, start):
@@ -167,32 +164,66 @@ class HostFeed:
                 yield pending.result()
 
     def shapes(self) -> dict[int, Any]:
-        """Of the images and labels."""
-        image = (IMAGE_SHAPE, np.uint8)
+        """Shapes and types of images and labels, by number of steps."""
+        image = (self._image_shape, np.uint8)
         return self._plan.shapes(image=image, label=((), np.int32), position=((), np.int32))
 
-    def reseeded(self, seed: int) -> Feed:
-        """Other batches from the same files."""
-        return _reseeded(self, seed)
-
     def _read(self, begin: int, stop: int, index: np.ndarray) -> Chunk:
-        images, labels = self._source.fetch(index.reshape(-1))
-        batches = {
-            "image": images.reshape(*index.shape, *images.shape[1:]),
-            "label": labels.reshape(index.shape),
+        """Each example is read once, however many networks are to see it in this chunk."""
+        examples, places = np.unique(index, return_inverse=True)
+        images, labels = self._source.fetch(examples)
+        places = places.reshape(index.shape)
+        rows = {
+            "image": images[places],
+            "label": labels[places],
             "position": self._plan.positions(stop - begin),
         }
-        return Chunk(begin, stop, batches)
+        return Chunk(begin, stop, rows)
 
 
-def open_feed(config: Config, sharding: jax.sharding.Sharding) -> Feed:
-    """The feed that `data.placement` asks for; `sharding` is that of resident data.
+def open_feed(
+    config: Config,
+    sharding: jax.sharding.Sharding,
+    seeds: Sequence[int] | None = None,
+    member_steps: int | None = None,
+) -> Feed:
+    """The feed that `data.placement` asks for.
+
+    Args:
+      config: of the networks, which may differ in their seeds.
+      sharding: of resident data.
+      seeds: of the M networks; by default the configuration's own.
+      member_steps: a chunk has at most so many steps times networks; `None`: no bound.
 
     Raises:
       UserError: an unknown placement, or a split smaller than a batch.
     """
     check(config)
-    return HostFeed(config) if config.data.placement == "host" else DeviceFeed(config, sharding)
+    seeds = tuple(seeds or (config.seed,))
+    split = data.load(config.data.name, config.data.train_split)
+    count, shape = len(split.labels), split.spec.image_shape
+    most = [count] if member_steps is None else [member_steps // len(seeds)]
+    if config.data.placement == "host":
+        most.append(HOST_BYTES // (len(seeds) * config.batch_size * int(np.prod(shape))))
+    steps = count // config.batch_size
+    length = chunk_length(steps, config.chunk_steps or steps, min(most))
+    plan = _Plan(seeds, count, config.batch_size, length)
+    if config.data.placement == "host":
+        source = data.source(config.data.name, config.data.train_split)
+        return HostFeed(plan, source, shape)
+    return DeviceFeed(plan, split, sharding)
+
+
+def chunk_length(steps: int, wanted: int, most: int) -> int:
+    """The number of steps in a chunk: as many as wanted, where that is not more than may be.
+
+    Among the lengths from half of `most` to `most`, one that divides an epoch of `steps` needs no
+    second program for what is left over. At least two: see `_Plan._bounds`.
+    """
+    most = max(most, 2)
+    if wanted <= most:
+        return wanted
+    return next((n for n in range(most, most // 2, -1) if steps % n == 0 and n > 1), most)
 
 
 def check(config: Config) -> None:
@@ -207,13 +238,3 @@ def check(config: Config) -> None:
             f"config.batch_size: {config.batch_size} is more than the {count} examples of "
             f"{config.data.train_split!r}"
         )
-
-
-def _reseeded(feed: Any, seed: int) -> Any:
-    other = copy.copy(feed)
-    other._plan = dataclasses.replace(feed._plan, seed=seed)
-    return other
-
-
-def _plan(config: Config, count: int) -> _Plan:
-    return _Plan(config.seed, count, config.batch_size, config.chunk_steps)

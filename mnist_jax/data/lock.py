@@ -15,7 +15,7 @@ def exclusive(dataset: Dataset) -> Iterator[None]:
 
     Raises UserError where the data directory cannot be written.
     """
-    path = own_dir() / f"{dataset.name}-{dataset.version}.lock"
+    path = own_dir() / f"{dataset.label}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow_datasets as tfds
 from google.protobuf import json_format, message
-from tensorflow_datasets.core.features import ClassLabel, FeaturesDict, Image
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mnist_jax.data import builder, png, splits
+from mnist_jax.data import builder, features, png, splits
 from mnist_jax.data.catalog import Dataset
+from mnist_jax.data.features import Fields
 from mnist_jax.errors import UserError
 
 _PROTO: Any = tf_example_pb2  # its names are made while it is imported
@@ -40,17 +40,11 @@ class DataSource(Protocol):
 
 
 class Records:
-    """The examples of a split, in tfds' order, decoded on request.
+    """The examples of a split, in tfds' order, decoded on request."""
 
-    `shape` is [height, width, channels] of an image.
-    """
-
-    def __init__(
-        self, source: DataSource | None, shape: tuple[int, int, int], class_names: tuple[str, ...]
-    ) -> None:
+    def __init__(self, source: DataSource | None, fields: Fields) -> None:
         self._source = source
-        self.shape = shape
-        self.class_names = class_names
+        self._fields = fields
 
     def __len__(self) -> int:
         return 0 if self._source is None else len(self._source)
@@ -61,7 +55,7 @@ class Records:
         Raises IndexError for a row that is not there, DamagedRecords for one that cannot be read.
         """
         keys = np.asarray(indices, np.int64).tolist()
-        images = np.empty((len(keys), *self.shape), np.uint8)
+        images = np.empty((len(keys), *self._fields.shape), np.uint8)
         labels = np.empty(len(keys), np.int32)
         if not keys:
             return images, labels
@@ -69,7 +63,7 @@ class Records:
             raise IndexError(f"rows {min(keys)} to {max(keys)} of {len(self)}")
         try:
             for row, example in enumerate(self._source.__getitems__(keys)):
-                images[row], labels[row] = _decode(example, self.shape)
+                images[row], labels[row] = _decode(example, self._fields)
         except DAMAGE as err:
             raise DamagedRecords(f"Examples that tfds prepared are damaged: {err}") from err
         return images, labels
@@ -88,7 +82,7 @@ class Prepared:
             raise DamagedRecords(f"{self.folder} is damaged: {err}") from err
         if not self.shards:
             raise DamagedRecords(f"{self.folder} is damaged: it names no splits.")
-        self.shape, self.class_names = _described(info)
+        self.fields = features.fields(info)
 
     def records(self, split: str) -> Records:
         """Random access to a tfds split; raises UserError as `splits.resolve`."""
@@ -97,25 +91,11 @@ class Prepared:
             raw = self._builder.as_data_source(
                 split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
             )
-        return Records(raw, self.shape, self.class_names)
+        return Records(raw, self.fields)
 
 
-def _described(info: tfds.core.DatasetInfo) -> tuple[tuple[int, int, int], tuple[str, ...]]:
-    """The shape of an image and the names of the classes."""
-    features = info.features.items() if isinstance(info.features, FeaturesDict) else ()
-    by_name: dict[str, Any] = dict(features)
-    image, label = by_name.get("image"), by_name.get("label")
-    shape: Any = image.shape if isinstance(image, Image) else (None,)
-    if None in shape or not isinstance(label, ClassLabel):
-        raise UserError(
-            f"{info.name} cannot be used: its features must be an 'image' of fixed shape and a "
-            f"'label' that is a class; they are {info.features}."
-        )
-    return tuple(shape), tuple(label.names)
-
-
-def _decode(example: bytes, shape: tuple[int, int, int]) -> tuple[np.ndarray, int]:
+def _decode(example: bytes, fields: Fields) -> tuple[np.ndarray, int]:
     """Image and label of a serialized tf.train.Example."""
     feature = _PROTO.Example.FromString(example).features.feature
-    image = png.decode(feature["image"].bytes_list.value[0], shape)
-    return image, feature["label"].int64_list.value[0]
+    image = png.decode(feature[fields.image].bytes_list.value[0], fields.shape)
+    return image, feature[fields.label].int64_list.value[0]

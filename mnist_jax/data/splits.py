@@ -65,6 +65,10 @@ def _by_tfds(spec: str, shards: Shards) -> list[Rows]:
     ]
 
 
+def described(shards: Shards) -> str:
+    """The splits that there are, for messages: `train (60000 examples), ...`."""
+    return ", ".join(f"{name} ({sum(lengths)} examples)" for name, lengths in shards.items())
+
+
 def _complaint(spec: str, shards: Shards, why: str) -> str:
-    known = ", ".join(f"{name} ({sum(lengths)} examples)" for name, lengths in shards.items())
-    return f"The split {spec!r} cannot be read: {why}\nThere are: {known}."
+    return f"The split {spec!r} cannot be read: {why}\nThere are: {described(shards)}."

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import inspect
+import re
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +15,7 @@ from flax import nnx
 
 from mnist_jax import binding
 from mnist_jax.config import Choice, Config
+from mnist_jax.data import Spec
 from mnist_jax.errors import UserError
 from mnist_jax.models.cnn import CNN
 from mnist_jax.models.mlp import MLP
@@ -20,6 +23,8 @@ from mnist_jax.models.mlp import MLP
 Tree = dict[str, Any]  # nested dicts of arrays
 
 MODELS = {"mlp": MLP, "cnn": CNN}
+FROM_DATA = ("image_shape", "num_classes")  # of a `Spec`: given to a constructor that takes them
+LIBRARIES = re.compile(r"[/\\](site-packages|jax|flax)[/\\]|^<")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Model:
     graph: nnx.GraphDef
     dtype: jnp.dtype
     output_activation: str
+    image_shape: tuple[int, int, int]  # height, width, channels
+    num_classes: int
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
         """Fresh `(parameters, other variables)`, the latter e.g. batch statistics."""
@@ -56,7 +63,7 @@ class Model:
         Args:
           params: as `init` gives them.
           variables: as `init` gives them.
-          images: `[B, 28, 28, 1]` in [0, 1].
+          images: `[B, *image_shape]` in [0, 1].
           train: dropout on, batch statistics of this batch.
           keys: `[B]` random keys, one an example; needed in training.
 
@@ -71,28 +78,33 @@ class Model:
 
 
 def resolve(config: Config) -> Config:
-    """`config` with the defaults of its model written out, so that it says all there is to say."""
-    module = binding.find(config.model.name, MODELS, "config.model.name")
-    keywords = binding.bind(module, config.model.keywords, "config.model", given=("rngs",))
+    """`config` with the defaults of its model written out, so that it says all there is to say.
+
+    What the data say (`image_shape`, `num_classes`) is left to them, unless the user wrote it.
+    """
+    _, keywords = _bind(config.model)
     # A default that no file can hold, such as a function, stays with the class.
     plain = (bool, int, float, str, tuple, type(None))
     said = {k: v for k, v in keywords.items() if isinstance(v, plain)}
     return dataclasses.replace(config, model=Choice(config.model.name, said))
 
 
-def build(choice: Choice, dtype: str = "float32", axis_name: str | None = None) -> Model:
-    """The network that a configuration names.
+def build(
+    choice: Choice, spec: Spec, dtype: str = "float32", axis_name: str | None = None
+) -> Model:
+    """The network that a configuration names, for the images and classes of a data set.
 
     Args:
       choice: `mlp`, `cnn` or `package.module:Class`, and the class's own keywords.
+      spec: of the data; a class that takes `image_shape` or `num_classes` gets it from here.
       dtype: of the arithmetic.
       axis_name: the mapped axis over which batch statistics are taken, if any.
 
     Raises:
-      UserError: an unknown name, keyword or value.
+      UserError: an unknown name, keyword or value; or one that the data contradict.
     """
-    module = binding.find(choice.name, MODELS, "config.model.name")
-    keywords = binding.bind(module, choice.keywords, "config.model", given=("rngs",))
+    module, keywords = _bind(choice)
+    keywords |= _from_data(module, keywords, spec)
     _require_call(module, choice.name)
     abstract = nnx.eval_shape(lambda: module(**keywords, rngs=nnx.Rngs(0)))
     _refuse_random_state(abstract)
@@ -106,19 +118,66 @@ def build(choice: Choice, dtype: str = "float32", axis_name: str | None = None) 
         graph=nnx.graphdef(abstract),
         dtype=jnp.dtype(dtype),
         output_activation=getattr(abstract, "output_activation", "softmax"),
+        image_shape=spec.image_shape,
+        num_classes=spec.num_classes,
     )
 
 
-def check_outputs(model: Model, classes: int) -> None:
-    """Raises UserError where the network does not give an output for each of `classes`."""
+def check_outputs(model: Model) -> None:
+    """Refuses a network that cannot take an image of the data, or gives no output for each class.
+
+    Raises UserError, which says what the data are, and what came.
+    """
+    image = f"an image of shape {model.image_shape}"
+    images = jax.ShapeDtypeStruct((1, *model.image_shape), jnp.float32)
     weights = jax.eval_shape(model.init, jax.random.key(0))
-    images = jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32)
-    outputs, _ = jax.eval_shape(functools.partial(model.apply, train=False), *weights, images)
-    if outputs.shape != (1, classes):
+    try:
+        outputs, _ = jax.eval_shape(functools.partial(model.apply, train=False), *weights, images)
+    except UserError:
+        raise
+    except (TypeError, ValueError, IndexError) as error:
         raise UserError(
-            f"config.model: gives {outputs.shape[1:]} for an image, where the data has {classes} "
-            f"classes; see num_classes"
+            f"config.model: {model.module.__name__} fails on {image} (height, width, channels), "
+            f"as the data have them; a constructor with a parameter image_shape receives it\n"
+            f"{_where(error)}{type(error).__name__}: {error}"
+        ) from error
+    expected = (1, model.num_classes)
+    if outputs.shape != expected:
+        raise UserError(
+            f"config.model: {model.module.__name__} gives outputs of shape {outputs.shape} for "
+            f"{image} of the data, which have {model.num_classes} classes; expected {expected}. "
+            "A constructor with a parameter num_classes receives it"
         )
+
+
+def _bind(choice: Choice) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The class, and its keywords but for those that only the program knows, or the data."""
+    module = binding.find(choice.name, MODELS, "config.model.name")
+    unsaid = [name for name in FROM_DATA if name not in choice.keywords]
+    given = ("rngs", *unsaid)
+    return module, binding.bind(module, choice.keywords, "config.model", given=given)
+
+
+def _from_data(
+    module: Callable[..., Any], keywords: Mapping[str, Any], spec: Spec
+) -> dict[str, Any]:
+    """What of the spec the constructor takes by name."""
+    parameters = inspect.signature(getattr(module, "__init__", module)).parameters
+    taken = {name: getattr(spec, name) for name in FROM_DATA if name in parameters}
+    for name, value in taken.items():
+        if keywords.get(name, value) != value:
+            raise UserError(
+                f"config.model.{name}: is {keywords[name]}, where the data have {value}; "
+                "leave it out"
+            )
+    return taken
+
+
+def _where(error: Exception) -> str:
+    """`file:line in function` of the error, in the network's own code if that can be told."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not LIBRARIES.search(frame.filename)]
+    return f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}: " if own else ""
 
 
 def _require_call(module: Callable[..., Any], name: str) -> None:

@@ -1,12 +1,12 @@
 """Convolutional networks: blocks of convolution and pool, then a dense head."""
 
+import math
+
 from flax import nnx
 
 from mnist_jax.errors import UserError
 from mnist_jax.lifted import active
 from mnist_jax.models.layers import POOLINGS, Conv, Dropout, Sequence, dense_layers
-
-IMAGE_SIZE = 28
 
 
 class CNN(Sequence):
@@ -15,7 +15,8 @@ class CNN(Sequence):
     `kernel` and `stride` hold one value for all blocks, or one a block; `padding` is `SAME` or
     `VALID`; with `pool_first` the pool comes before normalisation and activation. Dropout follows
     each dense layer (`dropout_1`, ...), or where there is none the flattened features
-    (`dropout_0`). Called with images `[B, 28, 28, 1]` in [0, 1], gives `[B, num_classes]`.
+    (`dropout_0`). Called with images `[B, *image_shape]` in [0, 1], gives `[B, num_classes]`; the
+    data set gives `image_shape` (height, width, channels) and `num_classes`.
     """
 
     def __init__(
@@ -33,14 +34,15 @@ class CNN(Sequence):
         activation: str = "relu",
         output_activation: str = "softmax",
         kernel_init: str = "glorot_uniform",
-        num_classes: int = 10,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
         rngs: nnx.Rngs,
     ) -> None:
         self.output_activation = output_activation
         kernels = _each(kernel, len(features), "kernel")
         strides = _each(stride, len(features), "stride")
         layers: dict[str, nnx.Module] = {}
-        channels, size = 1, IMAGE_SIZE
+        *size, channels = image_shape
         for i, outputs in enumerate(features):
             layers[f"conv_{i + 1}"] = Conv(
                 channels,
@@ -55,10 +57,11 @@ class CNN(Sequence):
                 kernel_init=kernel_init,
                 rngs=rngs,
             )
-            places = size if padding == "SAME" else size - kernels[i] + 1
-            channels, size = outputs, _pooled(-(-places // strides[i]), pooling, i + 1)
+            window = 1 if padding == "SAME" else kernels[i]  # what a border without zeros costs
+            places = [-(-(n - window + 1) // strides[i]) for n in size]
+            channels, size = outputs, [_pooled(n, pooling, i + 1) for n in places]
         head = dense_layers(
-            size * size * channels,
+            math.prod(size) * channels,
             dense,
             num_classes,
             dropout=dropout,

@@ -1,16 +1,17 @@
 """Dense networks: from logistic regression (no hidden layer) to any depth."""
 
+import math
+
 from flax import nnx
 
 from mnist_jax.models.layers import Sequence, dense_layers
 
-PIXELS = 28 * 28
-
 
 class MLP(Sequence):
-    """784 pixels, hidden layers of any number and width, `num_classes` outputs.
+    """All pixels of an image, hidden layers of any number and width, `num_classes` outputs.
 
-    Called with images `[B, 28, 28, 1]` in [0, 1], gives `[B, num_classes]`.
+    Called with images `[B, *image_shape]` in [0, 1], gives `[B, num_classes]`. The data set gives
+    `image_shape` (height, width, channels) and `num_classes`.
     """
 
     def __init__(
@@ -22,13 +23,14 @@ class MLP(Sequence):
         dropout: float = 0.0,
         normalisation: str = "none",
         kernel_init: str = "glorot_uniform",
-        num_classes: int = 10,
+        image_shape: tuple[int, int, int],
+        num_classes: int,
         rngs: nnx.Rngs,
     ) -> None:
         self.output_activation = output_activation
         super().__init__(
             dense_layers(
-                PIXELS,
+                math.prod(image_shape),
                 hidden,
                 num_classes,
                 dropout=dropout,

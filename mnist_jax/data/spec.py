@@ -1,0 +1,16 @@
+"""What a network has to know of its data: the shape of an image, and the classes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The shape of a data set's images, and the names of its classes in the labels' order."""
+
+    image_shape: tuple[int, int, int]  # height, width, channels
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes; labels run from 0 to one less."""
+        return len(self.class_names)
