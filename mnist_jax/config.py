@@ -54,6 +54,15 @@ class Augment:
     elastic_sigma: float = 4.0  # width of the Gaussian that smooths the displacement, pixels
 
 
+@dataclass(frozen=True, kw_only=True)
+class Init:
+    """Which network in the folder `init_from` to start from, and what of it to leave out."""
+
+    member: str = ""  # of a sweep: the architecture, or "best"
+    seed: int | None = None  # of a sweep: may be left out where there is only one
+    leave_out: tuple[str, ...] = ()  # parts (variables) or layers (output) that start afresh
+
+
 @dataclass(frozen=True)
 class Choice:
     """Something chosen by name, with keywords of its own: a model, an optimizer, a schedule."""
@@ -77,6 +86,7 @@ class Config:
     model: Choice = Choice("mlp")  # mlp, cnn, or your own package.module:Class
     dtype: str = "float32"  # of the arithmetic (or bfloat16, float16); parameters stay float32
     init_from: str = ""  # a workdir whose weights to start from
+    init: Init = field(default_factory=Init)
 
     loss: str = "cross_entropy"  # or your own package.module:function
     label_smoothing: float = 0.0
@@ -85,12 +95,13 @@ class Config:
     weight_decay: float = 0.0  # decoupled, on kernels only; times the learning rate
     clip_norm: float = 0.0  # global norm of the gradient; 0: no clipping
     ema_decay: float = 0.0  # average of the parameters, used in evaluation; 0: none
-    patience: int = 0  # epochs without a better val_loss before stopping; 0: never
+    metrics: tuple[str, ...] = ()  # further ones, by name or your own package.module:function
+    best: str = "val_accuracy"  # the column that decides which epoch is the best one
+    patience: int = 0  # epochs without a better `best` before stopping; 0: never
 
     parallel: str = "auto"  # auto, jit, pmap or shard_map
     reduction: str = "mean"
-    keep_latest: int = 2  # checkpoints
-    keep_best: int = 1  # checkpoints, by val_accuracy
+    keep_latest: int = 2  # checkpoints; the weights of the best epoch are in each
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested dicts, as `config.json` holds them and `parse` reads them."""
@@ -108,7 +119,6 @@ RANGES = {
     "batch_size": (1, math.inf),
     "chunk_steps": (0, math.inf),
     "keep_latest": (1, math.inf),
-    "keep_best": (0, math.inf),
     "patience": (0, math.inf),
     "label_smoothing": (0.0, BELOW_1),
     "weight_decay": (0.0, math.inf),
@@ -150,8 +160,12 @@ def parse(values: Mapping[str, Any]) -> Config:
     return config
 
 
-def load(path: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
+def load(path: str, overrides: Sequence[tuple[str, Any]] = ()) -> Config:
     """The configuration in a file, with overrides such as `("model.hidden", "64,32")` applied.
+
+    Args:
+      path: of a Python file with `get_config()`; of `FILE:ARGUMENT` it is `get_config(ARGUMENT)`.
+      overrides: dotted names and values, where a text is read as on the command line.
 
     Raises:
       UserError: the file is not there or does not give a configuration; a field is wrong.
@@ -162,8 +176,27 @@ def load(path: str, overrides: Sequence[tuple[str, str]] = ()) -> Config:
             f"{path}: is a sweep of many networks; train it by "
             f"python -m mnist_jax.sweep --config={path}"
         )
-    values = plain(call(module, "get_config", path), f"{path}: get_config()")
-    return parse(overridden(values, overrides))
+    return parse(overridden(from_module(module, path), overrides))
+
+
+def from_module(module: Any, path: str) -> dict[str, Any]:
+    """The plain values that `get_config` of the module of a configuration file gives."""
+    argument = split_path(path)[1]
+    arguments = () if argument is None else (argument,)
+    return plain(call(module, "get_config", path, *arguments), f"{path}: get_config()")
+
+
+def split_path(path: str) -> tuple[str, str | None]:
+    """`FILE:ARGUMENT` as its two parts; the argument is `None` where there is none."""
+    file, colon, argument = path.partition(".py:")
+    return (f"{file}.py", argument) if colon else (path, None)
+
+
+def stem(path: str) -> str:
+    """The name of what a configuration file trains: its stem, and the argument if there is one."""
+    file, argument = split_path(path)
+    words = re.sub(r"[^\w.-]+", "-", argument or "")
+    return f"{Path(file).stem}-{words}" if words else Path(file).stem
 
 
 def import_file(path: str) -> Any:
@@ -172,7 +205,7 @@ def import_file(path: str) -> Any:
     Raises:
       UserError: there is no such file.
     """
-    found = find_file(path)
+    found = find_file(split_path(path)[0])
     spec = importlib.util.spec_from_file_location(f"config_{found.stem}", found)
     if spec is None or spec.loader is None:
         raise UserError(f"{path}: a configuration is a Python file with get_config()")
@@ -181,7 +214,7 @@ def import_file(path: str) -> Any:
     return module
 
 
-def call(module: Any, function: str, path: str) -> Any:
+def call(module: Any, function: str, path: str, *arguments: Any) -> Any:
     """What a configuration file's function returns.
 
     Raises:
@@ -190,7 +223,7 @@ def call(module: Any, function: str, path: str) -> Any:
     if not hasattr(module, function):
         raise UserError(f"{path}: has no function {function}()")
     try:
-        return getattr(module, function)()
+        return getattr(module, function)(*arguments)
     except AttributeError as error:
         # ml_collections prints the whole configuration around these two names.
         names = re.search(r'"(\w+)".*Did you mean "(\w+)"', str(error), flags=re.S)
@@ -208,7 +241,7 @@ def plain(config: Any, where: str) -> dict[str, Any]:
     return config.to_dict()
 
 
-def overridden(values: dict[str, Any], overrides: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def overridden(values: dict[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """`values`, changed in place by overrides such as `("model.hidden", "64,32")`."""
     for name, text in overrides:
         _override(values, name, text)
@@ -247,12 +280,17 @@ def _check_values(config: Config) -> None:
         raise UserError(f"config.dtype: {config.dtype!r} is none of {', '.join(DTYPES)}")
     if config.patience > 0 and not config.data.val_split:
         raise UserError("config.patience: needs a validation split; config.data.val_split is empty")
-    for name in ("train_split", "val_split"):
-        if re.search(r"\btest\b", getattr(config.data, name)):
-            raise UserError(
-                f"config.data.{name}: the test split trains and chooses nothing; "
-                f"use a part of train"
-            )
+    _check_best(config)
+
+
+def _check_best(config: Config) -> None:
+    names = ["loss", "accuracy", *(name.rpartition(":")[2] for name in config.metrics)]
+    known = [f"val_{name}" for name in names]
+    if config.best not in known:
+        raise UserError(
+            f"config.best: {config.best!r} is no column of validation"
+            + binding.did_you_mean(config.best, known)
+        )
 
 
 def _choice(values: Mapping[str, Any], where: str) -> Choice:
@@ -268,7 +306,7 @@ def _freeze(value: Any) -> Any:
     return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
-def _override(values: dict[str, Any], name: str, text: str) -> None:
+def _override(values: dict[str, Any], name: str, value: Any) -> None:
     *sections, leaf = name.split(".")
     for i, section in enumerate(sections):
         if not isinstance(values.get(section), dict):
@@ -278,7 +316,8 @@ def _override(values: dict[str, Any], name: str, text: str) -> None:
                 + binding.did_you_mean(section, [k for k, v in values.items() if type(v) is dict])
             )
         values = values[section]
-    values[leaf] = text if isinstance(values.get(leaf), str) else _value(text)
+    is_text = isinstance(values.get(leaf), str) or not isinstance(value, str)
+    values[leaf] = value if is_text else _value(value)
 
 
 def _value(text: str) -> Any:

@@ -98,6 +98,11 @@ def enlarge(image: np.ndarray, zoom: int) -> np.ndarray:
     return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
+def capitalised(text: str) -> str:
+    """The text with its first letter in upper case, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def count(number: int, noun: str) -> str:
     """`1 image`, `1,234 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

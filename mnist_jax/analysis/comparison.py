@@ -4,15 +4,17 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_jax import metrics
 from mnist_jax.files import write_text
+from mnist_jax.metrics import Metric
 
 FINISHED = "finished"
-METRICS = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
+DIVERGED = "diverged"  # the first word of the status of a training that did
 
 
 @dataclass(frozen=True)
@@ -25,32 +27,35 @@ class Member:
     parameters: int
     history: list[dict]  # rows as in `metrics.jsonl`; none where it diverged at once
     seconds: float  # of training
-    test_loss: float | None  # None where it diverged
-    test_accuracy: float | None  # fraction; None where it diverged
-    status: str = FINISHED  # or, for example, "diverged in epoch 3"
+    test: Mapping[str, float]  # by the name of the metric; empty where it did not finish
+    status: str = FINISHED  # or "training", or begins with "diverged": "diverged in epoch 3: ..."
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its end; else its last figures mean nothing."""
+        """True if it came to its end; else its last figures mean nothing."""
         return self.status == FINISHED
+
+    @property
+    def diverged(self) -> bool:
+        """True if its loss, a gradient, a parameter or an output was not finite."""
+        return self.status.startswith(DIVERGED)
 
     @property
     def epochs(self) -> int:
         """Epochs trained, which may be fewer than configured."""
         return int(self.history[-1]["epoch"]) if self.history else 0
 
-    @property
-    def val_loss(self) -> float | None:
-        """After the last epoch; None where it diverged or without a validation split."""
-        return self._last("val_loss")
+    def figure(self, column: str) -> float | None:
+        """The value of `test_NAME`, or after the last epoch of `val_NAME` or `train_NAME`.
 
-    @property
-    def val_accuracy(self) -> float | None:
-        """After the last epoch, a fraction; None where `val_loss` is."""
-        return self._last("val_accuracy")
-
-    def _last(self, name: str) -> float | None:
-        return self.history[-1].get(name) if self.finished and self.history else None
+        None where the training did not finish, and where the value is missing or not finite.
+        """
+        if not self.finished:
+            return None
+        split, _, name = column.partition("_")
+        last = self.history[-1] if self.history else {}
+        value = self.test.get(name) if split == "test" else last.get(column)
+        return value if value is not None and math.isfinite(value) else None
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,11 @@ class Statistic:
     def error(self) -> float | None:
         """Standard error of the mean: deviation / sqrt(n)."""
         return None if self.deviation is None else self.deviation / math.sqrt(self.count)
+
+    def text(self, metric: Metric, missing: str = "") -> str:
+        """Mean and deviation without the unit: `97.85 ± 0.10`, or `0.0712 ± 0.0031`."""
+        spread = "" if self.deviation is None else f" ± {metric.number(self.deviation)}"
+        return missing if self.mean is None else metric.number(self.mean) + spread
 
 
 def statistic(values: Iterable[float | None]) -> Statistic:
@@ -91,8 +101,8 @@ class Architecture:
 
     @property
     def diverged(self) -> int:
-        """How many did not come to their end."""
-        return len(self.members) - len(self.finished)
+        """How many of the members diverged."""
+        return sum(member.diverged for member in self.members)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -104,9 +114,9 @@ class Architecture:
         """Trained numbers."""
         return self.members[0].parameters
 
-    def statistic(self, name: str) -> Statistic:
-        """Of a field or property of the finished members."""
-        return statistic(getattr(member, name) for member in self.finished)
+    def statistic(self, column: str) -> Statistic:
+        """Of a figure of the finished members, such as `val_loss`."""
+        return statistic(member.figure(column) for member in self.finished)
 
 
 def architectures(members: Iterable[Member]) -> list[Architecture]:
@@ -117,23 +127,79 @@ def architectures(members: Iterable[Member]) -> list[Architecture]:
     return [Architecture(name, tuple(group)) for name, group in groups.items()]
 
 
-def ranked(shown: Iterable[Architecture]) -> list[Architecture]:
-    """Highest mean validation accuracy first, those without one last; the test split ranks none.
+# Figures
 
-    Without a validation split the order stays as it is, but for the diverged at its end.
+
+def metrics_of(members: Iterable[Member]) -> tuple[Metric, ...]:
+    """The metrics that any of the members names, in their order: loss and accuracy first."""
+    names = dict.fromkeys(n for member in members for n in member.config.get("metrics", ()))
+    return tuple({metric.name: metric for metric in metrics.of({"metrics": names})}.values())
+
+
+def columns_of(members: Iterable[Member]) -> dict[str, Metric]:
+    """The columns of figures in tables, in their order, each with its metric.
+
+    Of accuracy and loss those of validation, then of the test; then both of each further metric.
     """
+    loss, accuracy, *further = metrics_of(members)
+    groups = [(accuracy, loss), *((metric,) for metric in further)]
+    return {
+        f"{split}_{metric.name}": metric
+        for group in groups
+        for split in ("val", "test")
+        for metric in group
+    }
 
-    def place(architecture: Architecture) -> tuple[bool, float]:
-        mean = architecture.statistic("val_accuracy").mean
-        return not architecture.finished, math.inf if mean is None else -mean
 
-    return sorted(shown, key=place)
+def said(column: str, metric: Metric) -> str:
+    """A column in words: `validation accuracy`."""
+    return f"{metrics.SPLITS[column.partition('_')[0]]} {metric.label}"
 
 
-def yardstick(members: Iterable[Member]) -> str:
-    """The accuracy to compare by: `val_accuracy`, or without a validation split `test_accuracy`."""
-    validated = any(member.val_accuracy is not None for member in members)
-    return "val_accuracy" if validated else "test_accuracy"
+def heading(name: str, metric: Metric) -> str:
+    """The name above a column of numbers, with their unit: `test accuracy, %`."""
+    return f"{name}, %" if metric.percent else name
+
+
+# Order
+
+
+def ordering(members: Sequence[Member]) -> tuple[str, Metric]:
+    """The column that orders architectures, and its metric: `config.best` where all agree."""
+    named = {member.config.get("best", "val_accuracy") for member in members}
+    column = named.pop() if len(named) == 1 else "val_accuracy"
+    return column, metrics.of_column(metrics_of(members), column)
+
+
+def ranked(candidates: Sequence[Architecture]) -> list[Architecture]:
+    """The best mean of the column of `ordering` first; the test split orders nothing.
+
+    A mean over the seeds that survived is no fair comparison: architectures of which a seed
+    diverged come after all others, and those of which none finished last. Without a validation
+    split the order stays as it is otherwise.
+    """
+    column, metric = ordering([member for one in candidates for member in one.members])
+
+    def place(one: Architecture) -> tuple[bool, bool, bool, float]:
+        mean = one.statistic(column).mean
+        rank = 0.0 if mean is None else -mean if metric.higher_is_better else mean
+        return not one.finished, one.diverged > 0, mean is None, rank
+
+    return sorted(candidates, key=place)
+
+
+def validated(members: Iterable[Member], column: str) -> bool:
+    """True if a member has a value in a column of the validation split."""
+    return any(member.figure(column) is not None for member in members)
+
+
+def yardstick(members: Sequence[Member]) -> tuple[str, Metric]:
+    """The accuracy that pictures show: of validation, or without a validation split of the test."""
+    column = "val_accuracy" if validated(members, "val_accuracy") else "test_accuracy"
+    return column, columns_of(members)[column]
+
+
+# Depth
 
 
 def by_depth(members: Iterable[Member]) -> dict[tuple[int, int], dict[int, float]]:
@@ -147,9 +213,7 @@ def by_depth(members: Iterable[Member]) -> dict[tuple[int, int], dict[int, float
         depth = _depth(member.config)
         if depth is not None:
             cell = cells.setdefault((depth, member.config["num_epochs"]), {})
-            cell.setdefault(member.seed, []).append(
-                member.test_accuracy if member.finished else None
-            )
+            cell.setdefault(member.seed, []).append(member.figure("test_accuracy"))
     return {
         place: {
             seed: mean
@@ -278,38 +342,49 @@ def is_number(value: Any) -> bool:
 
 
 def write_tables(workdir: Path, members: Sequence[Member]) -> None:
-    """Writes `sweep.csv`, a line a member, and `summary.csv`, a line an architecture.
+    """Writes `sweep.csv`, one line per member, and `summary.csv`, one line per architecture.
 
-    Accuracies are fractions; what is unknown is empty. After its own columns a table has one for
+    Percentages are fractions; what is unknown is empty. After its own columns a table has one for
     each field that varies. In the summary `_sd` is the standard deviation over the finished
     seeds, `_se` the standard error of the mean; epochs and seconds are means.
 
     Raises:
       UserError: the folder cannot be written.
     """
-    fields = list(varied(members))
-    write_text(workdir / "sweep.csv", _csv(_member_row(member, fields) for member in members))
-    rows = (_summary_row(architecture, fields) for architecture in architectures(members))
+    fields, columns = list(varied(members)), list(columns_of(members))
+    rows = (_member_row(member, columns, fields) for member in members)
+    write_text(workdir / "sweep.csv", _csv(rows))
+    rows = (_summary_row(one, columns, fields) for one in architectures(members))
     write_text(workdir / "summary.csv", _csv(rows))
 
 
-def _member_row(member: Member, fields: list[str]) -> dict[str, Any]:
-    names = ("architecture", "seed", "parameters", "epochs", "seconds", *METRICS, "status")
-    return {name: getattr(member, name) for name in names} | _settings(member.config, fields)
-
-
-def _summary_row(architecture: Architecture, fields: list[str]) -> dict[str, Any]:
+def _member_row(member: Member, columns: list[str], fields: list[str]) -> dict[str, Any]:
     row = {
+        "architecture": member.architecture,
+        "seed": member.seed,
+        "parameters": member.parameters,
+        "epochs": member.epochs,
+        "seconds": member.seconds,
+        **{column: member.figure(column) for column in columns},
+        "status": member.status,
+    }
+    return row | _settings(member.config, fields)
+
+
+def _summary_row(
+    architecture: Architecture, columns: list[str], fields: list[str]
+) -> dict[str, Any]:
+    row: dict[str, Any] = {
         "architecture": architecture.name,
         "seeds": len(architecture.finished),
         "diverged": architecture.diverged,
         "parameters": architecture.parameters,
-        "epochs": architecture.statistic("epochs").mean,
-        "seconds": architecture.statistic("seconds").mean,
+        "epochs": statistic(member.epochs for member in architecture.finished).mean,
+        "seconds": statistic(member.seconds for member in architecture.finished).mean,
     }
-    for name in METRICS:
-        found = architecture.statistic(name)
-        row |= {name: found.mean, f"{name}_sd": found.deviation, f"{name}_se": found.error}
+    for column in columns:
+        found = architecture.statistic(column)
+        row |= {column: found.mean, f"{column}_sd": found.deviation, f"{column}_se": found.error}
     return row | _settings(architecture.config, fields)
 
 

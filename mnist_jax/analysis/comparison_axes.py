@@ -1,4 +1,4 @@
-"""Axes on which many accuracies stay apart, and labels that do not cover one another."""
+"""Axes on which many values stay apart, and labels that do not cover one another."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import GREY, INK, VERMILLION
 from mnist_jax.analysis.comparison import field_names
+from mnist_jax.metrics import Metric
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
@@ -32,6 +33,37 @@ def is_wide(percents: Iterable[float]) -> bool:
     """Whether accuracies in percent differ so much that they need `error_scale`."""
     errors = [max(100 - value, LEAST_ERROR) for value in percents]
     return bool(errors) and max(errors) > WIDE * min(errors)
+
+
+def metric_axis(
+    axes: Axes, values: Sequence[float], name: str, metric: Metric, side: Literal["x", "y"] = "y"
+) -> None:
+    """Let an axis hold these values of a metric, as people read them (fractions in percent)."""
+    if metric.percent and metric.higher_is_better:
+        accuracy_axis(axes, values, name, side)
+        return
+    values = list(values) or [0.0, 1.0]
+    low, high = min(values), max(values)
+    wide = low > 0 and high > 8 * low
+    if wide:
+        _log_axis(axes, side)
+        low, high, margin = 0.9 * low, 1.1 * high, 0.0
+    else:
+        margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    (axes.set_ylim if side == "y" else axes.set_xlim)(low - margin, high + margin)
+    said = f"{name} (%)" if metric.percent else f"{name}, mean of an image"
+    label = axes.set_ylabel if side == "y" else axes.set_xlabel
+    label(said + (" (log scale)" if wide else ""))
+
+
+def _log_axis(axes: Axes, side: Literal["x", "y"]) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    (axes.set_yscale if side == "y" else axes.set_xscale)("log")
+    axis = axes.yaxis if side == "y" else axes.xaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(_no_ticks())
 
 
 def accuracy_axis(
@@ -181,11 +213,6 @@ def label_points(axes: Axes, points: Sequence[tuple[float, float]], names: Seque
 
 def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def said(metric: str) -> str:
-    """`validation accuracy`."""
-    return metric.replace("val_", "validation_").replace("_", " ")
 
 
 def shorten(name: str, length: int = 34) -> str:

@@ -1,4 +1,4 @@
-"""Learning curves of many architectures, one over the other."""
+"""Learning curves of many architectures, one over the other, for each metric."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ from mnist_jax.analysis.comparison import (
     Member,
     architectures,
     is_number,
+    ordering,
+    said,
     statistic,
+    validated,
     value_of,
     varied,
 )
 from mnist_jax.analysis.comparison_axes import (
     SOFT_LINE,
-    accuracy_axis,
+    metric_axis,
     ordered_styles,
     seeds_note,
     series_style,
     shorten,
     spread,
 )
+from mnist_jax.metrics import Metric
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
@@ -47,9 +51,9 @@ class Curve:
     deviations: list[float]  # 0 with one seed
 
 
-def curve(architecture: Architecture, name: str, scale: float) -> Curve:
-    """The mean over seeds, times `scale`, of a field of the history."""
-    series = [_series(member, name, scale) for member in architecture.finished]
+def curve(architecture: Architecture, column: str, scale: float) -> Curve:
+    """The mean over seeds, times `scale`, of a column of the history."""
+    series = [_series(member, column, scale) for member in architecture.finished]
     epochs = sorted(set.intersection(*map(set, series))) if series else []
     found = [statistic(one[epoch] for one in series) for epoch in epochs]
     return Curve(
@@ -57,34 +61,37 @@ def curve(architecture: Architecture, name: str, scale: float) -> Curve:
     )
 
 
-def draw_accuracy_curves(members: Sequence[Member]) -> Figure | None:
-    """Validation accuracy by epoch (training without a validation split); None where is none."""
-    name = _metric(members, "accuracy")
-    curves = _curves(members, name, 100.0)
-    return _draw(curves, members, name, _styles(curves, members)) if curves else None
+def draw_curves(members: Sequence[Member], metric: Metric) -> Figure | None:
+    """A metric of validation by epoch (of training without a validation split).
+
+    The same architectures are in the same colours, whatever the metric: those that are best and
+    worst by `config.best`. None where there is nothing to draw.
+    """
+    column = _column(members, metric)
+    curves = _curves(members, column, metric.scale)
+    if not curves:
+        return None
+    names = {one.architecture.name for one in curves}
+    _, decides = ordering(members)
+    leading = _curves(members, _column(members, decides), 1.0)
+    leading = [one for one in leading if one.architecture.name in names]
+    styles = _styles(leading or curves, members, decides.higher_is_better)
+    return _draw(curves, members, column, metric, styles)
 
 
-def draw_loss_curves(members: Sequence[Member]) -> Figure | None:
-    """Validation loss by epoch, the same architectures in the same colours."""
-    name = _metric(members, "loss")
-    leading = _curves(members, _metric(members, "accuracy"), 100.0)
-    curves = _curves(members, name, 1.0)
-    return _draw(curves, members, name, _styles(leading, members)) if curves else None
+def _column(members: Sequence[Member], metric: Metric) -> str:
+    column = f"val_{metric.name}"
+    return column if validated(members, column) else f"train_{metric.name}"
 
 
-def _metric(members: Sequence[Member], kind: str) -> str:
-    validated = any(_series(member, f"val_{kind}", 1.0) for member in members)
-    return f"{'val' if validated else 'train'}_{kind}"
-
-
-def _curves(members: Sequence[Member], name: str, scale: float) -> list[Curve]:
-    found = [curve(architecture, name, scale) for architecture in architectures(members)]
+def _curves(members: Sequence[Member], column: str, scale: float) -> list[Curve]:
+    found = [curve(architecture, column, scale) for architecture in architectures(members)]
     return [one for one in found if one.epochs]
 
 
-def _series(member: Member, name: str, scale: float) -> dict[int, float]:
+def _series(member: Member, column: str, scale: float) -> dict[int, float]:
     """The finite values by epoch."""
-    values = {row["epoch"]: row.get(name) for row in member.history}
+    values = {row["epoch"]: row.get(column) for row in member.history}
     return {
         epoch: scale * value
         for epoch, value in values.items()
@@ -92,7 +99,9 @@ def _series(member: Member, name: str, scale: float) -> dict[int, float]:
     }
 
 
-def _styles(curves: Sequence[Curve], members: Sequence[Member]) -> dict[str, dict[str, Any]]:
+def _styles(
+    curves: Sequence[Curve], members: Sequence[Member], higher_is_better: bool
+) -> dict[str, dict[str, Any]]:
     """The look of each architecture that is drawn in colour, by its name."""
     fields = varied(members)
     ordered = len(fields) == 1 and all(map(is_number, *fields.values()))
@@ -101,7 +110,8 @@ def _styles(curves: Sequence[Curve], members: Sequence[Member]) -> dict[str, dic
         rising = sorted(curves, key=lambda one: value_of(one.architecture.config, field))
         names = [one.architecture.name for one in rising]
         return dict(zip(names, ordered_styles(len(names)), strict=True))
-    best_first = sorted(curves, key=lambda one: -one.means[-1])
+    sign = -1 if higher_is_better else 1
+    best_first = sorted(curves, key=lambda c: (c.architecture.diverged > 0, sign * c.means[-1]))
     if len(curves) > MOST_IN_COLOUR:
         best_first = best_first[:BEST] + best_first[-WORST:]
     return {one.architecture.name: series_style(i) for i, one in enumerate(best_first)}
@@ -110,13 +120,14 @@ def _styles(curves: Sequence[Curve], members: Sequence[Member]) -> dict[str, dic
 def _draw(
     curves: Sequence[Curve],
     members: Sequence[Member],
-    name: str,
+    column: str,
+    metric: Metric,
     styles: dict[str, dict[str, Any]],
 ) -> Figure:
-    split, _, quantity = name.partition("_")
-    said = "Validation" if split == "val" else "Training"
+    name = said(column, metric)
     strong = [one for one in curves if one.architecture.name in styles]
-    figure = canvas.headed(9, 5.2, f"{said} {quantity} by epoch", _note(curves, strong, members))
+    title = f"{canvas.capitalised(name)} by epoch"
+    figure = canvas.headed(9, 5.2, title, _note(curves, strong, members))
     longest = max(len(_short(one)) for one in strong)
     axes = canvas.panel(figure, 0.75, 0.6, 1.55 + 0.068 * longest)
     for one in curves:
@@ -125,10 +136,10 @@ def _draw(
     for one in strong:
         _draw_strong(axes, one, styles[one.architecture.name])
     values = [value for one in curves for value in one.means]
-    _scale_y(axes, curves, values, f"{said.lower()} {quantity}")
+    metric_axis(axes, values, name, metric)
     _scale_x(axes, [epoch for one in curves for epoch in one.epochs])
-    _mark_diverged(axes, members, name, 100.0 if quantity == "accuracy" else 1.0)
-    _name_ends(axes, strong, styles, "{:.2f} %" if quantity == "accuracy" else "{:.4f}")
+    _mark_diverged(axes, members, column, metric.scale)
+    _name_ends(axes, strong, styles, metric)
     return figure
 
 
@@ -149,31 +160,12 @@ def _note(curves: Sequence[Curve], strong: Sequence[Curve], members: Sequence[Me
     if rest:
         note += f"; in colour the {BEST} best and {WORST} worst, in grey the other {rest}"
     note += "; at the right the value after the last epoch"
-    diverged = sum(not member.finished for member in members)
+    diverged = sum(member.diverged for member in members)
     return note + (f"; ✗ ends a training that diverged ({diverged} in all)" if diverged else "")
 
 
 def _short(one: Curve) -> str:
     return shorten(one.architecture.name, 31)
-
-
-def _scale_y(axes: Axes, curves: Sequence[Curve], values: list[float], label: str) -> None:
-    if label.endswith("accuracy"):
-        accuracy_axis(axes, values, label)
-        return
-    wide = min(values) > 0 and max(values) > 8 * min(values)
-    if wide:
-        from matplotlib.ticker import FuncFormatter, LogLocator
-
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.minorticks_off()
-        axes.set_ylim(0.9 * min(values), 1.1 * max(values))
-    else:
-        margin = 0.06 * (max(values) - min(values)) or 0.1 * max(values) or 1.0
-        axes.set_ylim(min(values) - margin, max(values) + margin)
-    axes.set_ylabel(f"{label}, mean of an image{' (log scale)' if wide else ''}")
 
 
 def _scale_x(axes: Axes, epochs: list[int]) -> None:
@@ -185,10 +177,10 @@ def _scale_x(axes: Axes, epochs: list[int]) -> None:
     axes.set_xlim(min(epochs) - margin, max(epochs) + margin)
 
 
-def _mark_diverged(axes: Axes, members: Sequence[Member], name: str, scale: float) -> None:
+def _mark_diverged(axes: Axes, members: Sequence[Member], column: str, scale: float) -> None:
     """The way of a training up to where it diverged, within the limits that the others set."""
     for member in members:
-        series = {} if member.finished else _series(member, name, scale)
+        series = _series(member, column, scale) if member.diverged else {}
         if series:
             axes.plot(
                 list(series), list(series.values()), "--", color=VERMILLION, lw=0.9, alpha=0.6
@@ -200,7 +192,7 @@ def _mark_diverged(axes: Axes, members: Sequence[Member], name: str, scale: floa
 
 
 def _name_ends(
-    axes: Axes, strong: Sequence[Curve], styles: dict[str, dict[str, Any]], form: str
+    axes: Axes, strong: Sequence[Curve], styles: dict[str, dict[str, Any]], metric: Metric
 ) -> None:
     """Name and final value at the right, each joined by a thin line to the end of its curve."""
     figure = axes.figure
@@ -220,7 +212,7 @@ def _name_ends(
         )  # fmt: skip
         keys = {"transform": axes.transAxes, "clip_on": False}
         axes.plot([start, start + reach], [y, y], markevery=[1], markersize=4.5, **style, **keys)
-        name = f"{_short(one)}  {form.format(one.means[-1])}"
+        name = f"{_short(one)}  {metric.text(one.means[-1] / metric.scale)}"
         axes.text(
             start + 1.35 * reach,
             y,

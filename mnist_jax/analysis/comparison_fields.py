@@ -15,6 +15,7 @@ from mnist_jax.analysis.comparison import (
     by_depth,
     field_names,
     is_number,
+    said,
     shown,
     statistic,
     value_of,
@@ -28,7 +29,6 @@ from mnist_jax.analysis.comparison_axes import (
     file_name,
     number_axis,
     ordered_styles,
-    said,
     seeds_note,
     series_style,
 )
@@ -89,18 +89,19 @@ def _draw_field(members: Sequence[Member], field: str, numbers: dict[Any, float]
     for member in members:
         key = tuple(value_of(member.config, other) for other in others)
         groups.setdefault(key, []).append(member)
-    metric = yardstick(members)
+    column, metric = yardstick(members)
+    accuracy = said(column, metric)
     lines = {
         ", ".join(f"{names[o]} {shown(v)}" for o, v in zip(others, key, strict=True)): _points(
-            group, field, numbers, metric
+            group, field, numbers, column
         )
         for key, group in groups.items()
     }
-    everywhere = _points(members, field, numbers, metric)
+    everywhere = _points(members, field, numbers, column)
     look = _look(lines)
     keyed = look == "lines" and len(lines) > 1
     note = _field_note(lines, look, [names[other] for other in others])
-    figure = canvas.headed(9, 4.9, f"{said(metric).capitalize()} by {name}", note)
+    figure = canvas.headed(9, 4.9, f"{canvas.capitalised(accuracy)} by {name}", note)
     axes = canvas.panel(figure, 0.75, 1.15 if keyed else 0.6, 0.45)
     number_axis(axes, sorted(numbers.values()), name)
     if look == "lines":
@@ -115,7 +116,7 @@ def _draw_field(members: Sequence[Member], field: str, numbers: dict[Any, float]
     held = [everywhere] if look == "mean" else lines.values()
     lost = [point for point in everywhere if point.diverged]
     ends = [end for line in held for end in _ends(line)]
-    accuracy_axis(axes, ends, said(metric), foot=0.12 if lost else 0.0)
+    accuracy_axis(axes, ends, accuracy, foot=0.12 if lost else 0.0)
     for point in lost:
         text = f"{point.diverged} of {point.members}" if point.members > 1 else ""
         cross(axes, point.value, text)
@@ -137,7 +138,7 @@ def _draw_softly(axes: Axes, lines: Iterable[Sequence[Point]], form: str) -> Non
 
 
 def _points(
-    members: Sequence[Member], field: str, numbers: dict[Any, float], metric: str
+    members: Sequence[Member], field: str, numbers: dict[Any, float], column: str
 ) -> list[Point]:
     groups: dict[float, list[Member]] = {}
     for member in members:
@@ -145,9 +146,9 @@ def _points(
     return [
         Point(
             value,
-            statistic(getattr(member, metric) for member in group if member.finished),
+            statistic(member.figure(column) for member in group),
             len(group),
-            sum(not member.finished for member in group),
+            sum(member.diverged for member in group),
         )
         for value, group in sorted(groups.items())
     ]

@@ -13,13 +13,14 @@ from mnist_jax.analysis.canvas import INK, PALE, VERMILLION
 from mnist_jax.analysis.comparison import (
     Member,
     field_names,
+    said,
     shown,
     statistic,
     value_of,
     varied,
     yardstick,
 )
-from mnist_jax.analysis.comparison_axes import error_scale, file_name, is_wide, said, shorten
+from mnist_jax.analysis.comparison_axes import error_scale, file_name, is_wide, shorten
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
@@ -57,12 +58,12 @@ def _cells(members: Sequence[Member], rows: str, columns: str) -> Cells:
 def _draw_heatmap(members: Sequence[Member], rows: str, columns: str) -> Figure:
     fields = varied(members)
     names = field_names(fields)
-    metric = yardstick(members)
+    measured, metric = yardstick(members)
     cells = _cells(members, rows, columns)
     height = canvas.HEAD + 0.38 * len(fields[rows]) + 0.7
     row_names = [shorten(shown(value), 24) for value in fields[rows]]
     column_names = [shorten(shown(value), 12) for value in fields[columns]]
-    title = f"Mean {said(metric)} (%) by {names[rows]} and {names[columns]}"
+    title = f"Mean {said(measured, metric)} (%) by {names[rows]} and {names[columns]}"
     rest = [names[field] for field in fields if field not in (rows, columns)]
     left = 0.55 + 0.085 * max(map(len, row_names))
     width = min(9 - left - 0.2, 1.25 * len(column_names))
@@ -71,7 +72,7 @@ def _draw_heatmap(members: Sequence[Member], rows: str, columns: str) -> Figure:
     figure = canvas.headed(full, height, title, note)
     axes = canvas.panel(figure, left, 0.7, full - left - width)
     _name_heat_cells(axes, (names[rows], row_names), (names[columns], column_names))
-    _fill_heat_cells(axes, cells, fields[rows], fields[columns], metric)
+    _fill_heat_cells(axes, cells, fields[rows], fields[columns], measured)
     return figure
 
 
@@ -105,13 +106,13 @@ def _name_heat_cells(
 
 
 def _fill_heat_cells(
-    axes: Axes, cells: Cells, rows: list[Any], columns: list[Any], metric: str
+    axes: Axes, cells: Cells, rows: list[Any], columns: list[Any], measured: str
 ) -> None:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
 
     means = {
-        place: statistic(getattr(member, metric) for member in cell if member.finished).mean
+        place: statistic(member.figure(measured) for member in cell).mean
         for place, cell in cells.items()
     }
     known = [100 * mean for mean in means.values() if mean is not None]
@@ -134,7 +135,7 @@ def _write_heat_cell(
     axes: Axes, place: tuple[int, int], cell: list[Member], mean: float | None, color: str
 ) -> None:
     x, y = place
-    diverged = sum(not member.finished for member in cell)
+    diverged = sum(member.diverged for member in cell)
     style: dict[str, Any] = {"ha": "center", "va": "center"}
     if mean is None:
         text = "diverged" if diverged else "no figure"

@@ -11,11 +11,15 @@ from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
 from mnist_jax.analysis.comparison import (
     Architecture,
     Member,
-    Statistic,
     architectures,
     field_names,
+    heading,
+    metrics_of,
+    ordering,
     ranked,
+    said,
     shown,
+    validated,
     value_of,
     varied,
     yardstick,
@@ -23,14 +27,15 @@ from mnist_jax.analysis.comparison import (
 from mnist_jax.analysis.comparison_axes import (
     accuracy_axis,
     label_points,
-    said,
+    metric_axis,
     seeds_note,
     series_style,
     shorten,
 )
-from mnist_jax.analysis.comparison_curves import draw_accuracy_curves, draw_loss_curves
+from mnist_jax.analysis.comparison_curves import draw_curves
 from mnist_jax.analysis.comparison_fields import draw_depth, draw_fields
 from mnist_jax.analysis.comparison_heatmaps import draw_heatmaps
+from mnist_jax.metrics import SPLITS, Metric
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
@@ -48,8 +53,8 @@ def write_plots(folder: Path, members: Sequence[Member]) -> list[Path]:
       members: one or more.
 
     Returns:
-      The files in reading order, of these stems: `ranking`, `curves`, `loss_curves`, `depth`,
-      `parameters`, `heatmap_*`, `field_*`.
+      The files in reading order, of these stems: `ranking`, `curves` (of accuracy), `loss_curves`
+      and `NAME_curves` of each further metric, `depth`, `parameters`, `heatmap_*`, `field_*`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with canvas.styled():
@@ -61,9 +66,11 @@ def write_plots(folder: Path, members: Sequence[Member]) -> list[Path]:
 
 
 def _figures(members: Sequence[Member]) -> Iterator[tuple[str, Figure | None]]:
+    loss, accuracy, *further = metrics_of(members)
     yield "ranking", draw_ranking(members)
-    yield "curves", draw_accuracy_curves(members)
-    yield "loss_curves", draw_loss_curves(members)
+    yield "curves", draw_curves(members, accuracy)
+    for metric in (loss, *further):
+        yield f"{metric.name}_curves", draw_curves(members, metric)
     yield "depth", draw_depth(members)
     yield "parameters", draw_parameters(members)
     yield from draw_heatmaps(members)
@@ -74,25 +81,30 @@ def _figures(members: Sequence[Member]) -> Iterator[tuple[str, Figure | None]]:
 
 
 def draw_ranking(members: Sequence[Member]) -> Figure:
-    """A row an architecture, the highest validation accuracy on top, test accuracy beside it."""
+    """One row per architecture, the best by validation on top, the same of the test beside it."""
     order = ranked(architectures(members))
-    validated = yardstick(members) == "val_accuracy"
+    column, metric = ordering(members)
+    has_order = validated(members, column)
     rows, left_out = _rows(order)
     height = canvas.HEAD + 0.2 + ROW * len(rows) + 0.65
-    title = "Architectures " + ("by validation accuracy" if validated else "as they were given")
-    note = _ranking_note(order, validated, left_out)
+    title = f"Architectures {f'by {said(column, metric)}' if has_order else 'as they were given'}"
+    note = _ranking_note(order, has_order, left_out)
     figure = canvas.headed(9, height, title, note)
     names = [_row_name(row, left_out) for row in rows]
-    axes = canvas.panel(figure, 0.3 + 0.073 * max(map(len, names)), 0.6, 2.25, canvas.HEAD + 0.2)
+    step = 1.08 if metric.percent else 1.2  # inches, from one column of figures to the next
+    left, right = 0.3 + 0.073 * max(map(len, names)), 0.09 + 2 * step
+    axes = canvas.panel(figure, left, 0.6, right, canvas.HEAD + 0.2)
     _prepare_rows(axes, names)
-    series = [("test_accuracy", VERMILLION, "D", 0.14)]
-    if validated:
-        series.insert(0, ("val_accuracy", BLUE, "o", -0.14))
+    series = [(f"test_{metric.name}", VERMILLION, "D", 0.14)]
+    if has_order:
+        series.insert(0, (column, BLUE, "o", -0.14))
     values: list[float] = []
-    for column, (metric, color, marker, offset) in enumerate(series):
-        values += _draw_rows(axes, rows, metric, color, marker, offset if validated else 0.0)
-        _write_rows(axes, rows, metric, color, 1.02 + 1.08 * column / _width(axes))
-    accuracy_axis(axes, values, "accuracy", "x")
+    for place, (shown_column, color, marker, offset) in enumerate(series):
+        look = (color, marker, offset if has_order else 0.0)
+        values += _draw_rows(axes, rows, shown_column, metric.scale, *look)
+        x = 1.02 + step * place / _width(axes)
+        _write_rows(axes, rows, shown_column, metric, color, x)
+    metric_axis(axes, values, metric.label, metric, "x")
     return figure
 
 
@@ -117,11 +129,14 @@ def _row_name(row: Architecture | None, left_out: int) -> str:
     return f"{shorten(row.name)} ({row.diverged} of {len(row.members)} diverged)"
 
 
-def _ranking_note(order: list[Architecture], validated: bool, left_out: int) -> str:
-    counts = [len(architecture.finished) for architecture in order]
-    note = f"● validation, ◆ test; {seeds_note(counts, 'bars')}" if validated else "◆ test; "
-    note += "" if validated else f"{seeds_note(counts, 'bars')}; without a validation split "
-    note += "; the order is by validation alone" if validated else "nothing ranks them"
+def _ranking_note(order: list[Architecture], has_order: bool, left_out: int) -> str:
+    bars = seeds_note([len(architecture.finished) for architecture in order], "bars")
+    if has_order:
+        note = f"● validation, ◆ test; {bars}; the order is by validation alone"
+    else:
+        note = f"◆ test; {bars}; without a validation split nothing ranks them"
+    if any(one.diverged for one in order) and not all(one.diverged for one in order):
+        note += "; those of which a training diverged come last"
     if left_out:
         note += f"; the middle {left_out} of {len(order)} are left out"
     return note
@@ -140,17 +155,18 @@ def _prepare_rows(axes: Axes, names: list[str]) -> None:
 def _draw_rows(
     axes: Axes,
     rows: Sequence[Architecture | None],
-    metric: str,
+    column: str,
+    scale: float,
     color: str,
     marker: str,
     offset: float,
 ) -> list[float]:
-    """Draw one accuracy of each row with its error bar; return what the axis has to hold."""
+    """Draw a figure of each row with its error bar; return what the axis has to hold."""
     drawn = []
     for place, row in enumerate(rows):
-        found = row.statistic(metric) if row else None
+        found = row.statistic(column) if row else None
         if found and found.mean is not None:
-            mean, away = 100 * found.mean, 100 * (found.deviation or 0.0)
+            mean, away = scale * found.mean, scale * (found.deviation or 0.0)
             axes.errorbar(
                 mean, place + offset, xerr=away or None, fmt=marker, color=color,
                 ms=5, elinewidth=1.1, capsize=2,
@@ -160,24 +176,23 @@ def _draw_rows(
 
 
 def _write_rows(
-    axes: Axes, rows: Sequence[Architecture | None], metric: str, color: str, x: float
+    axes: Axes,
+    rows: Sequence[Architecture | None],
+    column: str,
+    metric: Metric,
+    color: str,
+    x: float,
 ) -> None:
-    """Write one accuracy of each row in a column at the right."""
+    """Write a figure of each row in a column at the right."""
     transform = axes.get_yaxis_transform()
-    head = metric.replace("val_", "validation_").removesuffix("_accuracy")
+    head = heading(SPLITS[column.partition("_")[0]], metric)
     style = {"size": 8.5, "va": "center", "transform": transform}
-    axes.text(x, -0.9, f"{head}, %", color=color, weight="bold", **style)
+    axes.text(x, -0.9, head, color=color, weight="bold", **style)
     for place, row in enumerate(rows):
         if row is not None:
-            text = _figure(row.statistic(metric)) if row.finished else "diverged"
-            axes.text(x, place, text, color=INK if row.finished else VERMILLION, **style)
-
-
-def _figure(found: Statistic) -> str:
-    if found.mean is None:
-        return ""
-    spread = "" if found.deviation is None else f" ± {100 * found.deviation:.2f}"
-    return f"{100 * found.mean:.2f}{spread}"
+            lost = row.diverged and not row.finished
+            text = "diverged" if lost else row.statistic(column).text(metric)
+            axes.text(x, place, text, color=VERMILLION if lost else INK, **style)
 
 
 # Size
@@ -188,17 +203,18 @@ def draw_parameters(members: Sequence[Member]) -> Figure | None:
     order = [one for one in ranked(architectures(members)) if one.finished]
     if len({one.parameters for one in order}) < 2:
         return None
-    metric = yardstick(members)
+    column, metric = yardstick(members)
+    name = said(column, metric)
     note = f"mean; {seeds_note([len(one.finished) for one in order], 'bars')}"
     note += "; names where there is room"
-    figure = canvas.headed(9, 5.4, f"{said(metric).capitalize()} by number of parameters", note)
+    figure = canvas.headed(9, 5.4, f"{canvas.capitalised(name)} by number of parameters", note)
     groups = _groups(members)
     axes = canvas.panel(figure, 0.75, 0.95 if groups[0] else 0.6, 0.45)
     axes.set_xscale("log")
     axes.margins(x=0.1)
     points, values = [], []
     for one in order:
-        found = one.statistic(metric)
+        found = one.statistic(column)
         if found.mean is None:
             continue
         mean, away = 100 * found.mean, 100 * (found.deviation or 0.0)
@@ -209,7 +225,7 @@ def draw_parameters(members: Sequence[Member]) -> Figure | None:
             one.parameters, mean, yerr=away or None, ms=6, ls="", elinewidth=1.1, capsize=2,
             **style,
         )  # fmt: skip
-    accuracy_axis(axes, values, said(metric))
+    accuracy_axis(axes, values, name)
     axes.set_xlabel("trained parameters (log scale)")
     _plain_ticks(axes, [one.parameters for one in order])
     _key(axes, groups)

@@ -6,28 +6,34 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax.analysis import canvas, page
-from mnist_jax.analysis.claims import Claim, examine
+from mnist_jax.analysis.claims import UNANSWERED, Claim, examine
 from mnist_jax.analysis.comparison import (
     Architecture,
     Member,
-    Statistic,
     architectures,
+    columns_of,
     field_names,
+    heading,
+    metrics_of,
+    ordering,
     ranked,
+    said,
     shown,
     split_fields,
+    statistic,
+    validated,
     value_of,
     write_tables,
-    yardstick,
 )
 from mnist_jax.analysis.comparison_plots import write_plots
+from mnist_jax.metrics import Metric
 
 WHOLE = "whole sweep"
 PICTURES = {  # by the beginning of the file's name: heading, and the sentence that helps to read it
     "ranking": (
         "Ranking",
-        "Differences smaller than the bars may be chance. The order is by validation accuracy; "
-        "test accuracy stands beside it and orders nothing.",
+        "Differences smaller than the bars may be chance. The order is by validation; the figures "
+        "of the test split stand beside it and order nothing.",
     ),
     "curves": (
         "Accuracy by epoch",
@@ -45,7 +51,10 @@ PICTURES = {  # by the beginning of the file's name: heading, and the sentence t
         "Size",
         "Above and to the left is better: more accurate with fewer parameters.",
     ),
-    "heatmap": ("Two fields at once", "Rows alike: only the columns matter, and the other way."),
+    "heatmap": (
+        "Two fields at once",
+        "If all rows look alike, only the field of the columns matters, and vice versa.",
+    ),
     "field": ("One field", "The middle of a plateau is a safer choice than its highest point."),
 }
 CLAIMS_HELP = (
@@ -81,14 +90,23 @@ def write_comparison(
     write_tables(workdir, members)
     plots = write_plots(workdir / "plots", members)
     order = ranked(architectures(members))
-    claims = examine(members)
+    headings = PICTURES | {
+        f"{metric.name}_curves": (
+            f"{canvas.capitalised(metric.label)} by epoch",
+            f"{'Higher' if metric.higher_is_better else 'Lower'} is better.",
+        )
+        for metric in metrics_of(members)
+        if f"{metric.name}_curves" not in PICTURES
+    }
+    alt = _alt(order, members)
+    summary = _summary_table(order, members) + _summary_help(order)
     body = [
         f"<header><h1>{escape(title)}</h1>{_subtitle(members)}</header>",
         page.figures(_headline(order, members, facts)),
         _facts(facts),
-        _claims(claims),
-        *(_picture(plot, order) for plot in plots),
-        f"<section><h2>Summary</h2>{_summary_table(order)}{_summary_help(members)}</section>",
+        _claims(examine(members)),
+        *(_picture(plot, headings, alt) for plot in plots),
+        f"<section><h2>Summary</h2>{summary}</section>",
         _diverged(members),
         page.details("Every training", _members_table(members)),
         _drawings(drawings),
@@ -101,27 +119,33 @@ def write_comparison(
 
 
 def _subtitle(members: Sequence[Member]) -> str:
-    if yardstick(members) == "val_accuracy":
-        return "<p>Ordered and compared by validation accuracy; the test split chose nothing.</p>"
-    return "<p>No validation accuracy: in the order given; the test split chose nothing.</p>"
+    column, metric = ordering(members)
+    name = escape(said(column, metric))
+    order = f"Ordered by {name}" if validated(members, column) else f"No {name}: in the order given"
+    return f"<p>{order}; the test split chose nothing.</p>"
 
 
 def _headline(
     order: list[Architecture], members: Sequence[Member], facts: dict[str, Any]
 ) -> list[tuple[str, str, str]]:
     """List (name, value, remark) of the figures to be seen first."""
-    diverged = sum(not member.finished for member in members)
+    diverged = sum(member.diverged for member in members)
+    unfinished = sum(not member.finished for member in members) - diverged
+    counts = {"diverged": diverged, "training": unfinished}
+    remarks = [f"{count} {status}" for status, count in counts.items() if count]
     seeds = sorted({len(architecture.members) for architecture in order})
     figures = [
-        ("trainings", f"{len(members):,}", f"{diverged} diverged" if diverged else "all finished"),
+        ("trainings", f"{len(members):,}", ", ".join(remarks) or "all finished"),
         ("architectures", f"{len(order):,}", f"{_between(seeds)} each"),
     ]
     best = order[0]
-    found = best.statistic("val_accuracy")
+    column, metric = ordering(members)
+    found = best.statistic(column)
     if found.mean is not None:
-        test = _mean_and_deviation(best.statistic("test_accuracy"), percent=True)
-        remark = f"of {best.name}, best by validation ({_mean_and_deviation(found, percent=True)})"
-        figures.append(("test accuracy, %", test, remark))
+        test = f"test_{metric.name}"
+        name = heading(said(test, metric), metric)
+        remark = f"of {best.name}, best by {said(column, metric)} ({found.text(metric)})"
+        figures.append((name, best.statistic(test).text(metric, page.MISSING), remark))
     if WHOLE in facts:
         figures.append((WHOLE, page.seconds(facts[WHOLE]), "from start to end"))
     else:
@@ -149,7 +173,7 @@ def _fact(value: Any) -> str:
 
 
 def _claims(claims: Sequence[Claim]) -> str:
-    if not claims:
+    if all(claim.verdict == UNANSWERED for claim in claims):
         return ""
     parts = "".join(map(_claim, claims))
     return f"<section><h2>Claims</h2><p>{escape(CLAIMS_HELP)}</p>{parts}</section>"
@@ -186,21 +210,22 @@ def _points(difference: float, error: float | None) -> str:
 # Pictures
 
 
-def _picture(plot: Path, order: list[Architecture]) -> str:
-    kind = plot.stem if plot.stem in PICTURES else plot.stem.partition("_")[0]
-    heading, help_text = PICTURES[kind]
+def _picture(plot: Path, headings: Mapping[str, tuple[str, str]], alt: str) -> str:
+    kind = plot.stem if plot.stem in headings else plot.stem.partition("_")[0]
+    title, help_text = headings[kind]
     if kind == "field":
-        heading += f": {plot.stem.partition('_')[2].replace('_', ' ')}"
-    image = page.picture(plot, _alt(heading, order), wide=True)
-    return f"<section><h2>{escape(heading)}</h2>{image}<p>{escape(help_text)}</p></section>"
+        title += f": {plot.stem.partition('_')[2].replace('_', ' ')}"
+    image = page.picture(plot, f"Plot, {title}: {alt}", wide=True)
+    return f"<section><h2>{escape(title)}</h2>{image}<p>{escape(help_text)}</p></section>"
 
 
-def _alt(heading: str, order: list[Architecture]) -> str:
+def _alt(order: list[Architecture], members: Sequence[Member]) -> str:
     """Say in words what all pictures of the page come down to."""
     best = order[0]
-    found = _mean_and_deviation(best.statistic("val_accuracy"), percent=True)
+    column, metric = ordering(members)
+    found = best.statistic(column).text(metric, page.MISSING)
     number = canvas.count(len(order), "architecture")
-    return f"Plot, {heading}: {number}; highest validation accuracy {found} % ({best.name})."
+    return f"{number}; best {said(column, metric)} {found}{metric.unit} ({best.name})."
 
 
 def _drawings(drawings: Mapping[str, Path]) -> str:
@@ -214,38 +239,43 @@ def _drawings(drawings: Mapping[str, Path]) -> str:
 # Tables
 
 
-def _summary_table(order: Sequence[Architecture]) -> str:
-    header = ("architecture", "validation accuracy, %", "test accuracy, %", "validation loss")
-    header += ("test loss", "parameters", "epochs", "training", "seeds")
-    return page.table(header, map(_summary_row, order))
+def _summary_table(order: Sequence[Architecture], members: Sequence[Member]) -> str:
+    columns = columns_of(members)
+    names = (heading(said(column, metric), metric) for column, metric in columns.items())
+    header = ("architecture", *names, "parameters", "epochs", "training", "seeds")
+    return page.table(header, (_summary_row(one, columns) for one in order))
 
 
-def _summary_row(architecture: Architecture) -> tuple[str, ...]:
+def _summary_row(architecture: Architecture, columns: Mapping[str, Metric]) -> tuple[str, ...]:
     lost = f" ({architecture.diverged} diverged)" if architecture.diverged else ""
+    finished = architecture.finished
     return (
         architecture.name,
-        _mean_and_deviation(architecture.statistic("val_accuracy"), percent=True),
-        _mean_and_deviation(architecture.statistic("test_accuracy"), percent=True),
-        _mean_and_deviation(architecture.statistic("val_loss")),
-        _mean_and_deviation(architecture.statistic("test_loss")),
+        *(
+            architecture.statistic(column).text(metric, page.MISSING)
+            for column, metric in columns.items()
+        ),
         page.number(architecture.parameters),
-        page.number(architecture.statistic("epochs").mean, ",.4g"),
-        page.seconds(architecture.statistic("seconds").mean),
-        f"{len(architecture.finished)}{lost}",
+        page.number(statistic(member.epochs for member in finished).mean, ",.4g"),
+        page.seconds(statistic(member.seconds for member in finished).mean),
+        f"{len(finished)}{lost}",
     )
 
 
-def _summary_help(members: Sequence[Member]) -> str:
-    several = any(len(one.finished) > 1 for one in architectures(members))
-    spread = "mean ± standard deviation over seeds; " if several else "one seed each; "
-    return f"<p>Last step's weights: {spread}diverged trainings are in no mean.</p>"
+def _summary_help(order: Sequence[Architecture]) -> str:
+    several = any(len(one.finished) > 1 for one in order)
+    spread = "mean ± standard deviation over seeds" if several else "one seed each"
+    text = f"Last step's weights: {spread}; diverged trainings are in no mean."
+    if any(one.diverged for one in order):
+        text += " Architectures of which a training diverged stand after all others."
+    return f"<p>{text}</p>"
 
 
 def _diverged(members: Sequence[Member]) -> str:
     rows = [
         (member.architecture, f"{member.seed}", member.status)
         for member in members
-        if not member.finished
+        if member.diverged
     ]
     if not rows:
         return ""
@@ -254,18 +284,16 @@ def _diverged(members: Sequence[Member]) -> str:
 
 
 def _members_table(members: Sequence[Member]) -> str:
-    header = ("architecture", "seed", "epochs", "training", "validation accuracy")
-    header += ("validation loss", "test accuracy", "test loss", "status")
+    columns = columns_of(members)
+    names = (said(column, metric) for column, metric in columns.items())
+    header = ("architecture", "seed", "epochs", "training", *names, "status")
     rows = (
         (
             member.architecture,
             f"{member.seed}",
             f"{member.epochs}",
             page.seconds(member.seconds),
-            page.percent(member.val_accuracy),
-            page.number(member.val_loss, ".4f"),
-            page.percent(member.test_accuracy),
-            page.number(member.test_loss, ".4f"),
+            *(page.figure(metric, member.figure(column)) for column, metric in columns.items()),
             member.status,
         )
         for member in members
@@ -288,12 +316,3 @@ def _settings_table(shown_ones: Iterable[Architecture], names: Mapping[str, str]
         (one.name, *(shown(value_of(one.config, field)) for field in names)) for one in shown_ones
     )
     return page.table(("architecture", *names.values()), rows)
-
-
-def _mean_and_deviation(found: Statistic, percent: bool = False) -> str:
-    """`97.85 ± 0.10` in percent, or `0.0712 ± 0.0031`."""
-    if found.mean is None:
-        return page.MISSING
-    scale, digits = (100, 2) if percent else (1, 4)
-    spread = "" if found.deviation is None else f" ± {scale * found.deviation:.{digits}f}"
-    return f"{scale * found.mean:.{digits}f}{spread}"

@@ -1,9 +1,13 @@
 """Figures of one split, computed in NumPy from the outputs of a model for every example of it."""
 
 import functools
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from mnist_jax.metrics import ALWAYS
 
 CALIBRATION_BINS = 15
 
@@ -13,11 +17,16 @@ class Predictions:
     """What a model said about each of the n examples of a split with k classes."""
 
     split: str
-    images: np.ndarray  # [n, height, width, channels] uint8, MNIST's are [n, 28, 28, 1]
+    images: np.ndarray  # [n, height, width, channels] uint8
     labels: np.ndarray  # [n] int32, the true class
     probabilities: np.ndarray  # [n, k] float32, rows sum to 1
-    losses: np.ndarray  # [n] float32, the loss of each example
+    values: Mapping[str, np.ndarray]  # by metric, "loss" among them: [n], one for each example
     class_names: tuple[str, ...]  # k names
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The loss of each example: [n] float32."""
+        return self.values["loss"]
 
     @functools.cached_property
     def predicted(self) -> np.ndarray:
@@ -38,9 +47,10 @@ class Predictions:
 def evaluate(predictions: Predictions) -> dict:
     """Summarise a split in values that JSON can hold.
 
-    `loss` is the sum of the losses in float64 divided by the count, `accuracy` the number of
-    correct predictions divided by the count. `per_class`, `confusion` and `calibration` are
-    described at the functions of those names. A figure that is undefined is None, never NaN.
+    `loss` and each further metric is the sum of its values in float64 divided by the count,
+    `accuracy` the number of correct predictions divided by the count. `per_class`, `confusion` and
+    `calibration` are described at the functions of those names. A figure that is undefined is None,
+    never NaN.
 
     Raises:
       ValueError: no examples, shapes that do not match, a label that names no class, or a loss or
@@ -55,8 +65,9 @@ def evaluate(predictions: Predictions) -> dict:
     return {
         "split": predictions.split,
         "count": count,
-        "loss": float(predictions.losses.sum(dtype=np.float64) / count),
+        "loss": _mean(predictions.losses),
         "accuracy": int(correct.sum()) / count,
+        **{name: _mean(its) for name, its in predictions.values.items() if name not in ALWAYS},
         "per_class": per_class(confusion, predictions.class_names),
         "confusion": confusion.tolist(),
         "calibration": calibration(predictions.confidence, correct),
@@ -125,6 +136,11 @@ def calibration(
     }
 
 
+def _mean(values: np.ndarray) -> float | None:
+    mean = float(values.sum(dtype=np.float64) / len(values))
+    return mean if math.isfinite(mean) else None
+
+
 def _ratio(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None
 
@@ -135,16 +151,19 @@ def _check(predictions: Predictions) -> None:
         raise ValueError(f"split {predictions.split!r} has no examples to evaluate")
     if predictions.images.ndim != 4 or len(predictions.images) != count:
         raise ValueError(f"images: {predictions.images.shape}, not [{count}, h, w, c]")
-    for name, expected in (
-        ("labels", (count,)),
-        ("losses", (count,)),
-        ("probabilities", (count, classes)),
-    ):
-        shape = getattr(predictions, name).shape
-        if shape != expected:
-            raise ValueError(f"{name}: shape {shape}, not {expected}")
+    arrays = [
+        ("labels", predictions.labels, (count,)),
+        ("probabilities", predictions.probabilities, (count, classes)),
+        *((name, values, (count,)) for name, values in predictions.values.items()),
+    ]
+    for name, array, expected in arrays:
+        if array.shape != expected:
+            raise ValueError(f"{name}: shape {array.shape}, not {expected}")
     if predictions.labels.min() < 0 or predictions.labels.max() >= classes:
         raise ValueError(f"labels: some lie outside 0 to {classes - 1}")
-    for name in ("losses", "probabilities"):
-        if not np.isfinite(getattr(predictions, name)).all():
+    for name, array in (
+        ("loss", predictions.losses),
+        ("probabilities", predictions.probabilities),
+    ):
+        if not np.isfinite(array).all():
             raise ValueError(f"{name}: some are not finite")

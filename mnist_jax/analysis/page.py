@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 
 from mnist_jax.files import write_text
+from mnist_jax.metrics import Metric
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #57606a; --line: #d8dee4;
@@ -122,6 +123,11 @@ def pairs_table(pairs: Iterable[tuple[str, str]]) -> str:
 def percent(fraction: float | None) -> str:
     """`97.12 %`."""
     return MISSING if fraction is None else f"{100 * fraction:.2f}\u00a0%"
+
+
+def figure(metric: Metric, value: float | None) -> str:
+    """The value of a metric with its unit: `97.12 %` or `0.0712`."""
+    return metric.text(value, MISSING).replace(" ", "\u00a0")
 
 
 def number(value: float | None, form: str = ",.0f") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,31 +13,36 @@ from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
 from mnist_jax.analysis.evaluation import Predictions
 from mnist_jax.analysis.gallery import Gallery, spread
+from mnist_jax.metrics import SPLITS, Metric
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+CELL = 0.22  # inches: the least side of a cell in which a count can be read
+
 
 def write_plots(
-    folder: Path, history: list[dict], predictions: Predictions, evaluation: dict
+    folder: Path,
+    history: list[dict],
+    predictions: Predictions,
+    evaluation: dict,
+    metrics: Sequence[Metric],
 ) -> list[Path]:
     """Draw every picture of a run into `folder` as PNG and return their paths, in reading order.
 
     Args:
       folder: made if it does not exist; pictures of the same names are replaced.
-      history: a row an epoch, with `epoch`, `train_loss`, `val_loss`, `train_accuracy` and
-        `val_accuracy` (fractions; the `val_` ones None without a validation split). Without any
-        row there are no learning curves.
+      history: one row per epoch, with `epoch` and, of each metric, `train_NAME` and `val_NAME`
+        (None without a validation split). Without any row there are no learning curves.
       predictions: of the split that the other pictures show.
       evaluation: what `evaluate(predictions)` returned.
+      metrics: of the run; the learning curves of one are in the file of its name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with canvas.styled():
-        figures = {}
-        if history:
-            figures["loss"] = draw_loss(history)
-            figures["accuracy"] = draw_accuracy(history)
+        curves = metrics if history else ()
+        figures = {metric.name: draw_curve(history, metric) for metric in curves}
         figures["mistakes"] = draw_mistakes(predictions)
         figures["confusion"] = draw_confusion(evaluation)
         figures["calibration"] = draw_calibration(evaluation)
@@ -47,18 +53,36 @@ def write_plots(
 # Learning curves
 
 
-def draw_loss(history: list[dict]) -> Figure:
-    """Mean loss of an image against the epoch, for training and validation."""
+def draw_curve(history: list[dict], metric: Metric) -> Figure:
+    """A metric against the epoch, for training and validation."""
     figure, axes = _curve_figure()
-    values = _draw_curves(axes, history, "loss", 1.0, "{:.4f}")
-    wide = min(values) > 0 and max(values) > 20 * min(values)
-    if wide:
-        _log_scale(axes, max(values) / min(values))
+    values = _draw_series(axes, history, metric)
+    if metric.percent:
+        _scale_percent(axes, values, metric.label)
     else:
-        axes.set_ylim(0, max(values) * 1.08 or 1)
-    axes.set_ylabel("mean loss of an image" + (" (log scale)" if wide else ""))
-    _head(axes, "Loss by epoch")
+        _scale_mean(axes, values, metric.label)
+    _head(axes, f"{canvas.capitalised(metric.label)} by epoch")
     return figure
+
+
+def _scale_percent(axes: Axes, values: list[float], label: str) -> None:
+    low, high = min(values), max(values)
+    margin = 0.08 * (high - low) or 2.0
+    axes.set_ylim(max(low - margin, -0.5), min(high + margin, 100.5))
+    axes.set_ylabel(f"{label} (%)")
+
+
+def _scale_mean(axes: Axes, values: list[float], label: str) -> None:
+    low, high = min(values), max(values)
+    wide = low > 0 and high > 20 * low
+    if wide:
+        _log_scale(axes, high / low)
+    elif low < 0:
+        margin = 0.08 * (high - low) or 1
+        axes.set_ylim(low - margin, high + margin)
+    else:
+        axes.set_ylim(0, high * 1.08 or 1)
+    axes.set_ylabel(f"mean {label} of an image{' (log scale)' if wide else ''}")
 
 
 def _log_scale(axes: Axes, ratio: float) -> None:
@@ -71,18 +95,6 @@ def _log_scale(axes: Axes, ratio: float) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def draw_accuracy(history: list[dict]) -> Figure:
-    """Accuracy in percent against the epoch, for training and validation."""
-    figure, axes = _curve_figure()
-    values = _draw_curves(axes, history, "accuracy", 100.0, "{:.2f} %")
-    low, high = min(values), max(values)
-    margin = 0.08 * (high - low) or 2.0
-    axes.set_ylim(max(low - margin, -0.5), min(high + margin, 100.5))
-    axes.set_ylabel("accuracy (%)")
-    _head(axes, "Accuracy by epoch")
-    return figure
-
-
 def _curve_figure() -> tuple[Figure, Axes]:
     """Leave room above the axes for title and legend, which then never cover a curve."""
     figure = canvas.new_figure(6.5, 4.7)
@@ -91,26 +103,25 @@ def _curve_figure() -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_curves(
-    axes: Axes, history: list[dict], metric: str, scale: float, form: str
-) -> list[float]:
-    """Draw the train and validation series of a metric; return every finite value drawn."""
+def _draw_series(axes: Axes, history: list[dict], metric: Metric) -> list[float]:
+    """Draw the training and validation series of a metric; return every finite value drawn."""
     from matplotlib.ticker import MaxNLocator
 
     epochs = [row["epoch"] for row in history]
     drawn = []
-    for key, said, color, style in (
-        ("train", "training, mean over the epoch", BLUE, "o--"),
-        ("val", "validation, after the epoch", VERMILLION, "s-"),
+    for split, when, color, style in (
+        ("train", "mean over the epoch", BLUE, "o--"),
+        ("val", "after the epoch", VERMILLION, "s-"),
     ):
-        values = [_scaled(row.get(f"{key}_{metric}"), scale) for row in history]
+        values = [_number(row.get(f"{split}_{metric.name}")) for row in history]
         finite = [value for value in values if math.isfinite(value)]
+        scaled = [metric.scale * value for value in values]
         if finite:
-            label = f"{said}: {form.format(finite[-1])} at the end"
+            label = f"{SPLITS[split]}, {when}: {metric.text(finite[-1])} at the end"
             every = max(1, len(epochs) // 20)
-            face = "white" if key == "train" else color
-            axes.plot(epochs, values, style, c=color, label=label, markevery=every, mfc=face)
-        drawn += finite
+            face = "white" if split == "train" else color
+            axes.plot(epochs, scaled, style, c=color, label=label, markevery=every, mfc=face)
+        drawn += [metric.scale * value for value in finite]
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     margin = max(0.5, 0.02 * (max(epochs) - min(epochs)))
@@ -129,8 +140,8 @@ def _head(axes: Axes, title: str) -> None:
     )
 
 
-def _scaled(value: float | None, scale: float) -> float:
-    return math.nan if value is None else value * scale
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 # Confusion and calibration
@@ -145,14 +156,17 @@ def draw_confusion(evaluation: dict) -> Figure:
     mistakes = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     tint = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#F6B26B", VERMILLION])
     longest = max(map(len, names))
-    left = 0.11 + 0.011 * longest
-    figure = canvas.new_figure(6.5, 6.5)
-    axes = figure.add_axes((left, 0.93 - (0.98 - left), 0.98 - left, 0.98 - left))
+    left, right, top = 0.715 + 0.0715 * longest, 0.13, 0.455  # inches
+    cell = max((6.5 - left - right) / len(names), CELL)
+    side = left + cell * len(names) + right
+    span = cell * len(names) / side
+    figure = canvas.new_figure(side, side)
+    axes = figure.add_axes((left / side, 1 - top / side - span, span, span))
     axes.imshow(mistakes, cmap=tint, vmin=0, vmax=max(mistakes.max(), 1))
     total, images = canvas.count(mistakes.sum(), "mistake"), canvas.count(counts.sum(), "image")
     axes.set_title(f"{total} among {images} ({evaluation['split']})")
     _name_cells(axes, names, upright=longest > 4)
-    _annotate(axes, counts, mistakes.max())
+    _annotate(axes, counts, mistakes.max(), cell)
     return figure
 
 
@@ -171,11 +185,12 @@ def _name_cells(axes: Axes, names: list[str], upright: bool) -> None:
     axes.tick_params(which="minor", length=0)
 
 
-def _annotate(axes: Axes, counts: np.ndarray, most: int) -> None:
+def _annotate(axes: Axes, counts: np.ndarray, most: int, cell: float) -> None:
     """Write the counts: the diagonal on grey, mistakes on their tint, nothing for 0."""
     from matplotlib.patches import Rectangle
 
-    size = float(np.clip(100 / len(counts), 3, 10))
+    digits = len(str(counts.max()))
+    size = min(10.0, 72 * cell * min(0.5, 1.3 / digits))  # a digit is 0.64 of the size wide
     for (row, column), count in np.ndenumerate(counts):
         diagonal = row == column
         if diagonal:

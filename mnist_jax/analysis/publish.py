@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from mnist_jax import metrics
 from mnist_jax.analysis.drawing import draw_network
 from mnist_jax.analysis.evaluation import Predictions, evaluate
 from mnist_jax.analysis.plots import write_plots
@@ -13,7 +14,7 @@ from mnist_jax.models import Model
 
 
 def publish(
-    workdir: Path,
+    folder: Path,
     predictions: Predictions,
     *,
     config: dict[str, Any],
@@ -21,20 +22,35 @@ def publish(
     history: list[dict[str, Any]],
     result: dict[str, Any] | None,
     checkpoint: int,
+    title: str,
 ) -> dict[str, Any]:
-    """Writes `evaluation.json`, `plots/` and `report.html`; returns the evaluation."""
+    """Writes `evaluation.json`, `plots/` and `report.html`; returns the evaluation.
+
+    Args:
+      folder: made if it does not exist; files of the same names are replaced.
+      predictions: of the network, with the values of every metric of `config`.
+      config: resolved configuration, as `Config.to_dict()` gives it.
+      model: the network.
+      history: one row per epoch, as in `metrics.jsonl`.
+      result: as in `result.json`, or None where there is none.
+      checkpoint: the step of the weights.
+      title: heading of the report.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = metrics.of(config)
     evaluation = evaluate(predictions) | {"checkpoint": checkpoint}
-    write_json(workdir / "evaluation.json", evaluation)
-    plots = write_plots(workdir / "plots", history, predictions, evaluation)
-    network, _ = draw_network(model, workdir / "plots")
+    write_json(folder / "evaluation.json", evaluation)
+    plots = write_plots(folder / "plots", history, predictions, evaluation, shown)
+    network, _ = draw_network(model, folder / "plots")
     write_report(
-        workdir / "report.html",
-        title=workdir.resolve().name,
+        folder / "report.html",
+        title=title,
         config=config,
         summary=summary(model),
         history=history,
         evaluation=evaluation,
         result=result,
         plots=[*plots, network],
+        metrics=shown,
     )
     return evaluation

@@ -1,14 +1,17 @@
 """The report of a run: one HTML file with its pictures inside, that needs no network."""
 
 import math
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from PIL import Image
 
 from mnist_jax.analysis import page
+from mnist_jax.analysis.canvas import capitalised
+from mnist_jax.metrics import Metric, of_column
 
-HELP = {
+HELP = {  # by the name of a metric or a picture; a metric without an entry gets its direction
     "loss": "Lower is better; training that goes on falling while validation rises is overfitting. "
     "Training includes label smoothing and distortion where they are configured.",
     "accuracy": "Higher is better; training is averaged over an epoch in which the model still "
@@ -39,6 +42,7 @@ def write_report(
     evaluation: dict,
     result: dict | None,
     plots: list[Path],
+    metrics: Sequence[Metric],
 ) -> None:
     """Write the report of a run to `path`; a reader sees the old file or the new one, never half.
 
@@ -47,34 +51,37 @@ def write_report(
       title: heading of the page.
       config: resolved configuration, nested.
       summary: description of the model as preformatted text.
-      history: a row an epoch, as in `metrics.jsonl`.
+      history: one row per epoch, as in `metrics.jsonl`.
       evaluation: what `evaluate` returned; with `checkpoint` in it, that step is named.
       result: as in `result.json`, or None where there is none.
       plots: PNG files, put by their stems into the sections that speak of them; any other goes
         with the summary of the model.
+      metrics: of the run, in the order in which they are shown.
     """
+    wide = {plot.stem for plot in plots if not _fits_half(plot)}
+    alt = _alt(history, evaluation, metrics)
     pictures = {
         plot.stem: page.picture(
-            plot,
-            _alt(plot.stem, history, evaluation),
-            wide=not _fits_half(plot),
+            plot, alt.get(plot.stem, f"Picture {plot.stem}."), wide=plot.stem in wide
         )
         for plot in plots
     }
+    details = [
+        _section("Confusion matrix", pictures, "confusion"),
+        _section("Calibration", pictures, "calibration"),
+    ]
+    others = [picture for stem, picture in pictures.items() if stem not in alt]
     body = [
         f"<header><h1>{escape(title)}</h1>{_subtitle(evaluation)}</header>",
-        page.figures(_headline(evaluation, result)),
+        page.figures(_headline(config, evaluation, result, metrics)),
         _facts(result) if result else "",
-        page.pair(_section("Loss", pictures, "loss"), _section("Accuracy", pictures, "accuracy")),
+        page.pair(*(_curve(metric, pictures) for metric in metrics)),
         _section("Worst mistakes", pictures, "mistakes"),
-        page.pair(
-            _section("Confusion matrix", pictures, "confusion"),
-            _section("Calibration", pictures, "calibration"),
-        ),
+        *(details if "confusion" in wide else [page.pair(*details)]),
         f"<section><h2>Per class</h2>{_per_class_table(evaluation)}</section>",
         _section("Examples", pictures, "examples"),
-        _model(summary, pictures, beside=all(_fits_half(p) for p in plots if p.stem == "network")),
-        _tables(history, config),
+        _model(summary, pictures.get("network", ""), others, beside="network" not in wide),
+        _tables(history, config, metrics),
     ]
     page.write(path, title, "\n".join(filter(None, body)))
 
@@ -99,14 +106,25 @@ def _subtitle(evaluation: dict) -> str:
     return f"<p>Evaluated on <code>{escape(evaluation['split'])}</code>{at}.</p>"
 
 
-def _headline(evaluation: dict, result: dict | None) -> list[tuple[str, str, str]]:
+def _headline(
+    config: dict, evaluation: dict, result: dict | None, metrics: Sequence[Metric]
+) -> list[tuple[str, str, str]]:
     """List (name, value, remark) of the figures to be seen first."""
     count, accuracy, split = evaluation["count"], evaluation["accuracy"], evaluation["split"]
     error = math.sqrt(accuracy * (1 - accuracy) / count)
     bins = len(evaluation["calibration"]["bins"])
+    means = [
+        (
+            f"{metric.label}, {split}",
+            page.figure(metric, evaluation[metric.name]),
+            "mean of an image",
+        )
+        for metric in metrics
+        if metric.name != "accuracy"
+    ]
     figures = [
         (f"accuracy, {split}", page.percent(accuracy), f"± {100 * error:.2f} (standard error)"),
-        (f"loss, {split}", f"{evaluation['loss']:.4f}", "mean of an image"),
+        *means,
         ("mistakes", f"{_mistakes(evaluation):,}", f"among {count:,} images"),
         (
             "calibration error",
@@ -116,10 +134,12 @@ def _headline(evaluation: dict, result: dict | None) -> list[tuple[str, str, str
     ]
     if result:
         epochs = page.number(result.get("epochs"))
+        best = config.get("best", "val_accuracy")
+        metric = of_column(metrics, best)
         figures += [
             (
-                "accuracy, validation",
-                page.percent(result.get("val_accuracy")),
+                f"{metric.label}, validation",
+                page.figure(metric, result.get(best)),
                 "after the last epoch",
             ),
             ("parameters", page.number(result.get("parameters")), "trained numbers"),
@@ -144,24 +164,27 @@ def _facts(result: dict) -> str:
 # Sections
 
 
-def _section(heading: str, pictures: dict[str, str], stem: str) -> str:
+def _curve(metric: Metric, pictures: dict[str, str]) -> str:
+    direction = f"{'Higher' if metric.higher_is_better else 'Lower'} is better."
+    return _section(capitalised(metric.label), pictures, metric.name, direction)
+
+
+def _section(heading: str, pictures: dict[str, str], stem: str, otherwise: str = "") -> str:
     """Show a picture under its heading, with the sentence that helps to read it."""
     if stem not in pictures:
         return ""
-    help_text = f"<p>{escape(HELP[stem])}</p>"
+    help_text = f"<p>{escape(HELP.get(stem, otherwise))}</p>"
     return f"<section><h2>{escape(heading)}</h2>{pictures[stem]}{help_text}</section>"
 
 
-def _model(summary: str, pictures: dict[str, str], beside: bool) -> str:
+def _model(summary: str, drawing: str, others: Sequence[str], beside: bool) -> str:
     """The summary, the drawing beside it or below it, and pictures that no section speaks of."""
     text = f'<pre tabindex="0">{escape(summary)}</pre>'
-    others = "".join(picture for stem, picture in pictures.items() if stem not in HELP)
-    drawing = pictures.get("network", "")
     if drawing:
         drawing += f"<p>{escape(HELP['network'])}</p>"
     if drawing and beside:
         text, drawing = page.pair(f"<div>{text}</div>", f"<div>{drawing}</div>"), ""
-    return f"<section><h2>Model</h2>{text}{drawing}{others}</section>"
+    return f"<section><h2>Model</h2>{text}{drawing}{''.join(others)}</section>"
 
 
 def _fits_half(plot: Path) -> bool:
@@ -170,31 +193,29 @@ def _fits_half(plot: Path) -> bool:
         return image.width <= HALF
 
 
-def _tables(history: list[dict], config: dict) -> str:
-    epochs = page.details("Every epoch", _history_table(history)) if history else ""
+def _tables(history: list[dict], config: dict, metrics: Sequence[Metric]) -> str:
+    epochs = page.details("Every epoch", _history_table(history, metrics)) if history else ""
     return epochs + page.details("Configuration", page.pairs_table(flatten(config)))
 
 
-def _alt(stem: str, history: list[dict], evaluation: dict) -> str:
-    """Say in words what a picture shows."""
+def _alt(history: list[dict], evaluation: dict, metrics: Sequence[Metric]) -> dict[str, str]:
+    """Say in words what each picture shows, by its stem."""
     mistakes = f"{_mistakes(evaluation):,} mistakes among {evaluation['count']:,} images"
     error = page.percent(_calibration_error(evaluation))
     last = history[-1] if history else {}
-    ends = {
-        "loss": f"training {page.number(last.get('train_loss'), '.4f')}, "
-        f"validation {page.number(last.get('val_loss'), '.4f')}",
-        "accuracy": f"training {page.percent(last.get('train_accuracy'))}, "
-        f"validation {page.percent(last.get('val_accuracy'))}",
+    curves = {
+        metric.name: f"Line plot of the {metric.label} by epoch; at the end "
+        f"training {page.figure(metric, last.get(f'train_{metric.name}'))}, "
+        f"validation {page.figure(metric, last.get(f'val_{metric.name}'))}."
+        for metric in metrics
     }
-    return {
-        "loss": f"Line plot of the loss by epoch; at the end {ends['loss']}.",
-        "accuracy": f"Line plot of the accuracy by epoch; at the end {ends['accuracy']}.",
+    return curves | {
         "mistakes": f"Gallery of the mistakes with the highest loss; {mistakes}.",
         "confusion": f"Confusion matrix, true against predicted class; {mistakes}.",
         "calibration": f"Reliability diagram; the expected calibration error is {error}.",
         "examples": "Gallery of images of each class with predicted class and probability.",
         "network": "The network as boxes and arrows; its layers are those of the summary.",
-    }.get(stem, f"Picture {stem}.")
+    }
 
 
 # Tables
@@ -225,20 +246,26 @@ def _rival(evaluation: dict, label: int) -> str:
     )
 
 
-def _history_table(history: list[dict]) -> str:
-    columns = (
-        ("epoch", "epoch", page.number),
-        ("step", "step", page.number),
-        ("train_loss", "train loss", lambda value: page.number(value, ".4f")),
-        ("val_loss", "val loss", lambda value: page.number(value, ".4f")),
-        ("train_accuracy", "train accuracy", page.percent),
-        ("val_accuracy", "val accuracy", page.percent),
-        ("learning_rate", "learning rate", lambda value: page.number(value, ".3g")),
-        ("seconds", "seconds", lambda value: page.number(value, ".3f")),
-        ("images_per_second", "images/s", page.number),
-    )
-    rows = [[form(row.get(key)) for key, _, form in columns] for row in history]
-    return page.table([name for _, name, _ in columns], rows)
+def _history_table(history: list[dict], metrics: Sequence[Metric]) -> str:
+    header = ["epoch", "step"]
+    header += [f"{split} {metric.label}" for metric in metrics for split in ("train", "val")]
+    header += ["learning rate", "seconds", "images/s"]
+    rows = [
+        [
+            page.number(row.get("epoch")),
+            page.number(row.get("step")),
+            *(
+                page.figure(metric, row.get(f"{split}_{metric.name}"))
+                for metric in metrics
+                for split in ("train", "val")
+            ),
+            page.number(row.get("learning_rate"), ".3g"),
+            page.number(row.get("seconds"), ".3f"),
+            page.number(row.get("images_per_second")),
+        ]
+        for row in history
+    ]
+    return page.table(header, rows)
 
 
 # Values as text
@@ -251,6 +278,3 @@ def _mistakes(evaluation: dict) -> int:
 
 def _calibration_error(evaluation: dict) -> float:
     return evaluation["calibration"]["expected_calibration_error"]
-
-
-# The file
