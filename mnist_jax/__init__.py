@@ -1,5 +1,54 @@
-"""MNIST in JAX and Flax: train, compare and look at dense and convolutional networks."""
+"""MNIST in JAX and Flax: train, compare and use dense and convolutional networks.
 
+    import mnist_jax
+
+    run = mnist_jax.train("configs/mlp.py", workdir="runs/mlp", num_epochs=3)
+    classifier = mnist_jax.load("runs/mlp")
+    classifier.predict(images).labels
+    mnist_jax.sweep("configs/sweeps/looped.py", seeds=3).table
+
+What these names stand for is imported when it is first asked for: `import mnist_jax` alone imports
+neither JAX nor NumPy.
+"""
+
+import importlib
+import sys
 import time
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnist_jax.api import load, sweep, train
+    from mnist_jax.config import Config, default
 
 STARTED = time.perf_counter()  # of the process, as near as its own code can tell
+API = {
+    "train": "mnist_jax.api",
+    "load": "mnist_jax.api",
+    "sweep": "mnist_jax.api",
+    "default": "mnist_jax.config",
+    "Config": "mnist_jax.config",
+}
+
+__all__ = ["Config", "default", "load", "sweep", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in API:
+        raise AttributeError(f"module 'mnist_jax' has no attribute {name!r}")
+    return getattr(importlib.import_module(API[name]), name)
+
+
+class _Package(types.ModuleType):
+    """Keeps `mnist_jax.sweep` the function where the module of that name has been imported.
+
+    Python sets a submodule as an attribute of its package
+    (https://docs.python.org/3/reference/import.html#submodules).
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in API and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -16,7 +16,6 @@ A sweep file names them:
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mnist_jax import config as configuration
@@ -41,7 +40,7 @@ class Planned:
 
 
 def load(
-    path: str, overrides: Sequence[tuple[str, str]] = (), seeds: int | None = None
+    path: str, overrides: Sequence[tuple[str, Any]] = (), seeds: int | None = None
 ) -> list[Planned]:
     """The members that a file names, an architecture's seeds one after the other.
 
@@ -53,7 +52,13 @@ def load(
     Raises:
       UserError: as `config.load`; no member; a field is overridden that tells the members apart.
     """
-    sweep = _read(path)
+    return plan(_read(path), path, overrides, seeds)
+
+
+def plan(
+    sweep: Sweep, path: str, overrides: Sequence[tuple[str, Any]], seeds: int | None
+) -> list[Planned]:
+    """The members of a sweep, as `load` has them; `path` names it in messages."""
     count = sweep.seeds if seeds is None else seeds
     if count < 1 or not sweep.members:
         raise UserError(f"{path}: a sweep needs at least one member and one seed")
@@ -61,7 +66,9 @@ def load(
         if not isinstance(name, str) or not name.strip():
             raise UserError(f"{path}: a member is named by a text, not by {name!r}")
     values = {
-        name: configuration.plain(config, f"{path}: member {name!r}")
+        name: config
+        if isinstance(config, dict)
+        else configuration.plain(config, f"{path}: member {name!r}")
         for name, config in sweep.members.items()
     }
     for name, _ in overrides:
@@ -83,14 +90,14 @@ def _seeds(config: Config, count: int) -> list[Config]:
 def _read(path: str) -> Sweep:
     module = configuration.import_file(path)
     if not hasattr(module, "get_sweep"):
-        return Sweep({Path(path).stem: configuration.call(module, "get_config", path)})
+        return Sweep({configuration.stem(path): configuration.from_module(module, path)})
     sweep = configuration.call(module, "get_sweep", path)
     if not isinstance(sweep, Sweep):
         raise UserError(f"{path}: get_sweep() must return a Sweep, not {sweep!r}")
     return sweep
 
 
-def _parse(name: str, values: dict[str, Any], overrides: Sequence[tuple[str, str]]) -> Config:
+def _parse(name: str, values: dict[str, Any], overrides: Sequence[tuple[str, Any]]) -> Config:
     try:
         return configuration.parse(configuration.overridden(values, overrides))
     except UserError as error:

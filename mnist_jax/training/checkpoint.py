@@ -1,16 +1,16 @@
 """Checkpoints that can be trusted: orbax underneath, digests on top. Nothing else imports orbax.
 
-A checkpoint is a flat dict of arrays, `{"params/layers/output/kernel": ...}`, and a record (plain
-JSON: the history and clocks of the run). Orbax loads a flipped bit in silence, so the SHA-256 of
+A checkpoint holds the state of M networks as a flat dict of arrays `[M, ...]`, by names such as
+`params/layers/output/kernel` whose first word is the part, and a record (plain JSON: the rows and
+clocks of the run). Orbax loads a flipped bit in silence, so the SHA-256 of each network's share of
 each array, and of the record, goes into the metadata and is checked at every restore.
 """
 
 import contextlib
-import functools
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ import numpy as np
 
 from mnist_jax.errors import UserError
 
+SHOWN = 12  # differences between two networks
+FORMAT = 2  # of what is written here; 1 had no axis of members
+METADATA = "_CHECKPOINT_METADATA"  # orbax' own file; `ocp.metadata` opens every array besides
 Arrays = dict[str, np.ndarray]
 Record = dict[str, Any]
 
@@ -30,63 +33,59 @@ class DamagedError(Exception):
 class Checkpoints:
     """The one writer of a folder of checkpoints."""
 
-    def __init__(self, folder: Path, *, keep_latest: int, keep_best: int) -> None:
+    def __init__(self, folder: Path, *, keep_latest: int) -> None:
         self.folder = folder.resolve()  # orbax refuses relative paths
-        self._keep_latest, self._keep_best = keep_latest, keep_best
+        self._keep_latest = keep_latest
+        self._orbax: Any = None  # made at the first save: the first step need not wait for it
         self._pending: Any = None
         self._pending_step = -1
         with self._usable():
             self.folder.mkdir(parents=True, exist_ok=True)
 
-    @functools.cached_property
-    def _orbax(self) -> Any:
-        """Made at the first save, so that the first step need not wait for the import."""
-        ocp = _import_orbax()
-        policies = ocp.training.preservation_policies
-        keep = [policies.LatestN(self._keep_latest)]
-        if self._keep_best > 0:  # best alone would evict the latest
-            keep.append(policies.BestN(get_metric_fn=lambda m: m["rank"], n=self._keep_best))
-        with self._usable():
-            return ocp.training.Checkpointer(
-                self.folder,
-                save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-                preservation_policy=policies.AnyPreservationPolicy(keep),
-                cleanup_tmp_directories=True,
-            )
+    def _checkpointer(self) -> Any:
+        if self._orbax is None:
+            ocp = _import_orbax()
+            with self._usable():
+                self._orbax = ocp.training.Checkpointer(
+                    self.folder,
+                    save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+                    preservation_policy=ocp.training.preservation_policies.LatestN(
+                        self._keep_latest
+                    ),
+                    cleanup_tmp_directories=True,
+                )
+        return self._orbax
 
-    def save(self, state: Any, step: int, record: Record, rank: float | None = None) -> None:
-        """Writes a checkpoint behind the program's back; the next call waits for it.
+    def save(self, state: Any, step: int, record: Record) -> None:
+        """Writes a checkpoint while the program goes on; the next call waits for it.
 
         Args:
-          state: tree of arrays.
+          state: dict of parts, each a tree of arrays `[M, ...]`.
           step: names the checkpoint.
           record: plain JSON.
-          rank: higher is better; NaN and `None` rank last.
 
         Raises:
           UserError: this or the previous checkpoint could not be written.
         """
         self.wait()
         arrays = flatten(state)
-        rank = -1.0 if rank is None or not np.isfinite(rank) else float(rank)
-        record = record | {"rank": rank}
         sealed = {
+            "format": FORMAT,
             "record": record,
-            "digests": {name: _digest(array) for name, array in arrays.items()},
+            "digests": {name: digests(array) for name, array in arrays.items()},
             "shapes": {name: list(array.shape) for name, array in arrays.items()},
+            "dtypes": {name: array.dtype.name for name, array in arrays.items()},
         }
         sealed["seal"] = _seal(sealed)
         sealed = json.loads(json.dumps(sealed))  # a copy: it is written while training goes on
         with self._explained(step):
             self._pending_step = step
-            self._pending = self._orbax.save_async(
-                step, arrays, metrics={"rank": rank}, custom_metadata=sealed
-            )
+            self._pending = self._checkpointer().save_async(step, arrays, custom_metadata=sealed)
             if self._pending is None:
                 raise OSError("orbax declined; is there a later checkpoint in the folder?")
 
     def wait(self) -> None:
-        """Until the checkpoint under way is on disk."""
+        """Returns once the checkpoint being written is on disk."""
         if self._pending is None:
             return
         with self._explained(self._pending_step):
@@ -98,7 +97,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            orbax = self.__dict__.pop("_orbax", None)  # None: nothing was saved since
+            orbax, self._orbax = self._orbax, None
             if orbax is not None:
                 with self._explained(self._pending_step):
                     orbax.close()
@@ -133,63 +132,132 @@ def steps(folder: Path) -> list[int]:
     """The steps that have a folder, oldest first, whatever is in it."""
     if not folder.is_dir():
         return []
-    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
 
 def flatten(state: Any) -> Arrays:
     """A tree as `{"path/to/leaf": array}`, on the host."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(state))
-    return {_path(path): np.asarray(leaf) for path, leaf in leaves}
+    return {path_name(path): np.asarray(leaf) for path, leaf in leaves}
 
 
-def load(folder: Path, step: int, template: Any) -> tuple[Any, Record]:
+def load(folder: Path, step: int, template: Any, member: int | None = None) -> tuple[Any, Record]:
     """The tree that `template` describes, from one checkpoint, and its record.
 
     Args:
       folder: of the checkpoints.
       step: which.
-      template: tree of anything with shape and dtype; may be a part of what was saved.
+      template: dict of whole parts, trees of anything with shape and dtype. Other parts of the
+        checkpoint are left out; within a part, names and shapes must be those that were saved.
+      member: the position of one network, whose arrays are returned without the axis of members;
+        `None`: all of them, `[M, ...]`.
 
     Raises:
       DamagedError: unfinished, unreadable, or not what was saved.
-      UserError: sound, but of another shape than `template`.
+      UserError: sound, but of another network or format than `template`; or the system refuses to
+        read it.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+    wanted = {path_name(path): tuple(leaf.shape) for path, leaf in leaves}
+    arrays, record = read(folder, step, template, member, expected=wanted)
+    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted]), record
+
+
+def read(
+    folder: Path,
+    step: int,
+    parts: Iterable[str],
+    member: int | None = None,
+    *,
+    expected: Mapping[str, tuple[int, ...]] | None = None,
+) -> tuple[Arrays, Record]:
+    """Whole parts of a checkpoint by the names that were saved, and the record.
+
+    Args:
+      folder: of the checkpoints.
+      step: which.
+      parts: their names, such as `params`.
+      member: as for `load`.
+      expected: names and shapes that the parts must have; anything goes where it is `None`.
+
+    Raises:
+      DamagedError: unfinished, unreadable, or not what was saved.
+      UserError: sound, but not as `expected` or of another format; or the system refuses to read.
     """
     path = folder.resolve() / str(step)
     sealed = _read_seal(path)
-    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-    wanted = {_path(p): leaf for p, leaf in leaves}
-    arrays = _load_arrays(path, wanted, sealed)
-    values = [arrays[name] for name in wanted]
-    return jax.tree_util.tree_unflatten(structure, values), sealed["record"]
+    parts = set(parts)
+    saved = {
+        name: tuple(shape if member is None else shape[1:])
+        for name, shape in sealed["shapes"].items()
+        if name.partition("/")[0] in parts
+    }
+    if expected is not None:
+        refuse_differences(f"checkpoint {path}", saved, expected)
+    arrays = _load_arrays(path, {name: sealed["shapes"][name] for name in saved}, sealed)
+    for name, array in arrays.items():
+        _compare(name, array, sealed["digests"][name], member)
+    if member is not None:
+        arrays = {name: array[member] for name, array in arrays.items()}
+    return arrays, sealed["record"]
 
 
-def check(folder: Path, step: int) -> None:
-    """Reads the whole checkpoint and compares every digest.
+def read_record(folder: Path, step: int) -> Record:
+    """The record of one checkpoint, without its arrays; errors as `load` has them."""
+    return _read_seal(folder.resolve() / str(step))["record"]
+
+
+def refuse_differences(
+    what: str, saved: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raises UserError unless two networks have the same arrays, by name and shape.
+
+    Args:
+      what: holds the arrays that were saved, for the message.
+      saved: shapes by name.
+      wanted: shapes by name, of the network that is to have them.
+    """
+    lines = [
+        f"  {name}: saved {_shape(saved.get(name))}, wanted {_shape(wanted.get(name))}"
+        for name in sorted(saved.keys() | wanted.keys())
+        if saved.get(name) != wanted.get(name)
+    ]
+    if len(lines) > SHOWN:
+        lines = [*lines[:SHOWN], f"  and {len(lines) - SHOWN} more"]
+    if lines:
+        raise UserError("\n".join([f"{what} is of another network:", *lines]))
+
+
+def check(folder: Path, step: int, member: int | None = None) -> None:
+    """Reads the whole checkpoint and compares every digest, or those of one member.
 
     Raises:
       DamagedError: says what is wrong.
+      UserError: it is of another format, or the system refuses to read it.
     """
     path = folder.resolve() / str(step)
     sealed = _read_seal(path)
-    try:
-        arrays = _import_orbax().load(path)
-    except Exception as error:
-        raise DamagedError(f"cannot be read: {_root(error)}") from error
+    arrays = _load_arrays(path, None, sealed)
     missing = sealed["digests"].keys() ^ arrays.keys()
     if missing:
         raise DamagedError(f"arrays do not match the record: {', '.join(sorted(missing))}")
-    _compare(arrays, sealed["digests"])
+    for name, array in arrays.items():
+        _compare(name, array, sealed["digests"][name], member)
 
 
-def newest_sound(folder: Path, template: Any, *, set_aside: bool) -> tuple[Any, Record, int] | None:
+def newest_sound(
+    folder: Path, template: Any, *, set_aside: bool, member: int | None = None
+) -> tuple[Any, Record, int] | None:
     """`(tree, record, step)` of the newest checkpoint that is sound, or `None` where none is.
 
     Each damaged one on the way is named on standard error; with `set_aside` it is also renamed to
-    `<step>.damaged`, so that it is not met again.
+    `<step>.damaged`, so that it is not met again. Only missing files, wrong digests and unreadable
+    content are damage: what the system refuses to read is an error, and nothing is renamed.
     """
     for step in reversed(steps(folder)):
         try:
-            return *load(folder, step, template), step
+            return *load(folder, step, template, member), step
         except DamagedError as error:
             note = f"; set aside as {_set_aside(folder, step)}" if set_aside else ""
             print(
@@ -200,28 +268,11 @@ def newest_sound(folder: Path, template: Any, *, set_aside: bool) -> tuple[Any, 
     return None
 
 
-def best_step(folder: Path) -> int:
-    """The step whose record ranks highest; of equals, the latest.
-
-    Raises:
-      UserError: there is none.
-    """
-    ranked = []
-    for step in steps(folder):
-        try:
-            ranked.append((_read_seal(folder / str(step))["record"]["rank"], step))
-        except DamagedError as error:
-            print(f"warning: checkpoint {folder / str(step)}: {error}", file=sys.stderr)
-    if not ranked:
-        raise UserError(f"{folder}: there is no checkpoint")
-    return max(ranked)[1]
-
-
-def verify(folder: Path) -> Iterator[tuple[int, str]]:
+def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]:
     """`(step, problem)` for each checkpoint; an empty problem means sound."""
     for step in steps(folder):
         try:
-            check(folder, step)
+            check(folder, step, member)
             yield step, ""
         except DamagedError as error:
             yield step, str(error)
@@ -238,58 +289,81 @@ def _import_orbax() -> Any:
 
 
 def _read_seal(path: Path) -> Record:
-    if not (path / "commit_success.txt").is_file():
-        raise DamagedError("it was not written to its end")
-    try:  # the file itself: ocp.metadata opens every array besides
-        sealed = json.loads((path / "_CHECKPOINT_METADATA").read_text())["custom_metadata"]
+    try:
+        if not (path / "commit_success.txt").is_file():
+            raise DamagedError("it was not written to its end")
+        text = (path / METADATA).read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedError(f"its metadata is missing: {error}") from error
+    except OSError as error:
+        raise _refused(path, error) from error
+    try:
+        sealed = json.loads(text)["custom_metadata"]
         sound = sealed.pop("seal") == _seal(sealed)
     except Exception as error:
         raise DamagedError(f"its metadata cannot be read: {_root(error)}") from error
     if not sound:
         raise DamagedError("its record does not match the record's digest")
+    if sealed.get("format", 1) != FORMAT:
+        raise UserError(
+            f"checkpoint {path} has format {sealed.get('format', 1)}, this version of mnist_jax "
+            f"reads format {FORMAT}. Go on with the version that wrote it (its commit is in "
+            f"result.json), or train again into another --workdir="
+        )
     return sealed
 
 
-def _load_arrays(path: Path, wanted: Mapping[str, Any], sealed: Record) -> Arrays:
-    _refuse_other_model(path, wanted, sealed["shapes"])
+def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:
+    """Arrays by name and shape, or all there are where `shapes` is None."""
     ocp = _import_orbax()
     context = ocp.Context()
-    context.pytree.loading.partial_load = True
-    abstract = {name: np.empty(leaf.shape, leaf.dtype) for name, leaf in wanted.items()}
+    context.pytree.loading.partial_load = shapes is not None
     try:
         with context:
-            arrays = ocp.load(path, abstract)
-    except Exception as error:
+            if shapes is None:
+                return ocp.load(path)
+            dtypes = sealed["dtypes"]
+            return ocp.load(path, {n: np.empty(s, dtypes[n]) for n, s in shapes.items()})
+    except (OSError, MemoryError) as error:
+        if not isinstance(error, FileNotFoundError):
+            raise _refused(path, error) from error
         raise DamagedError(f"cannot be read: {_root(error)}") from error
-    _compare(arrays, sealed["digests"])
-    return arrays
+    except Exception as error:
+        _refuse_unreadable_files(path)
+        raise DamagedError(f"cannot be read: {_root(error)}") from error
 
 
-def _refuse_other_model(
-    path: Path, wanted: Mapping[str, Any], shapes: Mapping[str, list[int]]
-) -> None:
-    lines = [
-        f"  {name}: saved {tuple(shapes[name])}, wanted {tuple(leaf.shape)}"
-        if name in shapes
-        else f"  {name}: not saved"
-        for name, leaf in wanted.items()
-        if shapes.get(name) != list(leaf.shape)
-    ]
-    if lines:
-        raise UserError("\n".join([f"checkpoint {path} is of another model:", *lines]))
+def _refuse_unreadable_files(path: Path) -> None:
+    """Raises UserError where the system refuses to read a file; orbax names no reason."""
+    try:
+        for file in path.rglob("*"):
+            if file.is_file():
+                file.read_bytes()
+    except OSError as error:
+        raise _refused(path, error) from error
 
 
-def _compare(arrays: Arrays, digests: Mapping[str, str]) -> None:
-    for name, array in arrays.items():
-        found = _digest(array)
-        if found != digests[name]:
-            raise DamagedError(f"{name}: SHA-256 is {found}, was {digests[name]} when saved")
+def _refused(path: Path, error: BaseException) -> UserError:
+    return UserError(
+        f"the system refuses to read checkpoint {path}: {error}. It may be sound, so it was not "
+        f"touched. See to the disk or the permissions, then run the same command again"
+    )
 
 
-def _digest(array: np.ndarray) -> str:
-    array = np.ascontiguousarray(array)
-    header = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(header + array.tobytes()).hexdigest()
+def _compare(name: str, array: np.ndarray, expected: list[str], member: int | None) -> None:
+    found = digests(array)
+    if len(found) != len(expected):
+        raise DamagedError(f"{name}: holds {len(found)} members, {len(expected)} were saved")
+    for i, (now, then) in enumerate(zip(found, expected, strict=True)):
+        if now != then and member in (None, i):
+            raise DamagedError(f"{name}, member {i}: SHA-256 is {now}, was {then} when saved")
+
+
+def digests(array: np.ndarray) -> list[str]:
+    """The SHA-256 of each member's share of an array `[M, ...]`, its type and shape included."""
+    shares = np.ascontiguousarray(array)
+    header = f"{shares.dtype.str}{shares.shape[1:]}".encode()
+    return [hashlib.sha256(header + share.tobytes()).hexdigest() for share in shares]
 
 
 def _seal(sealed: Record) -> str:
@@ -303,8 +377,13 @@ def _set_aside(folder: Path, step: int) -> str:
     return name
 
 
-def _path(path: Any) -> str:
+def path_name(path: Any) -> str:
+    """The name of a leaf, `path/to/leaf`, from its path in JAX' words."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "nothing" if shape is None else str(shape)
 
 
 def _root(error: BaseException) -> str:

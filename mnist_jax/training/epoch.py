@@ -1,70 +1,104 @@
-"""The end of an epoch: validation, its row of figures, and what patience remembers."""
+"""What ends a chunk or an epoch: divergence, validation, rows and patience."""
 
-import jax.numpy as jnp
+from typing import Any
+
+import jax
 import numpy as np
 
-from mnist_jax.analysis.evaluation import evaluate
-from mnist_jax.errors import UserError
-from mnist_jax.training.history import Row, make_row
-from mnist_jax.training.inference import Inference
-from mnist_jax.training.position import Position
-from mnist_jax.training.run import Run
-from mnist_jax.training.state import TrainState, evaluation_weights, zero_sums
+from mnist_jax.metrics import best_epoch, of_column
+from mnist_jax.training.inference import Outputs
+from mnist_jax.training.logs import Row, make_row
+from mnist_jax.training.position import DIVERGED, FINISHED, Position
+from mnist_jax.training.program import Program
+from mnist_jax.training.state import evaluation_weights
+
+LOST = "the loss, the gradient or the parameters are not finite"
 
 
-def refuse_non_finite(at: Position) -> None:
-    """Ends a run that has lost its numbers; its last checkpoint is sound."""
-    step = int(at.state["bad_step"])
-    if step >= 0:
-        raise _non_finite(at, f"step {step + 1}: the loss or the gradient")
+def take_out_diverged(program: Program, at: Position) -> None:
+    """Ends the training of networks that have lost their numbers; the others go on."""
+    steps = program.layout.members(at.state["bad_step"])
+    _take_out(program, at, {i: f"step {steps[i] + 1}: {LOST}" for i in np.flatnonzero(steps >= 0)})
 
 
-def validation(validate: Inference, at: Position) -> tuple[float, float]:
-    """Mean loss and accuracy of the validation split."""
-    predictions = validate(*evaluation_weights(at.state))
-    if not (np.isfinite(predictions.losses).all() and np.isfinite(predictions.probabilities).all()):
-        raise _non_finite(at, "validation: an output of the network")
-    figures = evaluate(predictions)
-    return figures["loss"], figures["accuracy"]
+def end_epoch(program: Program, at: Position) -> None:
+    """Validates, adds a row to each network that still trains, and keeps the weights of the best.
 
-
-def _non_finite(at: Position, what: str) -> UserError:
-    return UserError(
-        f"epoch {len(at.rows) + 1}, {what} is not finite. Nothing of this epoch was saved. "
-        f"Try a lower learning rate, or clip the gradient: --config.clip_norm=1"
-    )
-
-
-def end_epoch(run: Run, at: Position) -> Row:
-    """Validates, closes the epoch's sums and turns them into its row."""
-    sums = {name: np.asarray(value).item() for name, value in at.state["sums"].items()}
-    row = make_row(
-        epoch=len(at.rows) + 1,
-        step=int(at.state["step"]),
-        sums=sums,
-        validation=None if run.validate is None else validation(run.validate, at),
-        learning_rate=_learning_rate(run, int(at.state["step"]) - 1),
-        seconds=at.seconds,
-    )
-    at.rows.append(row)
-    noted = note_validation(at.state, row["val_loss"])
-    at.state = run.place({**noted, "sums": zero_sums()})
+    A network is finished after the last epoch of its configuration, or once `patience` epochs have
+    passed since its best one.
+    """
+    outputs = _validate(program, at)
+    sums = program.layout.members(at.state["sums"])
+    rates = program.learning_rates(at.step - 1)
+    means = None if outputs is None else outputs.means()
+    for i in np.flatnonzero(at.training):
+        row = make_row(
+            epoch=at.epochs + 1,
+            step=at.step,
+            sums={name: values[i].item() for name, values in sums.items()},
+            validation={} if means is None else means[i],
+            metrics=program.task.metrics,
+            learning_rate=rates[i],
+            seconds=at.seconds / at.training.sum(),
+        )
+        at.rows[i].append(row)
+    at.epochs += 1
     at.seconds = 0.0
-    return row
+    at.state = {**at.state, "sums": program.layout.place(jax.tree.map(np.zeros_like, sums))}
+    _keep_best(program, at)
+    for i in np.flatnonzero(at.training):
+        if at.epochs == program.config.num_epochs or out_of_patience(program, at.rows[i]):
+            at.status[i] = FINISHED
 
 
-def _learning_rate(run: Run, step: int) -> float | None:
-    return None if run.task.learning_rate is None else float(run.task.learning_rate(step))
+def _validate(program: Program, at: Position) -> Outputs | None:
+    """What the networks make of the validation split; takes out those with infinite outputs."""
+    if program.validate is None:
+        return None
+    outputs = program.validate(evaluation_weights(at.state))
+    lost = np.flatnonzero(~outputs.finite)
+    _take_out(program, at, dict.fromkeys(lost, "validation: an output is not finite"))
+    return outputs
 
 
-def note_validation(state: TrainState, loss: float | None) -> TrainState:
-    """Counts the epochs since the validation loss was last better."""
-    if loss is None:
-        return state
-    best = float(state["best_loss"])
-    better = np.float32(loss) < best
-    return {
-        **state,
-        "best_loss": jnp.float32(loss if better else best),
-        "stale_epochs": jnp.int32(0 if better else state["stale_epochs"] + 1),
-    }
+def _best(program: Program, rows: list[Row]) -> int | None:
+    column = program.config.best
+    return best_epoch(rows, column, of_column(program.task.metrics, column))
+
+
+def _keep_best(program: Program, at: Position) -> None:
+    """Takes over the weights of the networks whose last epoch is their best so far."""
+    latest = [
+        at.training[i] and _best(program, rows) == len(rows) - 1 for i, rows in enumerate(at.rows)
+    ]
+    if not any(latest):
+        return
+    weights = program.layout.members(evaluation_weights(at.state))
+
+    def kept(new: np.ndarray, old: np.ndarray) -> np.ndarray:  # the old is perhaps being written
+        return np.where(np.reshape(latest, (-1,) + (1,) * (new.ndim - 1)), new, old)
+
+    at.best = jax.tree.map(kept, weights, at.best)
+
+
+def out_of_patience(program: Program, rows: list[Row]) -> bool:
+    """True if `config.patience` epochs have passed since the best one."""
+    patience, best = program.config.patience, _best(program, rows)
+    since = len(rows) - (0 if best is None else best + 1)
+    return 0 < patience <= since
+
+
+def _take_out(program: Program, at: Position, lost: dict[Any, str]) -> None:
+    """Ends the training of networks; their numbers, infinite or none, go to no checkpoint."""
+    lost = {i: what for i, what in lost.items() if at.training[i]}
+    if not lost:
+        return
+    for i, what in lost.items():
+        at.status[i] = f"{DIVERGED} in epoch {at.epochs + 1}, {what}"
+
+    def without(leaf: np.ndarray) -> np.ndarray:
+        leaf = np.array(leaf)
+        leaf[list(lost)] = 0
+        return leaf
+
+    at.state = program.layout.place(jax.tree.map(without, program.layout.members(at.state)))

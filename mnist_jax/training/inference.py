@@ -1,70 +1,119 @@
-"""A network applied to every example of a split, each exactly once."""
+"""Networks applied to every example of a split, each exactly once."""
 
-import functools
-import time
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 
-from mnist_jax.analysis.evaluation import Predictions
 from mnist_jax.data import Split
 from mnist_jax.data.rescale import rescale
+from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
-from mnist_jax.training.loss import Loss, probabilities
+from mnist_jax.models.outputs import probabilities
+from mnist_jax.training.layout import Layout
+from mnist_jax.training.loss import Loss
 
 BLOCK = 500  # examples at a time, whatever the number of devices: the same arithmetic on each
 
 
-class Inference:
-    """A split on the devices, ready to be predicted again and again.
+@dataclass(frozen=True)
+class Outputs:
+    """What M networks made of the N examples of a split, in the split's order, on the host."""
+
+    values: dict[str, np.ndarray]  # [M, N] float32, by the name of the metric
+    finite: np.ndarray  # [M] bool: losses and probabilities of every example
+    probabilities: np.ndarray | None  # [M, N, K] float32, where they were asked for
+
+    def means(self) -> list[dict[str, float | None]]:
+        """The mean over examples of each metric, by network; `None` where it is not finite."""
+        return [
+            {name: _mean(values[i]) for name, values in self.values.items()}
+            for i in range(len(self.finite))
+        ]
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """The mean of `[N]`, summed in float64."""
+    mean = float(values.sum(dtype=np.float64) / len(values))
+    return mean if math.isfinite(mean) else None
+
+
+def examine(
+    model: Model, loss: Loss, metrics: Sequence[Metric], weights: Tree, blocks: Any, *, p: bool
+) -> dict[str, Any]:
+    """What one network makes of each example of a split in blocks.
+
+    Args:
+      model: the network.
+      loss: as in training; without smoothing of the labels.
+      metrics: the loss among them.
+      weights: its `params` and `variables`.
+      blocks: images `[n, BLOCK, H, W, C]` uint8 and labels `[n, BLOCK]`.
+      p: whether to give the probabilities, too.
+
+    Returns:
+      `values`: `[n, BLOCK]` by metric; `finite` `[n, BLOCK]`; `probabilities` `[n, BLOCK, K]`.
+    """
+
+    def block(examples: Any) -> dict[str, Any]:
+        images, labels = examples
+        outputs, _ = model.apply(
+            weights["params"], weights["variables"], rescale(images), train=False
+        )
+        kind = model.output_activation
+        targets = jax.nn.one_hot(labels, outputs.shape[-1])
+        losses = loss(outputs, targets, output_activation=kind)
+        predicted = probabilities(outputs, output_activation=kind)
+        values = {
+            m.name: losses
+            if m.function is None
+            else m.function(outputs, labels, output_activation=kind)
+            for m in metrics
+        }
+        found = {
+            "values": {name: value.astype(jnp.float32) for name, value in values.items()},
+            "finite": jnp.isfinite(predicted).all(axis=-1) & jnp.isfinite(losses),
+        }
+        return found | ({"probabilities": predicted} if p else {})
+
+    return lax.map(block, blocks)
+
+
+class Examiner:
+    """A split on the devices, which networks are asked about again and again.
 
     The split is padded to whole blocks for each device, and what the padding gave is cut off.
     """
 
-    def __init__(self, model: Model, loss: Loss, split: Split) -> None:
-        devices = jax.devices()
-        self.split = split
-        mesh = Mesh(np.asarray(devices), ("blocks",))
-        self._replicated = NamedSharding(mesh, P())
-        self._data = jax.device_put(
-            in_blocks(split, len(devices)), NamedSharding(mesh, P("blocks"))
-        )
-        mapped = jax.shard_map(
-            functools.partial(predict_blocks, model, loss),
-            mesh=mesh,
-            in_specs=(P(), P(), P("blocks")),
-            out_specs=P("blocks"),
-            check_vma=False,
-        )
-        self._program = jax.jit(mapped)
+    def __init__(
+        self, layout: Layout, function: Any, weights: Any, numbers: Any, split: Split
+    ) -> None:
+        """Compiles `function(weights, numbers, blocks)`, as `examine` is, for these shapes."""
+        self._layout, self._numbers, self._count = layout, numbers, len(split.labels)
+        self._blocks = layout.place_blocks(in_blocks(split, layout.block_multiple))
+        self._program = layout.compile_blocks(function, weights, numbers, self._blocks)
 
-    def compile(self, params: Tree, variables: Tree) -> float:
-        """Compiles for weights of these shapes; the seconds that it took."""
-        started = time.perf_counter()
-        placed = jax.device_put((params, variables), self._replicated)
-        self._program.lower(*placed, self._data).compile()
-        return time.perf_counter() - started
-
-    def __call__(self, params: Tree, variables: Tree) -> Predictions:
-        """Probabilities and loss of each example, in the split's order."""
-        placed = jax.device_put((params, variables), self._replicated)
-        outputs = jax.device_get(self._program(*placed, self._data))
-        count = len(self.split.labels)
-        p, losses = (x.reshape(-1, *x.shape[2:])[:count] for x in outputs)
-        if len(p) != count:
-            raise RuntimeError(f"{count} examples were to be predicted, {len(p)} were")
-        return Predictions(
-            split=self.split.split,
-            images=self.split.images,
-            labels=self.split.labels,
-            probabilities=p,
-            losses=losses,
-            class_names=self.split.class_names,
+    def __call__(self, weights: Any) -> Outputs:
+        """Asks all networks, of weights `[P, ...]`, about every example."""
+        found = self._layout.members(self._program(weights, self._numbers, self._blocks))
+        found = jax.tree.map(self._examples, found)
+        return Outputs(
+            values=found["values"],
+            finite=found["finite"].all(axis=1),
+            probabilities=found.get("probabilities"),
         )
+
+    def _examples(self, x: np.ndarray) -> np.ndarray:
+        """`[M, n, BLOCK, ...]` as `[M, N, ...]`, without the padding."""
+        x = x.reshape(len(x), -1, *x.shape[3:])[:, : self._count]
+        if x.shape[1] != self._count:
+            raise RuntimeError(f"{self._count} examples were to be examined, {x.shape[1]} were")
+        return x
 
 
 def in_blocks(split: Split, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -76,17 +125,3 @@ def in_blocks(split: Split, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
         return x.reshape(-1, BLOCK, *x.shape[1:])
 
     return padded(split.images), padded(split.labels)
-
-
-def predict_blocks(model: Model, loss: Loss, params: Tree, variables: Tree, blocks: Any) -> Any:
-    """`[n, BLOCK, K]` probabilities and `[n, BLOCK]` losses of images and labels in blocks."""
-
-    def block(examples: Any) -> tuple[jax.Array, jax.Array]:
-        images, labels = examples
-        outputs, _ = model.apply(params, variables, rescale(images), train=False)
-        kind = model.output_activation
-        targets = jax.nn.one_hot(labels, outputs.shape[-1])
-        losses = loss(outputs, targets, output_activation=kind)
-        return probabilities(outputs, output_activation=kind), losses
-
-    return lax.map(block, blocks)

@@ -55,6 +55,25 @@ def build(
     return optax.chain(*parts), schedule
 
 
+def fractions(config: Config) -> list[str]:
+    """The durations of the schedule that are fractions of the run, by their fields."""
+    keywords = dict(config.schedule.keywords)
+    found = [
+        f"config.schedule.{name} = {value}"
+        for name, value in keywords.items()
+        if name in DURATIONS and _is_fraction(value)
+    ]
+    return found + [
+        f"config.schedule.boundaries_and_scales at {at}"
+        for at in dict(keywords.get("boundaries_and_scales", {}))
+        if _is_fraction(_number(at))
+    ]
+
+
+def _is_fraction(duration: Any) -> bool:
+    return isinstance(duration, (int, float)) and 0 < duration <= 1
+
+
 def _limit(clip_norm: Any) -> Any:
     """A lifted 0 means no clipping for that member."""
     return jnp.where(clip_norm > 0.0, clip_norm, jnp.inf) if is_lifted(clip_norm) else clip_norm

@@ -1,28 +1,42 @@
-"""Where a run stands."""
+"""Where the networks of a run stand."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from mnist_jax.training.history import Row
-from mnist_jax.training.run import Run
+import numpy as np
+
+from mnist_jax.models import Tree
+from mnist_jax.training.logs import Row
 from mnist_jax.training.state import TrainState
+
+TRAINING, FINISHED, DIVERGED = "training", "finished", "diverged"
 
 
 @dataclass
 class Position:
-    """What changes while a run trains."""
+    """What changes while M networks train. Lists hold a value for each of them."""
 
-    state: TrainState
-    rows: list[Row]  # one a finished epoch
-    seconds: float = 0.0  # trained in the epoch under way
+    state: TrainState  # [P, ...], on the devices
+    best: (
+        Tree  # [M, ...], on the host: evaluation weights of each one's best epoch; {}: none ranked
+    )
+    rows: list[list[Row]]  # of each, one per finished epoch
+    status: list[str]  # training, finished, or "diverged in ..." with what happened
+    step: int = 0  # done; a network that no longer trains has stayed behind
+    epochs: int = 0  # done
+    seconds: float = 0.0  # trained in the epoch under way, all networks together
 
+    @property
+    def training(self) -> np.ndarray:
+        """True for those that still train: [M] bool."""
+        return np.asarray([status == TRAINING for status in self.status])
 
-def finished(run: Run, at: Position) -> bool:
-    """Whether there is nothing left to train."""
-    patience = run.config.patience
-    exhausted = 0 < patience <= int(at.state["stale_epochs"])
-    return exhausted or len(at.rows) == run.config.num_epochs
+    @property
+    def diverged(self) -> np.ndarray:
+        """True for those that have lost their numbers: [M] bool."""
+        return np.asarray([status.startswith(DIVERGED) for status in self.status])
 
-
-def steps_done(run: Run, at: Position) -> int:
-    """Steps behind `at` in the epoch under way."""
-    return int(at.state["step"]) - len(at.rows) * run.feed.steps_per_epoch
+    def record(self) -> dict[str, Any]:
+        """All but the arrays, as plain JSON; `Position(state, best, **record)` reads it."""
+        names = ("rows", "status", "step", "epochs", "seconds")
+        return {name: getattr(self, name) for name in names}

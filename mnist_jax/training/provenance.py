@@ -6,10 +6,16 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import jax
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+
+
+def conditions() -> dict[str, Any]:
+    """What a result was measured with: `device`, `versions` and `commit`."""
+    return {"device": device(), "versions": versions(), "commit": commit()}
 
 
 def versions() -> dict[str, str]:

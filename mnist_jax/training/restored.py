@@ -1,22 +1,27 @@
-"""A trained run brought back from its checkpoints, on whatever devices there are."""
+"""A trained network brought back from a checkpoint, on whatever devices there are."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 
-from mnist_jax import data, models
-from mnist_jax.analysis.publish import publish
-from mnist_jax.compilation import keep_programs
+from mnist_jax import data, metrics, models
 from mnist_jax.config import Config
+from mnist_jax.data import Spec, Split
 from mnist_jax.errors import UserError
-from mnist_jax.files import read_json
+from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
 from mnist_jax.training import checkpoint
-from mnist_jax.training.inference import Inference
-from mnist_jax.training.loss import find_loss
-from mnist_jax.training.workdir import read_config
+from mnist_jax.training.inference import Examiner, Outputs, examine
+from mnist_jax.training.layout import BatchLayout
+from mnist_jax.training.logs import Row
+from mnist_jax.training.loss import Loss, find_loss
+from mnist_jax.training.network import Network
+from mnist_jax.training.position import DIVERGED
+
+LATEST, BEST = "latest", "best"
 
 
 @dataclass(frozen=True)
@@ -24,69 +29,96 @@ class Restored:
     """A network with its weights."""
 
     config: Config
+    spec: Spec
     model: Model
-    params: Tree
-    variables: Tree
+    loss: Loss
+    metrics: tuple[Metric, ...]
+    weights: Tree  # `params` and `variables`, as it is evaluated with
     step: int
-    rows: list[dict[str, Any]]  # of the epochs until then
+    rows: list[Row]  # of the epochs until then
+
+    def examine(self, split: Split) -> Outputs:
+        """What it makes of each example of a split, the probabilities, too. M is 1."""
+        layout = BatchLayout("jit", tuple(jax.devices()))
+        weights = layout.place(jax.tree.map(lambda x: x[None], self.weights))
+
+        def function(weights: Tree, numbers: Any, blocks: Any) -> Any:
+            return examine(self.model, self.loss, self.metrics, weights, blocks, p=True)
+
+        return Examiner(layout, function, weights, {}, split)(weights)
+
+    @functools.cached_property
+    def outputs(self) -> Callable[[jax.Array], jax.Array]:
+        """The compiled function from images `[B, H, W, C]` in [0, 1] to the network's outputs."""
+        weights = jax.device_put(self.weights)
+
+        @jax.jit
+        def outputs(images: jax.Array) -> jax.Array:
+            return self.model.apply(weights["params"], weights["variables"], images, train=False)[0]
+
+        return outputs
 
 
-def restore(workdir: Path, which: str = "latest") -> Restored:
-    """The weights that a run is evaluated with; nothing in `workdir` is changed.
+def restore(network: Network, which: str = LATEST) -> Restored:
+    """The weights that a network is evaluated with; nothing in its folder is changed.
 
     Args:
-      workdir: of the run.
-      which: `latest` (a damaged one is passed over, with a warning), `best` or a step.
+      network: where it is kept.
+      which: `latest` (a damaged one is passed over, with a warning), `best` (the weights after the
+        epoch that was the best by `config.best`) or a step.
 
     Raises:
-      UserError: no such run or checkpoint, or the one that was named is damaged.
+      UserError: no such checkpoint, nothing was ranked, or the one that was named is damaged.
     """
-    config = read_config(workdir)
-    model = models.build(config.model, config.dtype)
+    config = models.resolve(network.config)
+    spec = data.spec(config.data.name)
+    model = models.build(config.model, spec, config.dtype)
     params, variables = jax.eval_shape(model.init, jax.random.key(0))
-    name = "average" if config.ema_decay > 0.0 else "params"
-    template = {name: params, "variables": variables}
-    weights, record, step = _load(workdir / "checkpoints", which, template)
-    return Restored(config, model, weights[name], weights["variables"], step, record["rows"])
+    weights = {"params": params, "variables": variables}
+    if which == BEST:
+        template = {"best": weights}
+        _refuse_unranked(network, config)
+    else:
+        template = {"average": weights} if config.ema_decay > 0.0 else weights
+    tree, record, step = _load(network, which, template)
+    status, rows = record["status"][network.position], record["rows"][network.position]
+    if status.startswith(DIVERGED):
+        raise UserError(f"{network.title} {status}: it has no weights")
+    found = metrics.find(config.metrics)
+    if which == BEST:
+        epoch = metrics.best_epoch(rows, config.best, metrics.of_column(found, config.best))
+        if epoch is None:
+            raise _unranked(network, f"no epoch has a value of {config.best}")
+        step, rows = rows[epoch]["step"], rows[: epoch + 1]
+    its = tree.get("best") or tree.get("average") or tree
+    return Restored(config, spec, model, find_loss(config.loss), found, its, step, rows)
 
 
-def evaluate_checkpoint(workdir: Path, which: str, split: str) -> dict[str, Any]:
-    """Evaluates a checkpoint on a split, writes what there is to see, and returns the figures.
-
-    Raises:
-      UserError: no such run, checkpoint or split.
-    """
-    keep_programs()
-    run = restore(workdir, which)
-    examples = data.load(run.config.data.name, split)
-    if not len(examples.labels):
-        raise UserError(f"--split={split}: there is no example in it")
-    inference = Inference(run.model, find_loss(run.config.loss), examples)
-    result = workdir / "result.json"
-    return publish(
-        workdir,
-        inference(run.params, run.variables),
-        config=run.config.to_dict(),
-        model=run.model,
-        history=run.rows,
-        result=read_json(result) if result.exists() else None,
-        checkpoint=run.step,
-    )
-
-
-def _load(folder: Path, which: str, template: Any) -> tuple[Any, dict[str, Any], int]:
-    if which == "latest":
-        found = checkpoint.newest_sound(folder, template, set_aside=False)
+def _load(network: Network, which: str, template: Any) -> tuple[Any, dict[str, Any], int]:
+    folder = network.checkpoints
+    if which in (LATEST, BEST):
+        found = checkpoint.newest_sound(folder, template, set_aside=False, member=network.position)
         if found is None:
             raise UserError(f"{folder}: there is no sound checkpoint")
         return found
-    if which != "best" and not which.isdecimal():
+    if not which.isdecimal():
         raise UserError(f"--checkpoint={which}: give latest, best or a step")
-    step = checkpoint.best_step(folder) if which == "best" else int(which)
+    step = int(which)
     if step not in checkpoint.steps(folder):
         there = ", ".join(map(str, checkpoint.steps(folder))) or "none"
         raise UserError(f"{folder}: there is no checkpoint {step}; there are: {there}")
     try:
-        return *checkpoint.load(folder, step, template), step
+        return *checkpoint.load(folder, step, template, network.position), step
     except checkpoint.DamagedError as error:
         raise UserError(f"checkpoint {folder / str(step)} is damaged: {error}") from error
+
+
+def _refuse_unranked(network: Network, config: Config) -> None:
+    if not config.data.val_split:
+        raise _unranked(network, "it was trained without a validation split")
+
+
+def _unranked(network: Network, why: str) -> UserError:
+    return UserError(
+        f"{network.title}: no epoch is the best one, because {why}; use --checkpoint=latest"
+    )

@@ -1,165 +1,141 @@
-"""One run from the command line: taken up where it stands, trained, evaluated, shown."""
+"""One process' share of a training: taken up where it stands, trained, kept."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import STARTED, data
-from mnist_jax.analysis.evaluation import evaluate
-from mnist_jax.analysis.publish import publish
-from mnist_jax.analysis.summary import summary
-from mnist_jax.compilation import keep_programs
-from mnist_jax.config import Config
-from mnist_jax.files import write_json
+import jax
+import numpy as np
+
 from mnist_jax.lock import sole_writer
-from mnist_jax.training import provenance, trace
-from mnist_jax.training import workdir as folder_of_run
 from mnist_jax.training.checkpoint import Checkpoints, newest_sound, steps
-from mnist_jax.training.history import History, Row
-from mnist_jax.training.inference import Inference
+from mnist_jax.training.console import Console
+from mnist_jax.training.epoch import out_of_patience
+from mnist_jax.training.logs import Log
 from mnist_jax.training.loop import train
-from mnist_jax.training.position import Position
-from mnist_jax.training.run import Run, prepare
-from mnist_jax.training.state import copied, count_parameters, evaluation_weights
-from mnist_jax.training.stop import EXIT_STATUS, StoppedError, StopSignal
+from mnist_jax.training.position import FINISHED, TRAINING, Position
+from mnist_jax.training.program import Program
+from mnist_jax.training.state import evaluation_weights
+from mnist_jax.training.stop import StoppedError, StopSignal
 from mnist_jax.training.warm_start import warm_start
 
 
-def run_to_end(
-    config: Config,
-    workdir: Path,
-    *,
-    profile: bool = False,
-    on_epoch: Callable[[list[Row]], None] = lambda rows: None,
-) -> int:
-    """Trains what is left of the run in `workdir` and finishes it; the exit status.
+@dataclass
+class Clock:
+    """Seconds over all the processes that a training takes."""
 
-    `on_epoch` is given the rows of all epochs so far, once the one that has just ended is saved.
+    started: float  # of this process' share, by `time.perf_counter`
+    earlier: float = 0.0  # of the processes before
+    compiling: float = 0.0  # of all processes
+
+    def record(self) -> dict[str, float]:
+        """What a checkpoint keeps, and `result.json` tells."""
+        total = self.earlier + time.perf_counter() - self.started
+        return {"compile_seconds": self.compiling, "total_seconds": total}
+
+    def go_on(self, record: dict[str, float]) -> None:
+        """Adds what earlier processes took."""
+        self.earlier += record["total_seconds"]
+        self.compiling += record["compile_seconds"]
+
+
+@contextlib.contextmanager
+def opened(workdir: Path) -> Iterator[StopSignal]:
+    """Holds the lock of a folder, and notes that the process is told to stop.
+
+    Raises:
+      UserError: another process writes there, or nobody can.
+      StoppedError: as it was raised inside, with a text that says what is saved.
     """
-    if folder_of_run.finished(workdir, config.to_dict()):
-        print(f"{workdir} holds this run, finished; nothing to do")
-        return 0
-    keep_programs()
-    provenance.commit()
     with sole_writer(workdir), StopSignal() as stop:
-        if folder_of_run.finished(workdir, config.to_dict()):  # by another, since the line above
-            return 0
-        run = prepare(config)
-        folder_of_run.claim(
-            workdir, config.to_dict()
-        )  # not before: a mistake in it must not take the folder
-        print(summary(run.task.model), flush=True)
-        if profile:
-            trace.write(run, workdir / "profile")
-        folder = workdir / "checkpoints"
-        keep = {"keep_latest": config.keep_latest, "keep_best": config.keep_best}
         try:
-            with Checkpoints(folder, **keep) as writer:
-                at, clocks = _train(run, workdir, stop, writer, on_epoch)
-                _finish(run, at, clocks, workdir, writer)
-        except StoppedError:
-            saved = "saved" if steps(folder) else "there is nothing to save yet"
-            print(f"told to stop; {saved}. The same command goes on from here: {workdir}")
-            return EXIT_STATUS
-    return 0
+            yield stop
+        except StoppedError as stopped:
+            there = any(steps(folder) for folder in workdir.rglob("checkpoints"))
+            saved = "what is done is saved" if there else "there is nothing to save yet"
+            raise StoppedError(
+                f"told to stop; {saved}. The same command goes on from here: {workdir}"
+            ) from stopped
 
 
-def _train(
-    run: Run,
-    workdir: Path,
+@contextlib.contextmanager
+def trained(
+    program: Program,
+    folder: Path,
+    *,
     stop: StopSignal,
-    writer: Checkpoints,
-    on_epoch: Callable[[list[Row]], None],
-) -> tuple[Position, dict[str, float]]:
-    """Where the run ends, and its clocks: seconds over all the processes that it took."""
-    at, clocks = _restore(run, workdir)
-    with History(workdir, at.rows) as history:
+    log: Log,
+    console: Console,
+    clock: Clock,
+    after: Callable[[Position], None],
+) -> Iterator[Position]:
+    """Trains what is left of the M networks whose checkpoints are in `folder`.
 
-        def save(at: Position, row: Row | None) -> None:
-            if row is not None:
-                history.append(row)
-            record = {"rows": at.rows, "seconds": at.seconds, **_clocks(run, clocks)}
-            rank = row["val_accuracy"] if row is not None else None  # else not validated
-            writer.save(at.state, int(at.state["step"]), record, rank)
-            if row is not None:
-                on_epoch(at.rows)
+    A context: inside it the networks are at their end, while the last checkpoint may not yet be on
+    disk; after it, it is.
 
-        train(run, at, stop, save)
-    return at, clocks
+    Args:
+      program: made ready.
+      folder: of the checkpoints.
+      stop: asked after each chunk of steps.
+      log: is shown all rows, before the checkpoint that holds them is written.
+      console: shows the epoch under way.
+      clock: goes on from where the checkpoint was written.
+      after: is called after each checkpoint.
 
+    Yields:
+      Where they stand at their end.
 
-def _restore(run: Run, workdir: Path) -> tuple[Position, dict[str, float]]:
-    """The newest sound checkpoint, or else the start; and the clocks of earlier processes."""
-    found = newest_sound(workdir / "checkpoints", run.initial, set_aside=True)
-    if found is None:
-        state = warm_start(copied(run.initial), run.config.init_from)
-        return Position(run.place(state), []), {"compile_seconds": 0.0, "total_seconds": 0.0}
-    state, record, step = found
-    print(f"going on from step {step} (epoch {len(record['rows'])} done)", flush=True)
-    clocks = {name: record[name] for name in ("compile_seconds", "total_seconds")}
-    return Position(run.place(state), record["rows"], record["seconds"]), clocks
-
-
-def _clocks(run: Run, earlier: dict[str, float]) -> dict[str, float]:
-    return {
-        "compile_seconds": earlier["compile_seconds"] + run.compile_seconds,
-        "total_seconds": earlier["total_seconds"] + time.perf_counter() - STARTED,
-    }
-
-
-def _finish(
-    run: Run, at: Position, clocks: dict[str, float], workdir: Path, writer: Checkpoints
-) -> None:
-    """Evaluates the last step's weights on the test split and writes what there is to see.
-
-    The last checkpoint is written meanwhile; a process that is killed here repeats its last epoch.
+    Raises:
+      StoppedError: `stop` was requested; everything is saved.
+      UserError: a checkpoint could not be read or written.
     """
-    config, model = run.config, run.task.model
-    test = Inference(model, run.task.loss, data.load(config.data.name, "test"))
-    weights = evaluation_weights(at.state)
-    clocks["compile_seconds"] += test.compile(*weights)
-    predictions = test(*weights)
-    figures = evaluate(predictions)
-    train_seconds = sum(row["seconds"] for row in at.rows)
-    result = {
-        "config": config.to_dict(),
-        "parameters": count_parameters(at.state["params"]),
-        "epochs": len(at.rows),
-        "test_loss": figures["loss"],
-        "test_accuracy": figures["accuracy"],
-        "test_count": figures["count"],
-        "val_accuracy": at.rows[-1]["val_accuracy"],
-        "train_seconds": train_seconds,
-        **_clocks(run, clocks),
-        "images_per_second": _images(run, at) / train_seconds,
-        "device": provenance.device(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-    }
-    publish(
-        workdir,
-        predictions,
-        config=config.to_dict(),
-        model=model,
-        history=at.rows,
-        result=result,
-        checkpoint=int(at.state["step"]),
-    )
-    writer.close()
-    result |= _clocks(run, clocks)
-    write_json(workdir / "result.json", result)  # last: it is what says that the run is finished
-    print(_closing(result, workdir))
+    at = _restore(program, folder, clock)
+    log.show(at.rows)
+    with Checkpoints(folder, keep_latest=program.config.keep_latest) as writer:
+
+        def save(at: Position) -> None:
+            log.show(at.rows)
+            state = {**program.layout.members(at.state), "best": at.best}
+            writer.save(state, at.step, at.record() | {"clock": clock.record()})
+            after(at)
+
+        train(program, at, stop, save, console)
+        yield at
 
 
-def _images(run: Run, at: Position) -> int:
-    return int(at.state["step"]) * run.config.batch_size
+def _restore(program: Program, folder: Path, clock: Clock) -> Position:
+    """From the newest sound checkpoint, or else from the start."""
+    count = len(program.configs)
+    template = _templates(program)
+    found = newest_sound(folder, template, set_aside=True)
+    if found is None:
+        state = warm_start(program.layout.members(program.start()), program.config)
+        best = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template["best"])
+        status, rows = [TRAINING] * count, [[] for _ in range(count)]
+        return Position(program.layout.place(state), best, rows, status)
+    tree, record, step = found
+    clock.go_on(record.pop("clock"))
+    best = tree.pop("best")
+    at = Position(program.layout.place(tree), best, **record)
+    print(f"going on from step {step} (epoch {at.epochs} done)", flush=True)
+    for i, rows in enumerate(at.rows):  # a finished run goes on where more epochs are asked for
+        longer = at.epochs < program.config.num_epochs and not out_of_patience(program, rows)
+        if at.status[i] == FINISHED and longer:
+            at.status[i] = TRAINING
+    return at
 
 
-def _closing(result: dict[str, Any], workdir: Path) -> str:
-    return (
-        f"test {result['test_accuracy']:.2%} of {result['test_count']:,}, "
-        f"loss {result['test_loss']:.4f}; "
-        f"trained {result['train_seconds']:.1f} s of {result['total_seconds']:.1f} s\n"
-        f"{workdir / 'report.html'}"
-    )
+def _templates(program: Program) -> dict[str, Any]:
+    """The shapes of a checkpoint, `[M, ...]`."""
+    count = len(program.configs)
+
+    def of_members(leaf: Any) -> Any:
+        return jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype)
+
+    state: Any = jax.tree.map(of_members, program.shapes)
+    ranked = program.validate is not None
+    return {**state, "best": evaluation_weights(state) if ranked else {}}

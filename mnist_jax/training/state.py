@@ -1,4 +1,4 @@
-"""Everything that a restart needs, in one tree of arrays."""
+"""Everything that a restart needs of one network, in one tree of arrays."""
 
 from typing import Any, TypedDict
 
@@ -10,45 +10,36 @@ from mnist_jax.models import Tree
 from mnist_jax.randomness import root_key, stream_key
 from mnist_jax.training.task import Task
 
-
-class Sums(TypedDict):
-    """Sums over the training examples of the epoch under way."""
-
-    loss: jax.Array  # [] float32
-    correct: jax.Array  # [] int32
-    count: jax.Array  # [] int32
+Sums = dict[str, jax.Array]  # `count` [] int32, and of each metric [] float32
 
 
 class TrainState(TypedDict):
-    """The state of a run after some step."""
+    """The state of a network after some step."""
 
     params: Tree
     variables: Tree  # of the network, not trained: batch statistics
     optimizer: Any  # optax's own
-    average: Tree  # exponential average of params; {} where none is configured
+    average: Tree  # exponential average of `params` and `variables`; {} where none is configured
     step: jax.Array  # [] int32: steps done
     key: jax.Array  # [2] uint32: the seed's key
-    sums: Sums
-    bad_step: jax.Array  # [] int32: first step with a loss or gradient not finite; -1: none
-    best_loss: jax.Array  # [] float32: lowest validation loss so far
-    stale_epochs: jax.Array  # [] int32: epochs since
+    sums: Sums  # over the training examples of the epoch under way
+    bad_step: jax.Array  # [] int32: first step that left a number not finite; -1: none
 
 
-def init_state(task: Task) -> TrainState:
-    """The state before the first step: a pure function of the configuration."""
-    key = root_key(task.config.seed)
+def init_state(task: Task, seed: Any) -> TrainState:
+    """The state before the first step: a pure function of the task and the seed, [] uint32."""
+    key = root_key(seed)
     params, variables = task.model.init(stream_key(key, "init"))
+    averaged = {"params": params, "variables": variables} if active(task.config.ema_decay) else {}
     return TrainState(
         params=params,
         variables=variables,
         optimizer=task.optimizer.init(params),
-        average=jax.tree.map(jnp.copy, params) if active(task.config.ema_decay) else {},
+        average=jax.tree.map(jnp.copy, averaged),
         step=jnp.int32(0),
         key=key,
-        sums=zero_sums(),
+        sums=zero_sums(task),
         bad_step=jnp.int32(-1),
-        best_loss=jnp.float32(jnp.inf),
-        stale_epochs=jnp.int32(0),
     )
 
 
@@ -58,14 +49,14 @@ def copied(state: TrainState) -> TrainState:
     return jax.tree.map(jnp.copy, state)
 
 
-def zero_sums() -> Sums:
+def zero_sums(task: Task) -> Sums:
     """Sums at the start of an epoch."""
-    return Sums(loss=jnp.float32(0.0), correct=jnp.int32(0), count=jnp.int32(0))
+    return {"count": jnp.int32(0)} | {metric.name: jnp.float32(0.0) for metric in task.metrics}
 
 
-def evaluation_weights(state: TrainState) -> tuple[Tree, Tree]:
-    """`(params, variables)` to evaluate with: the averaged parameters where there are any."""
-    return state["average"] or state["params"], state["variables"]
+def evaluation_weights(state: TrainState) -> Tree:
+    """The `params` and `variables` to evaluate with: their averages where there are any."""
+    return state["average"] or {"params": state["params"], "variables": state["variables"]}
 
 
 def count_parameters(params: Tree) -> int:

@@ -11,9 +11,10 @@ from jax import lax
 from mnist_jax.data.augment import augment, enabled
 from mnist_jax.data.rescale import rescale
 from mnist_jax.lifted import active
+from mnist_jax.metrics import ALWAYS
 from mnist_jax.models import Tree
 from mnist_jax.randomness import example_keys
-from mnist_jax.training.loss import probabilities, smooth_labels
+from mnist_jax.training.loss import smooth_labels
 from mnist_jax.training.state import Sums, TrainState
 from mnist_jax.training.task import Task
 
@@ -21,7 +22,7 @@ from mnist_jax.training.task import Task
 class Batch(TypedDict):
     """What a device sees of one batch."""
 
-    image: jax.Array  # [B, 28, 28, 1] uint8
+    image: jax.Array  # [B, H, W, C] uint8
     label: jax.Array  # [B] int32
     position: jax.Array  # [B] int32: place of each example in the global batch
 
@@ -36,18 +37,15 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
     updates, optimizer = task.optimizer.update(gradients, state["optimizer"], state["params"])
     params: Any = optax.apply_updates(state["params"], updates)
     finite = jnp.isfinite(sums["loss"]) & _all_finite(gradients)
-    first_bad = (state["bad_step"] < 0) & ~finite
     return TrainState(
         params=params,
         variables=variables,
         optimizer=optimizer,
-        average=_average(task.config.ema_decay, state["average"], params, state["step"]),
+        average=_average(task.config.ema_decay, state, params, variables),
         step=state["step"] + 1,
         key=state["key"],
         sums=jax.tree.map(jnp.add, state["sums"], sums),
-        bad_step=jnp.where(first_bad, state["step"], state["bad_step"]),
-        best_loss=state["best_loss"],
-        stale_epochs=state["stale_epochs"],
+        bad_step=_first_bad(state["bad_step"], finite, state["step"]),
     )
 
 
@@ -57,10 +55,7 @@ def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums,
 
     def mean_loss(params: Tree) -> tuple[jax.Array, tuple[Sums, Tree]]:
         losses, outputs, variables = forward(task, params, state, batch, images)
-        predicted = probabilities(outputs, output_activation=task.model.output_activation)
-        correct = predicted.argmax(axis=-1) == batch["label"]
-        sums = Sums(loss=losses.sum(), correct=correct.sum(), count=jnp.int32(losses.size))
-        return losses.mean(), (sums, variables)
+        return losses.mean(), (_sums(task, losses, outputs, batch["label"]), variables)
 
     gradients, (sums, variables) = jax.grad(mean_loss, has_aux=True)(state["params"])
     if task.axis_name is not None:
@@ -70,8 +65,22 @@ def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums,
     return gradients, sums, variables
 
 
+def _sums(task: Task, losses: jax.Array, outputs: jax.Array, labels: jax.Array) -> Sums:
+    """The sum of each metric over the batch; the loss is the training loss itself."""
+    found: Sums = {"count": jnp.int32(losses.size), "loss": losses.sum()}
+    seen = outputs
+    for metric in task.metrics:
+        if metric.function is None:
+            continue
+        if metric.name not in ALWAYS:  # behind a barrier, so that it changes no bit of the rest
+            seen = lax.optimization_barrier(outputs)
+        values = metric.function(seen, labels, output_activation=task.model.output_activation)
+        found[metric.name] = values.sum(dtype=jnp.float32)
+    return found
+
+
 def network_images(task: Task, state: TrainState, batch: Batch) -> jax.Array:
-    """What the network sees: `[B, 28, 28, 1]` floats from 0 to 1, distorted where that is asked."""
+    """What the network sees: `[B, H, W, C]` floats from 0 to 1, distorted where that is asked."""
     images = rescale(batch["image"])
     if not enabled(task.config.augment):
         return images
@@ -91,8 +100,13 @@ def forward(
     return losses, outputs, variables
 
 
-def _all_finite(tree: Tree) -> jax.Array:
-    """Whether every number is: a sum is not, where one of its terms is not.
+def _first_bad(bad_step: jax.Array, finite: jax.Array, step: jax.Array) -> jax.Array:
+    """The first step that left a number not finite, where this one may be it; -1 for none."""
+    return jnp.where((bad_step < 0) & ~finite, step, bad_step)
+
+
+def _all_finite(tree: Any) -> jax.Array:
+    """True if every value is finite. Checks sums, which are not finite if any term is not.
 
     Sums over all axes but the last, which XLA:CPU has done long before a norm.
     """
@@ -106,16 +120,22 @@ def _mean_if_real(axis_name: str, variable: jax.Array) -> jax.Array:
     return lax.pmean(variable, axis_name) if real else variable
 
 
-def _average(decay: float, average: Tree, params: Tree, step: jax.Array) -> Tree:
+def _average(decay: float, state: TrainState, params: Tree, variables: Tree) -> Tree:
     """The exponential average, whose decay grows from 0.1 so that the start is soon forgotten.
 
-    As in tf.train.ExponentialMovingAverage with `num_updates`.
+    As in tf.train.ExponentialMovingAverage with `num_updates`. Batch statistics are averaged, too:
+    those of the raw weights do not fit the averaged ones.
     """
     if not active(decay):
         return {}
-    done = step.astype(jnp.float32)
+    done = state["step"].astype(jnp.float32)
     now = jnp.minimum(decay, (1.0 + done) / (10.0 + done))
-    return jax.tree.map(lambda a, p: a * now + p * (1.0 - now), average, params)
+
+    def mean(average: jax.Array, value: jax.Array) -> jax.Array:
+        real = jnp.issubdtype(value.dtype, jnp.inexact)
+        return average * now + value * (1.0 - now) if real else value
+
+    return jax.tree.map(mean, state["average"], {"params": params, "variables": variables})
 
 
 def run_steps(task: Task, fetch: Any, state: TrainState, data: Any, batches: Any) -> TrainState:
@@ -134,4 +154,9 @@ def run_steps(task: Task, fetch: Any, state: TrainState, data: Any, batches: Any
         batch = lax.optimization_barrier(fetch(data, row))
         return train_step(task, state, batch), None
 
-    return lax.scan(body, state, batches)[0]
+    after = lax.scan(body, state, batches)[0]
+    # A number that the last update has spoilt would only show in the next step's loss.
+    kept = [after["params"], after["variables"], after["average"]]
+    real = [x for x in jax.tree.leaves(kept) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    finite = _all_finite(real)
+    return {**after, "bad_step": _first_bad(after["bad_step"], finite, after["step"] - 1)}

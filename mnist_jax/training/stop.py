@@ -1,6 +1,7 @@
 """Being told to stop: SIGTERM from a scheduler, Ctrl-C from a person."""
 
 import signal
+import threading
 from types import FrameType
 
 EXIT_STATUS = 75  # EX_TEMPFAIL: run the same command again
@@ -18,6 +19,8 @@ class StopSignal:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopSignal":
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python delivers signals to the main thread alone
         for number in (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._note)
         return self

@@ -1,77 +1,51 @@
-"""A sweep from the command line: taken up where it stands, every population trained, compared."""
+"""Many networks: every population of a sweep taken up where it stands, trained, evaluated."""
 
 import dataclasses
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
-from mnist_jax import STARTED, data, models
-from mnist_jax.analysis import canvas
-from mnist_jax.analysis.comparison import Member, architectures
-from mnist_jax.analysis.comparison_report import WHOLE
-from mnist_jax.compilation import keep_programs
+from mnist_jax import data, metrics, models
 from mnist_jax.config import Config
 from mnist_jax.data import feed
-from mnist_jax.files import read_json, write_json
-from mnist_jax.lock import sole_writer
 from mnist_jax.members import Planned
-from mnist_jax.training import lifting, parallel, provenance
-from mnist_jax.training import workdir as folder_of_sweep
-from mnist_jax.training.compare import compare
-from mnist_jax.training.group import train_group, trained
-from mnist_jax.training.stop import EXIT_STATUS, StoppedError, StopSignal
-from mnist_jax.training.sweep_log import SweepLog
-from mnist_jax.training.task import build
+from mnist_jax.training import layout, population, sweepdir, task
+from mnist_jax.training.console import Console
+from mnist_jax.training.logs import Row, SweepLog, SweepPart, named
+from mnist_jax.training.position import FINISHED, Position
+from mnist_jax.training.program import Program, prepare_many
+from mnist_jax.training.session import Clock, trained
+from mnist_jax.training.state import count_parameters, evaluation_weights
+from mnist_jax.training.stop import StoppedError, StopSignal
+from mnist_jax.training.sweepdir import PopulationDir
 from mnist_jax.training.warm_start import warm_start
-from mnist_jax.training.workdir import SWEEP
+from mnist_jax.training.workdir import plain
 
-
-def run_sweep(plan: Sequence[Planned], workdir: Path) -> int:
-    """Trains what is left of the sweep in `workdir` and compares its members; the exit status.
-
-    Raises:
-      UserError: a member asks for what is not there, or the folder holds something else.
-    """
-    plan = resolve(plan)
-    asked = {f"{m.architecture}, seed {m.config.seed}": m.config.to_dict() for m in plan}
-    if folder_of_sweep.finished(workdir, asked, SWEEP):
-        print(f"{workdir} holds this sweep, finished; nothing to do")
-        return 0
-    keep_programs()
-    provenance.commit()
-    with sole_writer(workdir), StopSignal() as stop:
-        if folder_of_sweep.finished(workdir, asked, SWEEP):  # by another, since the line above
-            return 0
-        folder_of_sweep.claim(workdir, asked, SWEEP)
-        clock = _Clock(workdir)
-        try:
-            members = _train(plan, workdir, stop, clock)
-        except StoppedError:
-            print(f"told to stop; what is done is saved. The same command goes on: {workdir}")
-            return EXIT_STATUS
-        finally:
-            clock.keep()
-        result = _result(members, clock)
-        compare(members, workdir, _facts(result))
-        write_json(workdir / "result.json", result)  # last: it is what says that it is finished
-    return 0
+Result = dict[str, Any]
+OnEpoch = Callable[[list[Row]], None]
 
 
 def resolve(plan: Sequence[Planned]) -> list[Planned]:
-    """The plan with each network's defaults written out, each architecture found to be sound."""
+    """The plan with each network's defaults written out, each architecture found to be sound.
+
+    Raises:
+      UserError: a member asks for what is not there.
+    """
     sound: dict[str, Config] = {}
-    tried: set[tuple[str, ...]] = set()
+    tried: set[str] = set()
     for member in plan:
         if member.architecture not in sound:
             config = models.resolve(member.config)
-            _check(config)
-            named = (config.model.name, config.loss, config.optimizer.name, config.init_from)
-            if named not in tried:  # tracing takes long, and its mistakes are those of the code
+            check(config)
+            code = repr((config.model.name, config.loss, config.metrics, config.optimizer.name))
+            if code not in tried or config.init_from:  # tracing takes long
                 _try(config)
-            tried.add(named)
+            tried.add(code)
             sound[member.architecture] = config
     return [
         Planned(m.architecture, dataclasses.replace(sound[m.architecture], seed=m.config.seed))
@@ -79,97 +53,193 @@ def resolve(plan: Sequence[Planned]) -> list[Planned]:
     ]
 
 
-def _check(config: Config) -> None:
+def check(config: Config) -> None:
     """Raises UserError at the start for what would end a sweep in its middle."""
-    parallel.members_layout(config, 1)
+    layout.for_members(config, 1)
+    data.check_splits(config.data.name, config.data.train_split, config.data.val_split)
     feed.check(config)
-    model = build(config, lifting.STEPS_PER_EPOCH).model
-    held_out = data.load(config.data.name, config.data.val_split)
-    models.check_outputs(model, len(held_out.class_names))
+    spec = data.spec(config.data.name)
+    task.check(task.build(config, spec, population.STEPS_PER_EPOCH))
 
 
 def _try(config: Config) -> None:
     """Raises where a step cannot be traced, or where there are no weights to start from."""
-    state = jax.eval_shape(lambda: lifting.try_step(config))
-    warm_start(state, config.init_from)
+    spec = data.spec(config.data.name)
+    state = jax.eval_shape(lambda: population.try_step(config, spec))
+    empty = jax.tree.map(lambda leaf: np.empty((1, *leaf.shape), leaf.dtype), state)
+    warm_start(empty, config)
+
+
+def train(
+    plan: Sequence[Planned],
+    workdir: Path,
+    stop: StopSignal,
+    *,
+    keep_clock: Callable[[], None],
+    on_epoch: OnEpoch,
+) -> list[Result]:
+    """Trains what is left of a sweep.
+
+    Args:
+      plan: all members, resolved, in the order of tables.
+      workdir: of the sweep.
+      stop: asked after each chunk of steps.
+      keep_clock: called whenever a population is finished.
+      on_epoch: called with the lines of each epoch in `sweep.jsonl`, once they are saved.
+
+    Returns:
+      What became of each member, as `results.json` has it, in the order of `plan`.
+
+    Raises:
+      StoppedError: `stop` was requested; everything is saved.
+    """
+    folders = _folders(plan, workdir)
+    print(_opening(plan, folders), flush=True)
+    log = SweepLog(workdir)
+    number = 0
+    while number < len(folders):
+        if stop.requested:
+            raise StoppedError
+        folder = folders[number]
+        part = log.of([sweepdir.key(member) for member in folder.members])
+        if folder.results is not None:
+            part.show([result["history"] for result in folder.results or []])
+            number += 1
+            continue
+        program = prepare_many([member.config for member in folder.members])
+        if not program.fits and len(folder.members) > 1 and not folder.checkpoints.exists():
+            folders[number : number + 1] = _halves(folder, workdir)
+            continue
+        number += 1
+        title = f"{number}/{len(folders)}"
+        results = _train(program, folder, stop, part, title, on_epoch)
+        keep_clock()
+        print(_closing(title, folder.members, results), flush=True)
+    found = sweepdir.finished(folders)
+    return [found[sweepdir.key(member)] for member in plan]
+
+
+def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
+    """The populations that were begun, and those of the members that are in none of them."""
+    begun = sweepdir.populations(workdir)
+    there = {sweepdir.key(member) for folder in begun for member in folder.members}
+    new = [member for member in plan if sweepdir.key(member) not in there]
+    groups = population.together([member.config for member in new])
+    return begun + [sweepdir.population_dir(workdir, [new[i] for i in its]) for its in groups]
+
+
+def _halves(folder: PopulationDir, workdir: Path) -> list[PopulationDir]:
+    """Two populations in place of one that is too large for the devices' memory."""
+    folder.forget()
+    middle = len(folder.members) // 2
+    parts = folder.members[:middle], folder.members[middle:]
+    return [sweepdir.population_dir(workdir, part) for part in parts]
 
 
 def _train(
-    plan: Sequence[Planned], workdir: Path, stop: StopSignal, clock: "_Clock"
-) -> list[Member]:
-    """Every population, one after the other; their members in the order of the plan."""
-    populations = lifting.populations([member.config for member in plan])
-    print(_opening(plan, populations), flush=True)
-    log = SweepLog(workdir)
-    found: dict[int, Member] = {}
-    for number, indices in enumerate(populations, start=1):
-        if stop.requested:
-            raise StoppedError
-        members = [plan[i] for i in indices]
-        folder = workdir / "populations" / f"{number:03d}"
-        title = f"{number}/{len(populations)}"
-        log.begin()
-        results = trained(folder, members)
-        if results is None:
-            results = train_group(members, folder, stop, log.show, title)
-            clock.keep()
-            print(_closing(title, results), flush=True)
-        else:
-            log.show(members, [member.history for member in results])
-        found |= dict(zip(indices, results, strict=True))
-    return [found[i] for i in range(len(plan))]
+    program: Program,
+    folder: PopulationDir,
+    stop: StopSignal,
+    log: SweepPart,
+    title: str,
+    on_epoch: OnEpoch,
+) -> list[Result]:
+    """Trains what is left of a population, evaluates it on the test split, keeps both."""
+    folder.begin()
+    console = Console(program.config.num_epochs, program.steps_per_epoch, title)
+
+    def after(at: Position) -> None:
+        console.say(_news(title, at, program))
+        lines = [
+            named(sweepdir.key(member), rows[-1])
+            for member, rows in zip(folder.members, at.rows, strict=True)
+            if rows and rows[-1]["step"] == at.step
+        ]
+        if lines:
+            on_epoch(lines)
+
+    with trained(
+        program,
+        folder.checkpoints,
+        stop=stop,
+        log=log,
+        console=console,
+        clock=Clock(time.perf_counter()),
+        after=after,
+    ) as at:
+        results = _evaluate(program, at, folder.members)
+    folder.finish(results)
+    return results
 
 
-def _opening(plan: Sequence[Planned], populations: list[list[int]]) -> str:
+def _evaluate(program: Program, at: Position, members: Sequence[Planned]) -> list[Result]:
+    """The last weights of each member on the test split; those that diverged have no figures."""
+    test = data.load(program.config.data.name, "test")
+    outputs = program.examiner(test)(evaluation_weights(at.state))
+    means = outputs.means()
+    parameters = count_parameters(at.state["params"]) // len(at.state["step"])
+    results = []
+    for i, member in enumerate(members):
+        status = at.status[i]
+        if status == FINISHED and not outputs.finite[i]:
+            status = "diverged: an output on the test split is not finite"
+        sound = status == FINISHED
+        results.append(
+            {
+                "architecture": member.architecture,
+                "seed": member.config.seed,
+                "config": plain(member.config.to_dict()),
+                "parameters": parameters,
+                "history": at.rows[i],
+                "seconds": sum(row["seconds"] for row in at.rows[i]),
+                "test": means[i] if sound else {},
+                "status": status,
+            }
+        )
+    return results
+
+
+def _opening(plan: Sequence[Planned], folders: Sequence[PopulationDir]) -> str:
+    """`72 networks of 24 architectures, in 24 compiled programs, 8 of them finished`."""
     architectures = len({member.architecture for member in plan})
-    return (
-        f"{canvas.count(len(plan), 'network')} of {canvas.count(architectures, 'architecture')}, "
-        f"in {canvas.count(len(populations), 'compiled program')}"
+    done = sum(folder.results is not None for folder in folders)
+    text = f"{_count(len(plan), 'network')} of {_count(architectures, 'architecture')}, "
+    text += f"in {_count(len(folders), 'compiled program')}"
+    return text + (f", {done} of them finished" if done else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _news(title: str, at: Position, program: Program) -> str:
+    """`2/3  epoch 4/60  val_accuracy 95.31 % (mean of 32)`."""
+    last = [rows[-1] for rows in at.rows if rows and rows[-1]["epoch"] == at.epochs]
+    figure = _mean(last, program.config, count=True)
+    return "  ".join(
+        filter(None, [title, f"epoch {at.epochs}/{program.config.num_epochs}", figure])
     )
 
 
-def _closing(title: str, members: Sequence[Member]) -> str:
-    """What became of a population, in a line an architecture."""
+def _closing(title: str, members: Sequence[Planned], results: Sequence[Result]) -> str:
+    """What became of a population, in a line per architecture."""
     lines = []
-    for its in architectures(members):
-        found = its.statistic("val_accuracy")
-        figures = "" if found.mean is None else f"val {100 * found.mean:.2f}"
-        figures += "" if found.deviation is None else f" ± {100 * found.deviation:.2f}"
-        figures += " %" if figures else ""
-        lost = f"{its.diverged} of {len(its.members)} diverged" if its.diverged else ""
-        seconds = f"{sum(member.seconds for member in its.members):.1f} s"
-        lines.append("  ".join(filter(None, [title, its.name, figures, lost, seconds])))
+    for name in dict.fromkeys(member.architecture for member in members):
+        its = [result for result in results if result["architecture"] == name]
+        sound = [result for result in its if result["status"] == FINISHED]
+        lost = f"{len(its) - len(sound)} of {len(its)} diverged" if len(sound) < len(its) else ""
+        figure = _mean([result["history"][-1] for result in sound], members[0].config)
+        seconds = f"{sum(result['seconds'] for result in its):.1f} s"
+        lines.append("  ".join(filter(None, [title, name, figure, lost, seconds])))
     return "\n".join(lines)
 
 
-def _result(members: Sequence[Member], clock: "_Clock") -> dict[str, Any]:
-    return {
-        "members": len(members),
-        "architectures": len(architectures(members)),
-        "diverged": sum(not member.finished for member in members),
-        "train_seconds": sum(member.seconds for member in members),
-        "total_seconds": clock.seconds(),
-        "device": provenance.device(),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-    }
-
-
-def _facts(result: dict[str, Any]) -> dict[str, Any]:
-    """What the report says of where its numbers come from."""
-    times = {WHOLE: result["total_seconds"], "training": result["train_seconds"]}
-    return times | {name: result[name] for name in ("device", "versions", "commit")}
-
-
-class _Clock:
-    """Seconds over all the processes that a sweep takes."""
-
-    def __init__(self, workdir: Path) -> None:
-        self._path = workdir / "clock.json"
-        self._earlier = read_json(self._path)["seconds"] if self._path.exists() else 0.0
-
-    def seconds(self) -> float:
-        return self._earlier + time.perf_counter() - STARTED
-
-    def keep(self) -> None:
-        write_json(self._path, {"seconds": self.seconds()})
+def _mean(rows: Sequence[Row], config: Config, *, count: bool = False) -> str:
+    """The mean of `config.best` over rows and its spread; empty where there is none."""
+    values = [row[config.best] for row in rows if row[config.best] is not None]
+    if not values:
+        return ""
+    metric = metrics.of_column(metrics.find(config.metrics), config.best)
+    spread = f" ± {metric.number(statistics.stdev(values))}" if len(values) > 1 else ""
+    text = f"{config.best} {metric.number(statistics.fmean(values))}{spread}{metric.unit}"
+    return f"{text} (mean of {len(values)})" if count else text

@@ -1,13 +1,18 @@
-"""What is trained: a configuration's network, optimizer and loss."""
+"""What is trained: a configuration's network, optimizer, loss and metrics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
-from mnist_jax import models
+from mnist_jax import metrics, models
 from mnist_jax.config import Config
+from mnist_jax.data import Spec
+from mnist_jax.errors import UserError
+from mnist_jax.metrics import Metric
 from mnist_jax.models import Model
 from mnist_jax.training import optimizer
 from mnist_jax.training.loss import Loss, find_loss
@@ -19,19 +24,68 @@ class Task:
 
     config: Config
     model: Model
-    optimizer: optax.GradientTransformation
     loss: Loss
+    metrics: tuple[Metric, ...]
+    optimizer: optax.GradientTransformation
     learning_rate: Callable[[Any], Any] | None  # at a step; None where the optimizer has its own
     axis_name: str | None = None  # the mapped axis to reduce over, if the step is mapped
 
 
-def build(config: Config, steps_per_epoch: int, axis_name: str | None = None) -> Task:
+def build(config: Config, spec: Spec, steps_per_epoch: int, axis_name: str | None = None) -> Task:
     """What `config` names, found and put together.
+
+    Args:
+      config: resolved.
+      spec: of the data.
+      steps_per_epoch: turns durations of the schedule into steps.
+      axis_name: the mapped axis to reduce over, if any.
 
     Raises:
       UserError: it names something that is not there.
     """
     loss = find_loss(config.loss)
-    model = models.build(config.model, config.dtype, axis_name)
+    found = metrics.find(config.metrics)
+    model = models.build(config.model, spec, config.dtype, axis_name)
     transformation, learning_rate = optimizer.build(config, steps_per_epoch)
-    return Task(config, model, transformation, loss, learning_rate, axis_name)
+    return Task(config, model, loss, found, transformation, learning_rate, axis_name)
+
+
+def check(task: Task) -> None:
+    """Tries the network, the loss and the metrics on shapes alone, before anything is trained.
+
+    Raises:
+      UserError: one of them gives something else than it must; says what came.
+    """
+    models.check_outputs(task.model)
+    size, classes = 2, task.model.num_classes
+    outputs = jax.ShapeDtypeStruct((size, classes), jnp.float32)
+    labels = jax.ShapeDtypeStruct((size,), jnp.int32)
+    kind = task.model.output_activation
+    _require_values("config.loss", task.config.loss, task.loss, outputs, outputs, kind)
+    for metric in task.metrics:
+        if metric.function is not None:
+            where = "config.metrics"
+            _require_values(where, metric.name, metric.function, outputs, labels, kind)
+
+
+def _require_values(
+    where: str, name: str, function: Callable[..., Any], outputs: Any, targets: Any, kind: str
+) -> None:
+    """Raises UserError unless `function` gives a value per example."""
+
+    def call(outputs: jax.Array, targets: jax.Array) -> Any:
+        return function(outputs, targets, output_activation=kind)
+
+    expected = (
+        f"it is called as {name.rpartition(':')[2]}(outputs {list(outputs.shape)}, "
+        f"targets {list(targets.shape)}, output_activation={kind!r}) on a batch of "
+        f"{outputs.shape[0]} and must give an array [{outputs.shape[0]}]"
+    )
+    try:
+        found = jax.eval_shape(call, outputs, targets)
+    except Exception as error:
+        text = str(error).strip().splitlines()
+        said = f"{type(error).__name__}: {text[0] if text else ''}"
+        raise UserError(f"{where}: {name} fails: {said}; {expected}") from error
+    if getattr(found, "shape", None) != outputs.shape[:1]:
+        raise UserError(f"{where}: {name} gives {found}; {expected}")

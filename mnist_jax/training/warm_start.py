@@ -1,36 +1,105 @@
-"""Starting from the weights of another run."""
+"""Starting from the weights of a network that is trained already."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
+import jax
+import numpy as np
+
+from mnist_jax import config as configuration
+from mnist_jax import models
+from mnist_jax.config import Config
 from mnist_jax.errors import UserError
-from mnist_jax.models import Tree
-from mnist_jax.training.checkpoint import newest_sound
+from mnist_jax.training import checkpoint, network
+from mnist_jax.training.position import DIVERGED
 from mnist_jax.training.state import TrainState
-from mnist_jax.training.workdir import read_config
+
+PARTS = ("params", "variables")
 
 
-def warm_start(state: TrainState, init_from: str) -> TrainState:
-    """`state` with the weights of the run in the workdir `init_from`; as it is where that is empty.
+def warm_start(state: TrainState, config: Config) -> TrainState:
+    """`state` with the weights that `config.init_from` names; as it is where that is empty.
 
-    They are the weights that the other run is evaluated with: its average, where it has one.
+    They are the weights that the other network is evaluated with: its average, where it has one.
+    Parts and layers that `config.init.leave_out` names keep their fresh values.
+
+    Args:
+      state: of M networks, arrays `[M, ...]`; all start from the same weights.
+      config: of these networks.
 
     Raises:
-      UserError: there is no such run, or its network is another.
+      UserError: there is no such network, or its arrays are others.
     """
-    if not init_from:
+    if not config.init_from:
         return state
-    params, variables = _weights(Path(init_from), state)
-    average = params if state["average"] else {}
-    return {**state, "params": params, "variables": variables, "average": average}
+    try:
+        source = network.find(Path(config.init_from), config.init.member, config.init.seed)
+    except UserError as error:
+        raise UserError(f"config.init_from: {error}") from error
+    found = _weights(source)
+    _warn_of_differences(source, config)
+    fresh = {"params": state["params"], "variables": state["variables"]}
+    weights = _taken_over(fresh, found, config, source)
+    changed: Any = weights | {"average": weights if state["average"] else {}}
+    return {**state, **changed}  # pyright: ignore[reportReturnType]
 
 
-def _weights(workdir: Path, state: TrainState) -> tuple[Tree, Tree]:
-    if not (workdir / "config.json").is_file():
-        raise UserError(f"config.init_from: {workdir} holds no run")
-    name = "average" if read_config(workdir).ema_decay > 0.0 else "params"
-    template = {name: state["params"], "variables": state["variables"]}
-    found = newest_sound(workdir / "checkpoints", template, set_aside=False)
-    if found is None:
-        raise UserError(f"config.init_from: {workdir} holds no checkpoint to start from")
-    weights = found[0]
-    return weights[name], weights["variables"]
+def _weights(source: network.Network) -> dict[str, np.ndarray]:
+    """The arrays of the newest sound checkpoint by name, such as `params/layers/output/kernel`."""
+    averaged = source.config.ema_decay > 0.0
+    parts = ("average",) if averaged else PARTS
+    for step in reversed(checkpoint.steps(source.checkpoints)):
+        try:
+            arrays, record = checkpoint.read(source.checkpoints, step, parts, source.position)
+        except checkpoint.DamagedError as error:
+            path = source.checkpoints / str(step)
+            print(f"warning: checkpoint {path} is damaged: {error}", file=sys.stderr)
+            continue
+        if record["status"][source.position].startswith(DIVERGED):
+            break
+        return {name.removeprefix("average/"): array for name, array in arrays.items()}
+    raise UserError(
+        f"config.init_from: there is no checkpoint of {source.title} in {source.checkpoints}"
+    )
+
+
+def _taken_over(
+    fresh: dict[str, Any], found: dict[str, np.ndarray], config: Config, source: network.Network
+) -> dict[str, Any]:
+    """The weights that were found, for each of M networks, but for what is to be left out."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(fresh)
+    named = {checkpoint.path_name(path): leaf for path, leaf in leaves}
+    out = config.init.leave_out
+    left = [name for name in {*named, *found} if set(name.split("/")) & set(out)]
+    known = {word for name in {*named, *found} for word in name.split("/")[:-1]}
+    if unknown := set(out) - known:
+        raise UserError(
+            f"config.init.leave_out: neither network has {', '.join(sorted(unknown))}; they have "
+            f"{', '.join(sorted(known))}"
+        )
+    checkpoint.refuse_differences(
+        f"config.init_from: {source.title}",
+        {name: array.shape for name, array in found.items() if name not in left},
+        {name: leaf.shape[1:] for name, leaf in named.items() if name not in left},
+    )
+    if left:
+        print(f"config.init.leave_out: not taken over: {', '.join(sorted(left))}", flush=True)
+    values = [
+        leaf if name in left else np.broadcast_to(found[name], leaf.shape).astype(leaf.dtype)
+        for name, leaf in named.items()
+    ]
+    return jax.tree_util.tree_unflatten(structure, values)
+
+
+def _warn_of_differences(source: network.Network, config: Config) -> None:
+    """Says what the names and shapes of arrays do not show, such as another activation."""
+    values = [models.resolve(its).to_dict()["model"] for its in (source.config, config)]
+    lines = configuration.difference(*values)
+    if lines:
+        print(
+            f"warning: config.init_from: the network of {source.title} is configured otherwise "
+            f"(there -> here): model.{', model.'.join(lines)}",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,4 +1,4 @@
-"""What a person gets to see of many trainings: of a sweep, or of finished runs of `main`."""
+"""Tables, pictures and a report of many trainings: of a sweep, or of finished runs of `main`."""
 
 import dataclasses
 import json
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import models
+from mnist_jax import data, models
 from mnist_jax.analysis.comparison import Member
 from mnist_jax.analysis.comparison_report import write_comparison
 from mnist_jax.analysis.drawing import draw_network
@@ -67,7 +67,7 @@ def _read(folder: Path) -> Member:
     """A finished run, by the path of its folder."""
     config = plain(read_config(folder).to_dict())
     if not (folder / "result.json").is_file():
-        raise UserError(f"{folder}: its run is not finished; the command that began it goes on")
+        raise UserError(f"{folder}: run not finished; rerun its command to complete it")
     result = read_json(folder / "result.json")
     return Member(
         architecture=str(folder),
@@ -76,8 +76,11 @@ def _read(folder: Path) -> Member:
         parameters=result["parameters"],
         history=[json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()],
         seconds=result["train_seconds"],
-        test_loss=result["test_loss"],
-        test_accuracy=result["test_accuracy"],
+        test={
+            name.removeprefix("test_"): value
+            for name, value in result.items()
+            if name.startswith("test_") and name != "test_count"
+        },
     )
 
 
@@ -112,8 +115,9 @@ def _drawings(members: Sequence[Member], folder: Path) -> dict[str, Path]:
     drawn = {}
     for number, member in enumerate(first.values(), start=1):
         name = re.sub(r"[^\w-]+", "-", member.architecture)[:40]
-        model = models.build(parse(member.config).model)
         try:
+            config = parse(member.config)
+            model = models.build(config.model, data.spec(config.data.name))
             drawn[member.architecture] = draw_network(model, folder / f"{number:02d}-{name}")[0]
         except Exception as error:  # a picture more or less must not cost the comparison
             print(f"warning: {member.architecture} cannot be drawn: {error}", file=sys.stderr)

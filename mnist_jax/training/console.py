@@ -1,16 +1,19 @@
-"""What a person sees while a run trains: a bar on a terminal, a line an epoch anywhere."""
+"""What a person sees while networks train: a bar on a terminal, a line per epoch anywhere."""
 
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
 
+from mnist_jax.metrics import Metric
+
 SILENCE = 10.0  # seconds
 
 
-class Progress:
+class Console:
     """Prints to standard output; the bar of the epoch under way is there on a terminal only."""
 
     def __init__(self, num_epochs: int, steps_per_epoch: int, title: str = "") -> None:
@@ -53,31 +56,27 @@ class Progress:
             self.clear()
             print(text, flush=True)
 
-    def end_epoch(self, row: dict[str, Any]) -> None:
-        """The epoch's line; above the first one, what its columns are."""
+    def end_epoch(self, row: dict[str, Any], metrics: Sequence[Metric]) -> None:
+        """Prints the epoch's line; above the first one, what its columns are."""
         self.clear()
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+        heads, texts = zip(*cells(row, metrics, self._num_epochs), strict=True)
         if not self._headed:
-            print(fit(COLUMNS, width))
+            print(fit(heads, width))
             self._headed = True
-        print(fit(cells(row, self._num_epochs), width), flush=True)
+        print(fit(texts, width), flush=True)
 
 
-COLUMNS = ("  epoch", "train %", "  loss", "  val %", "  loss", "seconds", " images/s")
-
-
-def cells(row: dict[str, Any], num_epochs: int) -> tuple[str, ...]:
-    """An epoch's row as text, a string for each of `COLUMNS`."""
-    figures = (
-        f"{row['epoch']}/{num_epochs}",
-        f"{100 * row['train_accuracy']:.2f}",
-        f"{row['train_loss']:.4f}",
-        "" if row["val_loss"] is None else f"{100 * row['val_accuracy']:.2f}",
-        "" if row["val_loss"] is None else f"{row['val_loss']:.4f}",
-        f"{row['seconds']:.2f}",
-        f"{row['images_per_second']:,.0f}",
-    )
-    return tuple(f.rjust(len(name)) for f, name in zip(figures, COLUMNS, strict=True))
+def cells(row: dict[str, Any], metrics: Sequence[Metric], num_epochs: int) -> list[tuple[str, str]]:
+    """An epoch's row as `(head, text)` of equal width, column by column."""
+    table = [("epoch".rjust(7), f"{row['epoch']}/{num_epochs}")]
+    for split in ("train", "val"):
+        for i, metric in enumerate(metrics):
+            head = f"{'' if i else split + ' '}{metric.label}{metric.unit}"
+            table.append((head, metric.number(row[f"{split}_{metric.name}"])))
+    table.append(("seconds", f"{row['seconds']:.2f}"))
+    table.append((" images/s", f"{row['images_per_second']:,.0f}"))
+    return [(head, text.rjust(len(head))) for head, text in table]
 
 
 def fit(texts: tuple[str, ...], width: int) -> str:

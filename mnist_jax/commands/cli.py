@@ -10,6 +10,7 @@ from absl import app, flags, logging
 from absl.flags import argparse_flags
 
 from mnist_jax.errors import UserError
+from mnist_jax.training.stop import EXIT_STATUS, StoppedError
 
 Parser = argparse_flags.ArgumentParser
 OBJECTS = 100_000  # new ones, before Python looks for cycles: the imports alone make 400,000
@@ -23,7 +24,8 @@ def run(
     A `UserError` becomes one message on standard error and exit status 1.
 
     Args:
-      main: the command; takes the parsed arguments, returns the exit status (None: 0).
+      main: the command; takes the parsed arguments, returns the exit status (None: 0). A
+        `StoppedError` that it raises becomes a message and status 75.
       doc: the command's docstring, shown by `--help`.
       define: adds the command's own arguments to the parser.
     """
@@ -33,6 +35,7 @@ def run(
             prog=f"python -m {_module_name()}",
             description=doc,
             formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
             inherited_absl_flags=None,
         )
         define(parser)
@@ -50,8 +53,21 @@ def run(
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
+        except StoppedError as stopped:
+            print(stopped, flush=True)
+            return EXIT_STATUS
 
     app.run(guarded, flags_parser=parse)
+
+
+def add_member(parser: Parser) -> None:
+    """Adds the arguments that name one network of a sweep."""
+    parser.add_argument(
+        "--member", default="", metavar="ARCHITECTURE|best", help="of a sweep: which network"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of a sweep: may be left out where there is only one"
+    )
 
 
 def _override(text: str, parser: Parser) -> tuple[str, str]:

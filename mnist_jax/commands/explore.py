@@ -1,0 +1,51 @@
+"""A first look at the data of a configuration: figures as text, and pictures.
+
+  python -m mnist_jax.explore --config=configs/cnn.py
+  python -m mnist_jax.explore --config=configs/mlp.py --config.data.name=fashion_mnist
+
+--config.FIELD=VALUE overrides a field of the configuration. Writes DIR/explore/ and nothing else: a
+run that lives in DIR, or is training there, is not disturbed.
+"""
+
+import shutil
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+from mnist_jax.commands import cli
+
+WIDTH = 80  # of the text, where no terminal is narrower
+
+
+def define(parser: cli.Parser) -> None:
+    """The command's arguments."""
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="a configuration, e.g. configs/cnn.py"
+    )
+    parser.add_argument("--workdir", type=Path, metavar="DIR", help="default: runs/<stem of FILE>")
+
+
+def main(arguments: Namespace) -> None:
+    """Explores, draws, and prints what it found."""
+    import jax  # --help needs none of it
+
+    from mnist_jax import config
+    from mnist_jax.analysis import exploration, exploration_plots
+    from mnist_jax.compilation import keep_programs
+    from mnist_jax.files import write_text
+
+    jax.config.update("jax_platforms", "cpu")  # an accelerator may be busy training, and not shared
+    keep_programs()
+    asked = config.load(arguments.config, arguments.overrides)
+    folder = (arguments.workdir or Path("runs") / config.stem(arguments.config)) / "explore"
+    loaded = exploration.load(asked)
+    found = exploration.explore(asked, loaded)
+    exploration_plots.write_pictures(folder, found, loaded, asked.seed)
+    write_text(folder / "explore.txt", exploration.tell(found, WIDTH))
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    print(f"{exploration.tell(found, min(columns, WIDTH))}\n{folder}")
+
+
+def command() -> None:
+    """The command, from the shell to its exit."""
+    cli.run(main, __doc__, define)

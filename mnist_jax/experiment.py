@@ -1,0 +1,331 @@
+"""A run or a sweep from start to end: what the commands and the Python API share.
+
+The trainer knows nothing of reports, and the reports nothing of training; here they meet.
+"""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mnist_jax import data, models
+from mnist_jax.analysis.comparison import Member
+from mnist_jax.analysis.comparison_report import WHOLE
+from mnist_jax.analysis.evaluation import Predictions
+from mnist_jax.analysis.publish import publish
+from mnist_jax.analysis.summary import summary
+from mnist_jax.compare import compare
+from mnist_jax.compilation import keep_programs
+from mnist_jax.config import Config
+from mnist_jax.errors import UserError
+from mnist_jax.files import read_json, write_json
+from mnist_jax.members import Planned
+from mnist_jax.training import provenance, sweep, sweepdir, trace, workdir
+from mnist_jax.training.console import Console
+from mnist_jax.training.inference import Outputs
+from mnist_jax.training.logs import Row, RunLog
+from mnist_jax.training.network import Network
+from mnist_jax.training.position import FINISHED, Position
+from mnist_jax.training.program import Program, prepare_one
+from mnist_jax.training.restored import Restored, restore
+from mnist_jax.training.session import Clock, opened, trained
+from mnist_jax.training.state import count_parameters, evaluation_weights
+
+OnEpoch = Callable[[list[Row]], None]
+TEST = "test"
+ADVICE = "Try a lower learning rate, or clip the gradient: --config.clip_norm=1"
+
+
+def nothing(rows: list[Row]) -> None:
+    """What is called after an epoch where nobody asks for more."""
+
+
+# One network
+
+
+def run(
+    config: Config,
+    folder: Path,
+    *,
+    started: float,
+    profile: bool = False,
+    on_epoch: OnEpoch = nothing,
+) -> bool:
+    """Trains what is left of the run in a folder, evaluates it on the test split, and shows it.
+
+    Args:
+      config: of the run.
+      folder: its own; made where it is not there.
+      started: when the clock of `total_seconds` started, by `time.perf_counter`.
+      profile: write a trace of a few steps first.
+      on_epoch: is given the rows of all epochs so far, once the last of them is saved.
+
+    Returns:
+      False where the run was finished already, and nothing was done.
+
+    Raises:
+      StoppedError: the process was told to stop; everything is saved.
+      UserError: the configuration asks for what is not there, the folder holds something else, or
+        the network diverged.
+    """
+    config = models.resolve(config)
+    if workdir.finished(folder, config):
+        return False
+    keep_programs()
+    provenance.commit()
+    with opened(folder) as stop:
+        if workdir.finished(folder, config):  # by another, since the line above
+            return False
+        data.check_splits(config.data.name, config.data.train_split, config.data.val_split)
+        program = prepare_one(config)
+        workdir.claim(folder, config)  # not before: a mistake in it must not take the folder
+        print(summary(program.task.model), flush=True)
+        if profile:
+            trace.write(program, folder / "profile")
+        clock = Clock(started, compiling=program.compile_seconds)
+        report = _Reporter(program, on_epoch)
+        with RunLog(folder, program.task.metrics) as log:
+            training = trained(
+                program,
+                folder / "checkpoints",
+                stop=stop,
+                log=log,
+                console=report.console,
+                clock=clock,
+                after=report,
+            )
+            with training as at:
+                result = _evaluate(program, at, clock, folder)
+        write_json(folder / workdir.RESULT, result | clock.record())  # last: now it is finished
+        print(_closing(result | clock.record(), folder))
+    return True
+
+
+class _Reporter:
+    """Prints a line per epoch, and tells whoever asked."""
+
+    def __init__(self, program: Program, on_epoch: OnEpoch) -> None:
+        self.console = Console(program.config.num_epochs, program.steps_per_epoch)
+        self._metrics = program.task.metrics
+        self._on_epoch = on_epoch
+
+    def __call__(self, at: Position) -> None:
+        (rows,) = at.rows
+        if rows and rows[-1]["step"] == at.step:  # else the run was told to stop within an epoch
+            self.console.end_epoch(rows[-1], self._metrics)
+            self._on_epoch(rows)
+
+
+def _evaluate(program: Program, at: Position, clock: Clock, folder: Path) -> dict[str, Any]:
+    """Evaluates the last step's weights on the test split; returns what `result.json` holds.
+
+    Raises:
+      UserError: the network diverged.
+    """
+    if at.diverged.any():
+        raise UserError(f"{at.status[0]}. Nothing of this epoch was saved. {ADVICE}")
+    config = program.config
+    split = data.load(config.data.name, TEST)
+    started = time.perf_counter()
+    examiner = program.examiner(split, p=True)
+    clock.compiling += time.perf_counter() - started
+    outputs = examiner(evaluation_weights(at.state))
+    seen = predictions(split, outputs)
+    (rows,) = at.rows
+    seconds = sum(row["seconds"] for row in rows)
+    result = {
+        "config": config.to_dict(),
+        "parameters": count_parameters(at.state["params"]),
+        "epochs": len(rows),
+        **{f"test_{name}": mean for name, mean in outputs.means()[0].items()},
+        "test_count": len(split.labels),
+        **{name: value for name, value in rows[-1].items() if name.startswith("val_")},
+        "train_seconds": seconds,
+        **clock.record(),
+        "images_per_second": at.step * config.batch_size / seconds,
+        **provenance.conditions(),
+    }
+    publish(
+        folder,
+        seen,
+        config=config.to_dict(),
+        model=program.task.model,
+        history=rows,
+        result=result,
+        checkpoint=at.step,
+        title=folder.resolve().name,
+    )
+    return result
+
+
+def predictions(split: data.Split, outputs: Outputs) -> Predictions:
+    """What one network made of a split, for the analysis.
+
+    Raises:
+      UserError: an output is not finite.
+    """
+    if not outputs.finite.all() or outputs.probabilities is None:
+        raise UserError(
+            f"split {split.split!r}: an output of the network is not finite, so it cannot be "
+            f"evaluated. {ADVICE}"
+        )
+    return Predictions(
+        split=split.split,
+        images=split.images,
+        labels=split.labels,
+        probabilities=outputs.probabilities[0],
+        values={name: values[0] for name, values in outputs.values.items()},
+        class_names=split.class_names,
+    )
+
+
+def _closing(result: dict[str, Any], folder: Path) -> str:
+    return (
+        f"test {result['test_accuracy']:.2%} of {result['test_count']:,}, "
+        f"loss {result['test_loss']:.4f}; "
+        f"trained {result['train_seconds']:.1f} s of {result['total_seconds']:.1f} s\n"
+        f"{folder / 'report.html'}"
+    )
+
+
+# Many networks
+
+
+def run_sweep(
+    plan: Sequence[Planned], folder: Path, *, started: float, on_epoch: OnEpoch = nothing
+) -> bool:
+    """Trains what is left of the sweep in a folder, and compares its members.
+
+    Args:
+      plan: members, which are added to those that the folder holds.
+      folder: its own; made where it is not there.
+      started: when the clock of `total_seconds` started, by `time.perf_counter`.
+      on_epoch: is given the lines of each epoch in `sweep.jsonl`, once they are saved.
+
+    Returns:
+      False where all members were finished and compared already, and nothing was done.
+
+    Raises:
+      StoppedError: the process was told to stop; what is done is saved.
+      UserError: a member asks for what is not there, or the folder holds something else.
+    """
+    plan = sweep.resolve(plan)
+    if _compared(plan, folder):
+        return False
+    keep_programs()
+    provenance.commit()
+    with opened(folder) as stop:
+        if _compared(plan, folder):  # by another, since the line above
+            return False
+        plan = sweepdir.claim(folder, plan)
+        clock = _SweepClock(folder, started)
+        try:
+            results = sweep.train(plan, folder, stop, keep_clock=clock.keep, on_epoch=on_epoch)
+        finally:
+            clock.keep()
+        result = _summary(results, clock)
+        times = {WHOLE: result["total_seconds"], "training": result["train_seconds"]}
+        facts = times | {name: result[name] for name in ("device", "versions", "commit")}
+        compare([Member(**its) for its in results], folder, facts)
+        write_json(folder / workdir.RESULT, result)  # last: it says that the sweep is finished
+    return True
+
+
+def _compared(plan: Sequence[Planned], folder: Path) -> bool:
+    """True if all of `plan` and what the folder holds besides is finished and in the report."""
+    both = sweepdir.merged(folder, plan)
+    path = folder / workdir.RESULT
+    done = sweepdir.finished(sweepdir.populations(folder))
+    its = {sweepdir.key(member) for member in both}
+    return path.exists() and its <= done.keys() and read_json(path)["members"] == len(its)
+
+
+def _summary(results: Sequence[dict[str, Any]], clock: "_SweepClock") -> dict[str, Any]:
+    return {
+        "members": len(results),
+        "architectures": len({its["architecture"] for its in results}),
+        "diverged": sum(its["status"] != FINISHED for its in results),
+        "train_seconds": sum(its["seconds"] for its in results),
+        "total_seconds": clock.seconds(),
+        **provenance.conditions(),
+    }
+
+
+class _SweepClock:
+    """Seconds over all the processes that a sweep takes."""
+
+    def __init__(self, folder: Path, started: float) -> None:
+        self._path = folder / "clock.json"
+        self._earlier = read_json(self._path)["seconds"] if self._path.exists() else 0.0
+        self._started = started
+
+    def seconds(self) -> float:
+        return self._earlier + time.perf_counter() - self._started
+
+    def keep(self) -> None:
+        write_json(self._path, {"seconds": self.seconds()})
+
+
+# Trained networks
+
+
+def evaluate(network: Network, which: str, split: str) -> tuple[dict[str, Any], Path]:
+    """Evaluates a checkpoint on a split, and writes what there is to see.
+
+    Args:
+      network: as `network.find` finds it.
+      which: `latest`, `best` or a step.
+      split: any split of tfds.
+
+    Returns:
+      What `evaluation.json` holds, and the folder that it was written to: the network's own for the
+      test split, `evaluations/<split>` in it for others.
+
+    Raises:
+      UserError: no such checkpoint or split.
+    """
+    keep_programs()
+    restored = restore(network, which)
+    folder = network.output
+    if split != TEST:
+        folder = folder / "evaluations" / re.sub(r"[^\w.-]+", "-", split).strip("-")
+    found = publish(
+        folder,
+        examined(restored, split),
+        config=restored.config.to_dict(),
+        model=restored.model,
+        history=restored.rows,
+        result=_result(network),
+        checkpoint=restored.step,
+        title=network.title,
+    )
+    return found, folder
+
+
+def examined(restored: Restored, split: str) -> Predictions:
+    """What a network makes of a split.
+
+    Raises:
+      UserError: there is no such split, no example in it, or an output that is not finite.
+    """
+    examples = data.load(restored.config.data.name, split)
+    if not len(examples.labels):
+        raise UserError(f"split {split!r}: there is no example in it")
+    return predictions(examples, restored.examine(examples))
+
+
+def _result(network: Network) -> dict[str, Any] | None:
+    """What is known of the finished training of a network, for its report."""
+    if network.result is not None:
+        its = network.result
+        last = its["history"][-1] if its["history"] else {}
+        return {
+            "parameters": its["parameters"],
+            "epochs": len(its["history"]),
+            "train_seconds": its["seconds"],
+            **{f"test_{name}": value for name, value in its["test"].items()},
+            **{name: value for name, value in last.items() if name.startswith("val_")},
+        }
+    path = network.output / workdir.RESULT
+    return read_json(path) if path.exists() else None

@@ -1,0 +1,120 @@
+"""A trained network in a folder: the one of a run, or one member of a sweep."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnist_jax import metrics
+from mnist_jax.config import Config
+from mnist_jax.errors import UserError
+from mnist_jax.members import Planned
+from mnist_jax.training import sweepdir
+from mnist_jax.training.workdir import RUN, SWEEP, read_config
+
+BEST = "best"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Where a trained network is kept."""
+
+    title: str
+    config: Config
+    checkpoints: Path
+    position: int  # in the arrays [M, ...] of a checkpoint
+    output: Path  # the folder for what is made of it: evaluations, plots, a report
+    result: dict[str, Any] | None  # what a sweep keeps of a finished member
+
+
+def find(workdir: Path, member: str = "", seed: int | None = None) -> Network:
+    """The network of the run in `workdir`, or the member of the sweep there.
+
+    Args:
+      workdir: of a run or a sweep.
+      member: of a sweep: the architecture, or `best`, the single network that is best by
+        `config.best` after its last epoch, among architectures of which no seed diverged.
+      seed: of a sweep: may be left out where the architecture has one seed only.
+
+    Raises:
+      UserError: there is no such network.
+    """
+    if (workdir / SWEEP).is_file():
+        return _member(workdir, member, seed)
+    if (workdir / RUN).is_file() and (member or seed is not None):
+        raise UserError(
+            f"{workdir} holds a single run: --member= and --seed= name a network of a sweep"
+        )
+    config = read_config(workdir)
+    return Network(workdir.resolve().name, config, workdir / "checkpoints", 0, workdir, None)
+
+
+def _member(workdir: Path, member: str, seed: int | None) -> Network:
+    folders = sweepdir.populations(workdir)
+    members = [its for folder in folders for its in folder.members]
+    if not member and len(members) == 1:
+        member = members[0].architecture
+    chosen = _best(folders, workdir) if member == BEST else _named(members, member, seed, workdir)
+    folder = next(folder for folder in folders if chosen in folder.members)
+    position = folder.members.index(chosen)
+    name, its_seed = sweepdir.key(chosen)
+    return Network(
+        title=f"{name}, seed {its_seed}",
+        config=chosen.config,
+        checkpoints=folder.checkpoints,
+        position=position,
+        output=workdir / "members" / f"{file_name(name, members)}-{its_seed}",
+        result=(folder.results or [None] * len(folder.members))[position],
+    )
+
+
+def _named(members: Sequence[Planned], member: str, seed: int | None, workdir: Path) -> Planned:
+    """The member of this architecture and seed; names what there is where it is not clear."""
+    names = list(dict.fromkeys(its.architecture for its in members))
+    if member not in names:
+        listed = ", ".join(map(repr, names)) or "none yet"
+        said = f"has no member {member!r}" if member else "holds a sweep: name a network of it"
+        raise UserError(f"{workdir} {said}; --member= is one of {listed}, or best")
+    seeds = {its.config.seed: its for its in members if its.architecture == member}
+    if seed is None and len(seeds) == 1:
+        return next(iter(seeds.values()))
+    if seed not in seeds:
+        listed = ", ".join(map(str, sorted(seeds)))
+        said = "has several seeds" if seed is None else f"has no seed {seed}"
+        raise UserError(f"{workdir}: member {member!r} {said}; --seed= is one of {listed}")
+    return seeds[seed]
+
+
+def _best(folders: Sequence[sweepdir.PopulationDir], workdir: Path) -> Planned:
+    results = sweepdir.finished(folders)
+    lost = {name for (name, _), result in results.items() if result["status"] != "finished"}
+    best: tuple[float, Planned] | None = None
+    for folder in folders:
+        for member in folder.members:
+            result = results.get(sweepdir.key(member))
+            if result is None or member.architecture in lost or not result["history"]:
+                continue
+            metric = metrics.of_column(metrics.find(member.config.metrics), member.config.best)
+            value = result["history"][-1].get(member.config.best)
+            if value is not None and (best is None or metric.better(value, best[0])):
+                best = value, member
+    if best is None:
+        raise UserError(
+            f"{workdir}: no member is the best: it takes a validation split, and an architecture "
+            f"that is finished and of which no seed diverged; name one by --member= and --seed="
+        )
+    return best[1]
+
+
+def file_name(name: str, members: Sequence[Planned]) -> str:
+    """An architecture's name as part of a file's, told apart from others that look the same."""
+    plain = _plain(name)
+    alike = {its.architecture for its in members if _plain(its.architecture) == plain}
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return plain if alike <= {name} else f"{plain}-{digest}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name)[:60]

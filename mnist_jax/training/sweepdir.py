@@ -1,0 +1,150 @@
+"""The folder of a sweep: its members, the populations that they were trained in, and their results.
+
+sweep.json                             every member that was asked for
+populations/<digest>/members.json      who trains together there
+populations/<digest>/checkpoints/      of all of them, arrays [M, ...]
+populations/<digest>/results.json      once they are finished
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mnist_jax.errors import UserError
+from mnist_jax.files import read_json, write_json
+from mnist_jax.members import Planned
+from mnist_jax.training.workdir import RUN, SWEEP, parsed, plain, refuse, refuse_kind
+
+FORMAT = 2  # of sweep.json; 1 numbered its populations
+
+
+@dataclass(frozen=True)
+class PopulationDir:
+    """The folder of one population."""
+
+    path: Path
+    members: tuple[Planned, ...]  # M, in the order of the arrays in its checkpoints
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints are."""
+        return self.path / "checkpoints"
+
+    @property
+    def results(self) -> list[dict[str, Any]] | None:
+        """What became of each member; `None` where they are not finished."""
+        path = self.path / "results.json"
+        return read_json(path) if path.exists() else None
+
+    def begin(self) -> None:
+        """Writes down who trains together here."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "members.json", [_values(member) for member in self.members])
+
+    def forget(self) -> None:
+        """Takes back `begin`, where nothing was trained."""
+        (self.path / "members.json").unlink(missing_ok=True)
+
+    def finish(self, results: Sequence[dict[str, Any]]) -> None:
+        """Writes down what became of each member; that is what says that they are finished."""
+        write_json(self.path / "results.json", list(results))
+
+
+def population_dir(workdir: Path, members: Sequence[Planned]) -> PopulationDir:
+    """The folder that these members have as a population of their own."""
+    said = json.dumps([_values(member) for member in members], sort_keys=True)
+    name = hashlib.sha256(said.encode()).hexdigest()[:12]
+    return PopulationDir(workdir / "populations" / name, tuple(members))
+
+
+def populations(workdir: Path) -> list[PopulationDir]:
+    """The populations that were begun, in the order in which their members were asked for.
+
+    Raises:
+      UserError: a file of one is damaged.
+    """
+    paths = sorted((workdir / "populations").glob("*/members.json"))
+    found = [PopulationDir(path.parent, tuple(_read(path))) for path in paths]
+    order = {key(member): i for i, member in enumerate(asked(workdir))}
+    return sorted(found, key=lambda its: order.get(key(its.members[0]), len(order)))
+
+
+def asked(workdir: Path) -> list[Planned]:
+    """Every member that was asked for, so far; none where there is no sweep.
+
+    Raises:
+      UserError: the sweep is of another version.
+    """
+    path = workdir / SWEEP
+    if not path.exists():
+        return []
+    values = read_json(path)
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise UserError(
+            f"{path} was written by another version of mnist_jax, whose sweeps this one does not "
+            f"read. Use that version (its commit is in result.json), or another --workdir="
+        )
+    return [_planned(its, path) for its in values["members"]]
+
+
+def claim(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
+    """Adds the members of `plan` to those that were begun; all of them, in the order of tables.
+
+    What was asked for earlier and never begun is forgotten.
+
+    Raises:
+      UserError: the folder holds a run, or a member of the same name with another configuration.
+    """
+    both = merged(workdir, plan)
+    values = {"format": FORMAT, "members": [_values(member) for member in both]}
+    path = workdir / SWEEP
+    if not path.exists() or read_json(path) != values:
+        write_json(path, values)
+    return both
+
+
+def merged(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
+    """As `claim`, without writing anything."""
+    refuse_kind(workdir, RUN)
+    begun = {key(member) for folder in populations(workdir) for member in folder.members}
+    there = [member for member in asked(workdir) if key(member) in begun]
+    known = {member.architecture: member for member in there}
+    for member in plan:
+        old = known.setdefault(member.architecture, member)
+        values = [_values(its)["config"] | {"seed": None} for its in (old, member)]
+        if values[0] != values[1]:
+            what = f"another member of the name {member.architecture!r}"
+            refuse(workdir, what, *values)
+    by_key = {key(member): member for member in (*there, *plan)}
+    names = list(dict.fromkeys(name for name, _ in by_key))
+    return sorted(by_key.values(), key=lambda its: (names.index(its.architecture), its.config.seed))
+
+
+def key(member: Planned) -> tuple[str, int]:
+    """What names a member: its architecture and its seed."""
+    return member.architecture, member.config.seed
+
+
+def finished(folders: Iterable[PopulationDir]) -> dict[tuple[str, int], dict[str, Any]]:
+    """The results of all finished members, by architecture and seed."""
+    return {
+        key(member): result
+        for folder in folders
+        for member, result in zip(folder.members, folder.results or (), strict=False)
+    }
+
+
+def _values(member: Planned) -> dict[str, Any]:
+    config = plain(member.config.to_dict())
+    return {"architecture": member.architecture, "seed": config["seed"], "config": config}
+
+
+def _read(path: Path) -> list[Planned]:
+    return [_planned(its, path) for its in read_json(path)]
+
+
+def _planned(values: dict[str, Any], path: Path) -> Planned:
+    return Planned(values["architecture"], parsed(values["config"], path))
