@@ -27,15 +27,13 @@ IMPORTED, DATA, PROGRAMS, STEPS, TRAINED = "imported", "data", "programs", "step
 MEMORY = "memory"
 # What is noted when a function is called, and when it returns, by the module that calls it.
 CALLED = {
-    "mnist_jax.training.session": {"run_to_end": IMPORTED},
-    "mnist_jax.training.sweep": {"run_sweep": IMPORTED},
-    "mnist_jax.training.restored": {"evaluate_checkpoint": IMPORTED},
+    "mnist_jax.experiment": {"run": IMPORTED, "run_sweep": IMPORTED, "evaluate": IMPORTED},
 }
 RETURNED = {
-    "mnist_jax.training.session": {"prepare": PROGRAMS, "train": TRAINED},
-    "mnist_jax.training.run": {"open_feed": DATA, "Run.advance": STEPS},
-    "mnist_jax.training.group": {"prepare": PROGRAMS, "train_together": TRAINED},
-    "mnist_jax.training.population": {"open_feed": DATA, "Population.advance": STEPS},
+    "mnist_jax.experiment": {"prepare_one": PROGRAMS},
+    "mnist_jax.training.sweep": {"prepare_many": PROGRAMS},
+    "mnist_jax.training.session": {"train": TRAINED},
+    "mnist_jax.training.program": {"open_feed": DATA, "Program.advance": STEPS},
 }
 
 

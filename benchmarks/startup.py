@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks import measured, readme
 from benchmarks.moments import DATA, IMPORTED, MEMORY, PROGRAMS, STEPS, TRAINED
-from mnist_jax import cli
+from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
 TIMES, QUICK_TIMES = 5, 2
@@ -41,7 +41,7 @@ COLUMNS = {
 NOTE = (
     "From before the interpreter starts; median of {times} processes, and in brackets the lowest "
     "and the highest. A chunk is what one compiled call trains: "
-    "an epoch of `mlp`, `chunk_steps` of `cnn`. "
+    "an epoch of `mlp`, in a sweep a part of one; `chunk_steps` of `cnn`. "
 )
 
 

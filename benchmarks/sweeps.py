@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks import readme
 from mnist_jax.analysis.claims import Claim, examine
 from mnist_jax.analysis.comparison import Member, Statistic, architectures, ranked
-from mnist_jax.training.group import trained
+from mnist_jax.training import sweepdir
 
 RUNS = readme.ROOT / "runs" / "results"
 SEEDS = 10
@@ -34,8 +34,11 @@ def members(folder: Path) -> list[Member]:
     """The members of a finished sweep."""
     if not (folder / "result.json").exists():
         raise SystemExit(f"{folder} holds no finished sweep; run with --train")
-    found = [trained(path) for path in sorted((folder / "populations").iterdir())]
-    return [member for population in found for member in population or []]
+    return [
+        Member(**result)
+        for population in sweepdir.populations(folder)
+        for result in population.results or []
+    ]
 
 
 def text(looped: list[Member], depth: list[Member], results: list[dict]) -> str:

@@ -3,7 +3,8 @@
   python -m launch.execute
 
 launch/colab.py is the notebook's source, in jupytext's percent format; launch/colab.ipynb is made
-from it. Only timings differ from one run to the next. Needs the extra [notebook].
+from it. From one run to the next only timings differ, and which epochs of a sweep get a line of
+their own. Needs the extra [notebook].
 """
 
 import hashlib
@@ -41,6 +42,7 @@ def read() -> NotebookNode:
     notebook = jupytext.read(SOURCE, fmt="py:percent")
     notebook.metadata.pop("jupytext", None)
     for cell in notebook.cells:
+        cell.source = cell.source.strip("\n")  # a formatter puts two before a function
         cell.id = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         cell.metadata.pop("lines_to_next_cell", None)
     nbformat.validate(notebook)

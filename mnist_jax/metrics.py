@@ -125,7 +125,7 @@ TAKEN = ("split", "count", "per_class", "confusion", "calibration", "checkpoint"
 TAKEN += ("mistakes", "examples", "network")  # pictures of a run
 
 
-def find(names: Iterable[str]) -> tuple[Metric, ...]:
+def find(names: Iterable[str] = ()) -> tuple[Metric, ...]:
     """The metrics of a run: the loss, the accuracy, and those that `config.metrics` names.
 
     Raises:
@@ -156,7 +156,7 @@ def of(config: Mapping[str, Any]) -> tuple[Metric, ...]:
 
     A metric whose code cannot be imported here is shown by its name, higher is better.
     """
-    found = list(find(()))
+    found = list(find())
     for name in config.get("metrics", ()):
         try:
             found.append(find((name,))[-1])

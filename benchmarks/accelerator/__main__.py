@@ -16,7 +16,8 @@ from typing import Any
 from benchmarks import measured
 from benchmarks.accelerator import settings
 from benchmarks.accelerator.table import table
-from mnist_jax import cli, config
+from mnist_jax import config
+from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
 CONFIGURATION = "configs/fast.py"

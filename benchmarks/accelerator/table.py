@@ -24,8 +24,8 @@ def table(found: dict[str, Any]) -> str:
     note = (
         f"`{found['command']}`: {found['asked']['config']}. From the first step to the last: "
         f"medians of {found['asked']['repeats']} "
-        f"trainings after the first, ± half the distance between the quartiles. Of populations, "
-        f"loading is with compiling. {measured.sentence(said, 'jax', 'jaxlib', 'flax')}"
+        f"trainings after the first, ± half the distance between the quartiles. "
+        f"{measured.sentence(said, 'jax', 'jaxlib', 'flax')}"
     )
     return "\n".join([*lines, "", note])
 
@@ -36,12 +36,11 @@ def _row(row: dict[str, Any], rows: Rows) -> str:
     if "failed" in row:
         return f"{start} {row['failed'].replace('|', '/')} | | | | | | |"
     low, middle, high = statistics.quantiles(row["seconds"], n=4, method="inclusive")
-    compiled = row["compile"]
     cells = [
         f"{1e3 * middle:,.1f} ± {1e3 * (high - low) / 2:.1f}",
         f"{1e3 * row['first']:,.1f}",
-        "" if compiled is None else f"{compiled:.1f}",
-        f"{row['ready'] - (compiled or 0.0):.1f}",
+        f"{row['compile']:.1f}",
+        f"{row['ready'] - row['compile']:.1f}",
         f"{row['images'] / middle:,.0f}",
         f"{row['images'] / middle / _speed_of_one(row, rows):.1f}",
         f"{100 * row['accuracy']:.2f}",

@@ -1,6 +1,7 @@
 """Trainings timed, one after the other, in a process that has the accelerator to itself."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 import jax
 
 from benchmarks import measured
-from benchmarks.accelerator.trained import Trained, many, network
+from benchmarks.epochs import accuracy, train_epoch
 from mnist_jax import config, models
-from mnist_jax.config import Config
+from mnist_jax.training.program import Program, prepare_many, prepare_one
 
 
 def described() -> list[dict[str, Any]]:
@@ -26,32 +27,33 @@ def measure(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """
     named = models.resolve(config.load(asked["config"], asked["overrides"]))
     named = dataclasses.replace(named, dtype=asked["dtype"])
-    yield {"members": None, **_timed(lambda: network(named), asked["repeats"])}
+    yield {"members": None, **_timed(lambda: prepare_one(named), asked["repeats"])}
     for members in asked["members"]:
         configs = [dataclasses.replace(named, seed=named.seed + i) for i in range(members)]
-
-        def make(configs: list[Config] = configs) -> Trained:
-            return many(configs)
-
-        yield {"members": members, **_timed(make, asked["repeats"])}
+        prepare = functools.partial(prepare_many, configs)
+        yield {"members": members, **_timed(prepare, asked["repeats"])}
 
 
-def _timed(make: Callable[[], Trained], repeats: int) -> dict[str, Any]:
+def _timed(prepare: Callable[[], Program], repeats: int) -> dict[str, Any]:
     started = time.perf_counter()
-    trained = make()
-    ready = time.perf_counter() - started
-    seconds, state = [], None
+    program = prepare()
+    prepared = time.perf_counter()
+    initial = program.layout.members(program.start())  # to the host: a training uses its start up
+    ready = time.perf_counter()
+    seconds, state = [], initial
     for _ in range(1 + repeats):
-        state = jax.block_until_ready(trained.begin())
-        started = time.perf_counter()
-        state = trained.train(state)
-        seconds.append(time.perf_counter() - started)
+        state = jax.block_until_ready(program.layout.place(initial))
+        begun = time.perf_counter()
+        for epoch in range(program.config.num_epochs):
+            state = train_epoch(program, state, epoch)
+        seconds.append(time.perf_counter() - begun)
     first, *later = seconds
+    examples = program.config.num_epochs * program.steps_per_epoch * program.config.batch_size
     return {
         "first": first,
         "seconds": later,
-        "ready": ready,
-        "compile": trained.compile_seconds,
-        "images": trained.images,
-        "accuracy": trained.accuracy(state),
+        "ready": ready - started,
+        "compile": program.compile_seconds + ready - prepared,
+        "images": examples * len(program.configs),
+        "accuracy": accuracy(program, state),
     }

@@ -5,14 +5,14 @@ from typing import Any
 
 import jax
 
+from benchmarks import epochs
 from benchmarks.peers.networks import NETWORKS, Block, Shapes
 from mnist_jax import config as configuration
 from mnist_jax import data, models
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
-from mnist_jax.training.inference import Inference
-from mnist_jax.training.run import prepare
-from mnist_jax.training.state import copied, count_parameters, evaluation_weights
+from mnist_jax.training.program import prepare_one
+from mnist_jax.training.state import count_parameters
 
 STEP_BY_STEP = "step by step"
 
@@ -32,21 +32,18 @@ class Ours:
 
     def reset(self, seed: int) -> None:
         """Back to before the first step, with another seed."""
-        self._run = prepare(dataclasses.replace(self.config, seed=seed))
-        self._state = self._run.place(copied(self._run.initial))
+        self._program = prepare_one(dataclasses.replace(self.config, seed=seed))
+        self._state = self._program.start()
         self._epoch = 0
 
     def epoch(self) -> None:
         """What the training loop counts as the `seconds` of an epoch."""
-        for chunk in self._run.feed.chunks(self._epoch):
-            self._state = self._run.advance(self._state, chunk)
+        self._state = epochs.train_epoch(self._program, self._state, self._epoch)
         self._epoch += 1
 
     def accuracy(self) -> float:
         """Of the test split."""
-        task = self._run.task
-        test = Inference(task.model, task.loss, data.load(self.config.data.name, "test"))
-        return float(test(*evaluation_weights(self._state)).correct.mean())
+        return epochs.accuracy(self._program, self._state)
 
 
 def build(network: str, examples: int, variant: str) -> Ours:

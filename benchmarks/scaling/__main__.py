@@ -18,7 +18,7 @@ from benchmarks.scaling import plot, points
 from benchmarks.scaling.curves import curves
 from benchmarks.scaling.dimensions import DIMENSIONS
 from benchmarks.scaling.tables import table
-from mnist_jax import cli
+from mnist_jax.commands import cli
 from mnist_jax.compilation import keep_programs
 from mnist_jax.errors import UserError
 

@@ -1,11 +1,13 @@
 """What is doubled, and of which networks."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.scaling import networks
 from benchmarks.scaling.process import Process
-from benchmarks.scaling.watch import Members, Network, Stopwatch
+from benchmarks.scaling.watch import Stopwatch
+from mnist_jax.training.program import prepare_many, prepare_one
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,17 @@ class Dimension:
 
 
 def _batch(network: str, size: int, at_least: float) -> Stopwatch:
-    return Stopwatch(Network(networks.of_batch(network, size)), at_least)
+    return Stopwatch(prepare_one(networks.of_batch(network, size)), at_least)
 
 
 def _width(network: str, size: int, at_least: float) -> Stopwatch:
-    return Stopwatch(Network(networks.of_width(network, size)), at_least)
+    return Stopwatch(prepare_one(networks.of_width(network, size)), at_least)
 
 
 def _population(network: str, size: int, at_least: float) -> Stopwatch:
-    return Stopwatch(Members(networks.of_batch(network), size), at_least)
+    config = networks.of_batch(network)
+    configs = [dataclasses.replace(config, seed=seed) for seed in range(size)]
+    return Stopwatch(prepare_many(configs), at_least)
 
 
 def _devices(network: str, size: int, at_least: float) -> Process:

@@ -6,8 +6,9 @@ import sys
 
 from benchmarks import readme
 from benchmarks.scaling import networks
-from benchmarks.scaling.watch import Network, Stopwatch
+from benchmarks.scaling.watch import Stopwatch
 from mnist_jax.compilation import keep_programs
+from mnist_jax.training.program import prepare_one
 
 
 class Process:
@@ -48,7 +49,7 @@ class Process:
 def serve(network: str, batch_size: int, at_least: float) -> None:
     """The other side of `Process`: a number for a line, the first when it is ready."""
     keep_programs()
-    watch = Stopwatch(Network(networks.of_batch(network, batch_size)), at_least)
+    watch = Stopwatch(prepare_one(networks.of_batch(network, batch_size)), at_least)
     print(0.0, flush=True)
     for _ in sys.stdin:
         print(watch.seconds(), flush=True)

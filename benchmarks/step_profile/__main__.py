@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import measured
 from benchmarks.step_profile.profile import profile
 from benchmarks.step_profile.tables import report
-from mnist_jax import cli
+from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
 CONFIGURATIONS = ("configs/mlp.py", "configs/peers/flax_cnn.py", "configs/cnn.py")

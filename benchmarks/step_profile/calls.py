@@ -36,7 +36,7 @@ def layer_calls(model: Model, batch_size: int) -> list[Call]:
 
     params, variables = jax.eval_shape(model.init, jax.random.key(0))
     narrow = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, model.dtype), params)
-    images = jax.ShapeDtypeStruct((batch_size, 28, 28, 1), jnp.float32)
+    images = jax.ShapeDtypeStruct((batch_size, *model.image_shape), jnp.float32)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), batch_size))
     jax.eval_shape(call, narrow, variables, images, keys)
     return calls

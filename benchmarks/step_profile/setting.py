@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 
+from mnist_jax import data
 from mnist_jax.config import Config
 from mnist_jax.data.feed import Feed, open_feed
-from mnist_jax.training import parallel, task
+from mnist_jax.training import layout, task
 from mnist_jax.training.state import TrainState, init_state
 from mnist_jax.training.task import Task
 
@@ -32,11 +33,11 @@ def set_up(asked: Config) -> Setting:
     Raises:
       UserError: the configuration asks for something that is not there.
     """
-    layout = parallel.layout(asked, jax.devices()[:1])
-    feed = open_feed(asked, layout.replicated)
-    built = task.build(asked, feed.steps_per_epoch)
+    on_one = layout.for_batch(asked, jax.devices()[:1]).shared
+    feed = open_feed(asked, on_one)
+    built = task.build(asked, data.spec(asked.data.name), feed.steps_per_epoch)
     chunk = next(iter(feed.chunks(epoch=0)))
     steps = min(chunk.stop - chunk.start, max(2, IMAGES // asked.batch_size))
-    rows = jax.device_put(jax.tree.map(lambda x: x[:steps], chunk.batches), layout.by_batch)
-    state = jax.jit(lambda: init_state(built))()
+    rows = jax.device_put(jax.tree.map(lambda x: x[0, :steps], chunk.rows), on_one)
+    state = jax.jit(lambda: init_state(built, asked.seed))()
     return Setting(asked, built, feed, state, rows, steps)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
+from mnist_jax import imports
 from mnist_jax.errors import UserError
 from mnist_jax.training.stop import EXIT_STATUS, StoppedError
 
@@ -49,7 +50,8 @@ def run(
         atexit.register(gc.freeze)  # else the exit takes half a second to look through all of them
         logging.set_verbosity(logging.ERROR)  # the libraries' own chatter is not for the terminal
         try:
-            return main(arguments)
+            with imports.without("IPython"):  # Flax would ask it whether this is a notebook
+                return main(arguments)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1

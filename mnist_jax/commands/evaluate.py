@@ -30,9 +30,11 @@ def define(parser: cli.Parser) -> None:
 
 def main(arguments: Namespace) -> None:
     """Evaluates and prints the headline figures."""
-    from mnist_jax.training import network  # --help needs none of it
+    from mnist_jax import data  # --help needs none of it
+    from mnist_jax.training import network
 
     found = network.find(arguments.workdir, arguments.member, arguments.seed)
+    data.read_ahead(found.config.data.name)
     from mnist_jax import experiment
 
     figures, folder = experiment.evaluate(found, arguments.checkpoint, arguments.split)

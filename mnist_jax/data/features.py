@@ -40,17 +40,18 @@ def fields(info: tfds.core.DatasetInfo) -> Fields:
 
     Raises UserError where they are not an image of fixed shape and a class.
     """
-    features = dict(info.features.items()) if isinstance(info.features, FeaturesDict) else {}
+    items = info.features.items() if isinstance(info.features, FeaturesDict) else ()
+    features: dict[str, Any] = dict(items)
     keys: Any = info.supervised_keys or ("image", "label")
     if len(keys) == 2 and all(isinstance(key, str) and key in features for key in keys):
         image, label = (features[key] for key in keys)
         if _is_usable(image) and isinstance(label, ClassLabel) and label.num_classes:
-            return Fields(*keys, tuple(image.shape), tuple(label.names))
+            return Fields(keys[0], keys[1], tuple(image.shape), tuple(label.names))
     raise UserError(
         f"{info.name} cannot be used. Expected: an Image of fixed shape (height, width, channels) "
         "in uint8 and a ClassLabel with its number of classes, which supervised_keys names, or "
         f"which are called 'image' and 'label'. Found: supervised_keys {info.supervised_keys}, "
-        f"features {info.features}"
+        f"features {' '.join(str(info.features).split())}"
     )
 
 
@@ -67,9 +68,10 @@ def encode_without_tensorflow(info: tfds.core.DatasetInfo) -> None:
 
 
 def _is_usable(image: Any) -> bool:
-    if not isinstance(image, Image) or len(image.shape) != 3 or image.np_dtype != np.uint8:
+    if not isinstance(image, Image) or image.np_dtype != np.uint8:
         return False
-    return None not in image.shape and image.shape[-1] in png.MODES
+    shape: Any = image.shape
+    return len(shape) == 3 and None not in shape and shape[-1] in png.MODES
 
 
 def _encode_image(encode: Callable[[Any], bytes], found: Fields, value: Any) -> bytes:

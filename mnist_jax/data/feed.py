@@ -21,7 +21,6 @@ from mnist_jax.errors import UserError
 
 PLACEMENTS = ("device", "host")
 HOST_BYTES = 16 << 20  # images of one chunk, where they come from the host
-MEMBER_STEPS = 500  # steps times networks of one chunk: seconds on two cores for the CNNs here
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ def open_feed(
     config: Config,
     sharding: jax.sharding.Sharding,
     seeds: Sequence[int] | None = None,
-    member_steps: int | None = None,
+    most_steps: int | None = None,
 ) -> Feed:
     """The feed that `data.placement` asks for.
 
@@ -193,7 +192,7 @@ def open_feed(
       config: of the networks, which may differ in their seeds.
       sharding: of resident data.
       seeds: of the M networks; by default the configuration's own.
-      member_steps: a chunk has at most so many steps times networks; `None`: no bound.
+      most_steps: in a chunk; `None`: no bound but an epoch.
 
     Raises:
       UserError: an unknown placement, or a split smaller than a batch.
@@ -202,7 +201,7 @@ def open_feed(
     seeds = tuple(seeds or (config.seed,))
     split = data.load(config.data.name, config.data.train_split)
     count, shape = len(split.labels), split.spec.image_shape
-    most = [count] if member_steps is None else [member_steps // len(seeds)]
+    most = [count if most_steps is None else most_steps]
     if config.data.placement == "host":
         most.append(HOST_BYTES // (len(seeds) * config.batch_size * int(np.prod(shape))))
     steps = count // config.batch_size

@@ -78,6 +78,8 @@ class Prepared:
             self._builder: Any = builder.open_builder(dataset)
             info = self._builder.info
             self.shards = {name: list(split.shard_lengths) for name, split in info.splits.items()}
+        except UserError:
+            raise
         except DAMAGE as err:
             raise DamagedRecords(f"{self.folder} is damaged: {err}") from err
         if not self.shards:

@@ -242,6 +242,12 @@ class MembersLayout:
         return NamedSharding(self._mesh, P(MEMBERS))
 
     @property
+    def turns(self) -> int:
+        """How often a device computes to advance all its networks by a step."""
+        each = (self.count + self.padding) // len(self.devices)
+        return -(-each // self.width)
+
+    @property
     def padding(self) -> int:
         """Copies of the first network behind the last one, so that devices have equally many."""
         return -self.count % len(self.devices)

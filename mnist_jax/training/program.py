@@ -13,7 +13,7 @@ import numpy as np
 from mnist_jax import data
 from mnist_jax.config import Config
 from mnist_jax.data import Spec, Split
-from mnist_jax.data.feed import MEMBER_STEPS, Chunk, Feed, open_feed
+from mnist_jax.data.feed import Chunk, Feed, open_feed
 from mnist_jax.training import layout as layouts
 from mnist_jax.training import memory, optimizer, population, task
 from mnist_jax.training.inference import Examiner, examine
@@ -22,6 +22,10 @@ from mnist_jax.training.optimizer import Schedule
 from mnist_jax.training.state import TrainState, evaluation_weights, init_state
 from mnist_jax.training.step import run_steps
 from mnist_jax.training.task import Task
+
+# Of all the networks on a device, in one call: seconds for the CNNs here. A sweep that is told to
+# stop does so after the call.
+STEPS_AT_A_TIME = 250
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,14 @@ class Program:
         """True if the devices have the memory for it."""
         return self.bytes_needed <= memory.available(self.layout.devices)
 
+    @functools.cached_property
+    def _start(self) -> Callable[..., TrainState]:
+        """Compiled when it is first called: a run that is taken up again does not need it."""
+        return jax.jit(jax.vmap(self.lane.start))
+
     def start(self) -> TrainState:
         """The state before the first step, `[P, ...]`."""
-        return self.layout.place(jax.jit(jax.vmap(self.lane.start))(self.seeds, self.numbers))
+        return self.layout.place(self._start(self.seeds, self.numbers))
 
     def advance(self, state: TrainState, chunk: Chunk, active: np.ndarray) -> TrainState:
         """`state` after a chunk of steps of the networks `[M]` that are active; it is used up."""
@@ -149,7 +158,7 @@ def prepare_many(configs: Sequence[Config]) -> Program:
     """
     layout = layouts.for_members(configs[0], len(configs))
     seeds = [config.seed for config in configs]
-    feed = open_feed(configs[0], layout.shared, seeds, MEMBER_STEPS)
+    feed = open_feed(configs[0], layout.shared, seeds, STEPS_AT_A_TIME // layout.turns)
     return _compiled(configs, layout, _lane(configs[0], layout, feed))
 
 

@@ -113,7 +113,10 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
     template = _templates(program)
     found = newest_sound(folder, template, set_aside=True)
     if found is None:
-        state = warm_start(program.layout.members(program.start()), program.config)
+        before = time.perf_counter()
+        start = program.start()
+        clock.compiling += time.perf_counter() - before  # drawing the weights takes no time
+        state = warm_start(program.layout.members(start), program.config)
         best = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template["best"])
         status, rows = [TRAINING] * count, [[] for _ in range(count)]
         return Position(program.layout.place(state), best, rows, status)

@@ -43,12 +43,6 @@ def init_state(task: Task, seed: Any) -> TrainState:
     )
 
 
-@jax.jit  # else each shape would be a program of its own
-def copied(state: TrainState) -> TrainState:
-    """A copy, for a step to use up."""
-    return jax.tree.map(jnp.copy, state)
-
-
 def zero_sums(task: Task) -> Sums:
     """Sums at the start of an epoch."""
     return {"count": jnp.int32(0)} | {metric.name: jnp.float32(0.0) for metric in task.metrics}

@@ -8,7 +8,6 @@ from mnist_jax import config as configuration
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, write_json
-from mnist_jax.training.optimizer import fractions
 
 RUN, SWEEP, RESULT = "config.json", "sweep.json", "result.json"
 SHOWN = 12  # differences
@@ -48,6 +47,8 @@ def _refuse_other(workdir: Path, config: Config) -> None:
     longer = {**there, "num_epochs": asked["num_epochs"]} == asked
     if not longer or asked["num_epochs"] < there["num_epochs"]:
         refuse(workdir, "a run with another configuration", there, asked)
+    from mnist_jax.training.optimizer import fractions  # it imports JAX; see `spelled_out`
+
     if found := fractions(config):
         raise UserError(
             f"{workdir} holds this run with num_epochs {there['num_epochs']}; it cannot go on to "
