@@ -39,6 +39,10 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(API[name]), name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *API})
+
+
 class _Package(types.ModuleType):
     """Keeps `mnist_jax.sweep` the function where the module of that name has been imported.
 

@@ -11,7 +11,7 @@ mnist_jax.sweep("configs/sweeps/looped.py", seeds=3).table
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, read_rows
 from mnist_jax.models.outputs import probabilities
 from mnist_jax.training import network
+from mnist_jax.training.logs import OnEpoch
 from mnist_jax.training.restored import Restored, restore
 from mnist_jax.training.stop import StoppedError
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     import pandas
 
 Overrides = Mapping[str, Any]
-OnEpoch = Callable[[list[dict[str, Any]]], None]
 BATCH = 500  # images that are predicted at a time
 
 
@@ -126,7 +126,8 @@ class Classifier:
             floats from 0 to 1.
 
         Raises:
-          ValueError: another shape or type, a value outside [0, 1], or NaN.
+          ValueError: another shape or type, a value outside [0, 1], or NaN; or the network gives
+            probabilities that are not finite.
         """
         images = self._as_floats(images)
         kind = self.restored.model.output_activation
@@ -138,6 +139,8 @@ class Classifier:
             outputs = self.restored.outputs(jnp.asarray(padded))
             p = probabilities(outputs, output_activation=kind)
             found[start : start + BATCH] = jax.device_get(p)[: len(batch)]
+        if not np.isfinite(found).all():
+            raise UserError(f"{self.network.title}: a probability is not finite")
         return Predictions(found.argmax(axis=1).astype(np.int32), found)
 
     def evaluate(self, split: str = "test") -> dict[str, Any]:
@@ -247,7 +250,8 @@ def sweep(
     if isinstance(config, str | Path):
         plan = members.load(str(config), changes, seeds)
     else:
-        asked = config if isinstance(config, members.Sweep) else _single(config, folder.name)
+        single = members.Sweep({folder.name: config})
+        asked = config if isinstance(config, members.Sweep) else single
         plan = members.plan(asked, "sweep", changes, seeds)
     data.read_ahead(plan[0].config.data.name)
     try:
@@ -282,18 +286,9 @@ def load(
 def _one(config: Any, changes: list[tuple[str, Any]]) -> Config:
     if isinstance(config, str | Path):
         return configuration.load(str(config), changes)
-    return configuration.parse(configuration.overridden(_plain(config), changes))
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """The plain values of a configuration, of either type."""
-    if isinstance(config, Config):
-        return config.to_dict()
-    return configuration.plain(config, "config")
-
-
-def _single(config: Any, name: str) -> members.Sweep:
-    return members.Sweep({name: _plain(config)})
+    return configuration.parse(
+        configuration.overridden(configuration.plain(config, "config"), changes)
+    )
 
 
 def _folder(config: Any, workdir: str | Path | None, suffix: str) -> Path:

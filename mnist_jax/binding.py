@@ -51,7 +51,7 @@ def find(name: str, known: Mapping[str, Any], where: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # the user's module was found, and its own imports fail: show where
         raise UserError(
             f"{where}: cannot import {module_name!r} (from {name!r}); "
@@ -170,10 +170,12 @@ def _convert_union(value: Any, hint: Any, where: str) -> Any:
 
 
 def _convert_tuple(value: Any, hint: Any, where: str) -> tuple:
+    kinds = typing.get_args(hint) or (Any, ...)
+    if isinstance(value, str) and kinds[0] is str:
+        value = tuple(filter(None, value.split(",")))  # as on the command line
     items = (value,) if isinstance(value, (bool, int, float, str)) else value
     if not isinstance(items, (list, tuple)):
         raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")
-    kinds = typing.get_args(hint) or (Any, ...)
     if kinds[-1] is ...:
         kinds = kinds[:1] * len(items)
     if len(kinds) != len(items):

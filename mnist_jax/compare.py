@@ -14,8 +14,9 @@ from mnist_jax.analysis.comparison_report import write_comparison
 from mnist_jax.analysis.drawing import draw_network
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
-from mnist_jax.files import read_json
+from mnist_jax.files import read_json, read_rows
 from mnist_jax.lock import sole_writer
+from mnist_jax.training import workdir as workdir_files
 from mnist_jax.training.workdir import RUN, SWEEP, plain, read_config
 
 
@@ -66,15 +67,15 @@ def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
 def _read(folder: Path) -> Member:
     """A finished run, by the path of its folder."""
     config = plain(read_config(folder).to_dict())
-    if not (folder / "result.json").is_file():
+    result = workdir_files.result(folder)
+    if result is None:
         raise UserError(f"{folder}: run not finished; rerun its command to complete it")
-    result = read_json(folder / "result.json")
     return Member(
         architecture=str(folder),
         seed=config["seed"],
         config=config,
         parameters=result["parameters"],
-        history=[json.loads(row) for row in (folder / "metrics.jsonl").read_text().splitlines()],
+        history=read_rows(folder / "metrics.jsonl"),
         seconds=result["train_seconds"],
         test={
             name.removeprefix("test_"): value

@@ -13,6 +13,7 @@ A configuration file starts from the defaults and changes what its experiment ne
 """
 
 import ast
+import copy
 import dataclasses
 import importlib.util
 import math
@@ -25,7 +26,7 @@ from typing import Any
 
 import ml_collections
 
-from mnist_jax import binding
+from mnist_jax import binding, metrics
 from mnist_jax.errors import UserError
 
 
@@ -78,7 +79,7 @@ class Config:
     seed: int = 0
     num_epochs: int = 10
     batch_size: int = 128  # over all devices
-    chunk_steps: int = 0  # steps in one compiled call; 0: an epoch. A rest of one joins the last
+    chunk_steps: int = 0  # steps in one compiled call; 0: a whole epoch
 
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
@@ -236,7 +237,9 @@ def call(module: Any, function: str, path: str, *arguments: Any) -> Any:
 
 def plain(config: Any, where: str) -> dict[str, Any]:
     """The plain values of what `where`, for the message, gave as a configuration."""
-    if not isinstance(config, ml_collections.ConfigDict):
+    if isinstance(config, Mapping):  # a copy: overrides change it
+        return copy.deepcopy(dict(config))
+    if not isinstance(config, ml_collections.ConfigDict | Config):
         raise UserError(f"{where}: must be a configuration, as default() gives it, not {config!r}")
     return config.to_dict()
 
@@ -284,7 +287,7 @@ def _check_values(config: Config) -> None:
 
 
 def _check_best(config: Config) -> None:
-    names = ["loss", "accuracy", *(name.rpartition(":")[2] for name in config.metrics)]
+    names = [*metrics.ALWAYS, *map(metrics.short_name, config.metrics)]
     known = [f"val_{name}" for name in names]
     if config.best not in known:
         raise UserError(

@@ -3,9 +3,8 @@
 The trainer knows nothing of reports, and the reports nothing of training; here they meet.
 """
 
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,19 @@ from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, write_json
-from mnist_jax.members import Planned
+from mnist_jax.lock import sole_writer
+from mnist_jax.members import FINISHED, Planned
 from mnist_jax.training import provenance, sweep, sweepdir, trace, workdir
 from mnist_jax.training.console import Console
 from mnist_jax.training.inference import Outputs
-from mnist_jax.training.logs import Row, RunLog
+from mnist_jax.training.logs import OnEpoch, Row, RunLog
 from mnist_jax.training.network import Network
-from mnist_jax.training.position import FINISHED, Position
+from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program, prepare_one
 from mnist_jax.training.restored import Restored, restore
 from mnist_jax.training.session import Clock, opened, trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
 
-OnEpoch = Callable[[list[Row]], None]
 TEST = "test"
 ADVICE = "Try a lower learning rate, or clip the gradient: --config.clip_norm=1"
 
@@ -73,13 +72,12 @@ def run(
     if workdir.finished(folder, config):
         return False
     keep_programs()
-    provenance.commit()
+    provenance.commit()  # is kept: what changes while the run trains is not what it runs
     with opened(folder) as stop:
         if workdir.finished(folder, config):  # by another, since the line above
             return False
         data.check_splits(config.data.name, config.data.train_split, config.data.val_split)
         program = prepare_one(config)
-        workdir.claim(folder, config)  # not before: a mistake in it must not take the folder
         print(summary(program.task.model), flush=True)
         if profile:
             trace.write(program, folder / "profile")
@@ -93,6 +91,7 @@ def run(
                 log=log,
                 console=report.console,
                 clock=clock,
+                begin=lambda: workdir.claim(folder, config),  # not before: it may be a mistake
                 after=report,
             )
             with training as at:
@@ -114,7 +113,7 @@ class _Reporter:
         (rows,) = at.rows
         if rows and rows[-1]["step"] == at.step:  # else the run was told to stop within an epoch
             self.console.end_epoch(rows[-1], self._metrics)
-            self._on_epoch(rows)
+            self._on_epoch([dict(row) for row in rows])
 
 
 def _evaluate(program: Program, at: Position, clock: Clock, folder: Path) -> dict[str, Any]:
@@ -214,10 +213,11 @@ def run_sweep(
     if _compared(plan, folder):
         return False
     keep_programs()
-    provenance.commit()
+    provenance.commit()  # is kept, as in `run`
     with opened(folder) as stop:
         if _compared(plan, folder):  # by another, since the line above
             return False
+        sweep.try_new(plan, folder)
         plan = sweepdir.claim(folder, plan)
         clock = _SweepClock(folder, started)
         try:
@@ -289,17 +289,18 @@ def evaluate(network: Network, which: str, split: str) -> tuple[dict[str, Any], 
     restored = restore(network, which)
     folder = network.output
     if split != TEST:
-        folder = folder / "evaluations" / re.sub(r"[^\w.-]+", "-", split).strip("-")
-    found = publish(
-        folder,
-        examined(restored, split),
-        config=restored.config.to_dict(),
-        model=restored.model,
-        history=restored.rows,
-        result=_result(network),
-        checkpoint=restored.step,
-        title=network.title,
-    )
+        folder = folder / "evaluations" / split.replace("/", "-")
+    with sole_writer(folder, ".evaluate.lock"):  # its own: it may run beside `main`
+        found = publish(
+            folder,
+            examined(restored, split),
+            config=restored.config.to_dict(),
+            model=restored.model,
+            history=restored.rows,
+            result=_result(network),
+            checkpoint=restored.step,
+            title=network.title,
+        )
     return found, folder
 
 
@@ -327,5 +328,4 @@ def _result(network: Network) -> dict[str, Any] | None:
             **{f"test_{name}": value for name, value in its["test"].items()},
             **{name: value for name, value in last.items() if name.startswith("val_")},
         }
-    path = network.output / workdir.RESULT
-    return read_json(path) if path.exists() else None
+    return workdir.result(network.output)

@@ -1,4 +1,4 @@
-"""One writer a workdir."""
+"""One writer per folder."""
 
 import contextlib
 import fcntl
@@ -9,7 +9,7 @@ from mnist_jax.errors import UserError
 
 
 @contextlib.contextmanager
-def sole_writer(workdir: Path) -> Iterator[None]:
+def sole_writer(workdir: Path, name: str = ".lock") -> Iterator[None]:
     """Holds the workdir's lock, which dies with its process.
 
     Raises:
@@ -17,7 +17,7 @@ def sole_writer(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / ".lock").open("w")
+        file = (workdir / name).open("w")
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error}; give another --workdir=") from error
     with file:  # closing it gives the lock back

@@ -22,6 +22,8 @@ from mnist_jax import config as configuration
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 
+FINISHED, DIVERGED = "finished", "diverged"  # how a training ends; the second says more after it
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -58,17 +60,27 @@ def load(
 def plan(
     sweep: Sweep, path: str, overrides: Sequence[tuple[str, Any]], seeds: int | None
 ) -> list[Planned]:
-    """The members of a sweep, as `load` has them; `path` names it in messages."""
+    """The members of a sweep, an architecture's seeds one after the other.
+
+    Args:
+      sweep: names the architectures.
+      path: names the sweep in messages.
+      overrides: as for `config.load`, applied to each member.
+      seeds: of each architecture; `None`: as the sweep says.
+
+    Raises:
+      UserError: no member; a field is wrong, or overridden though it tells the members apart.
+    """
     count = sweep.seeds if seeds is None else seeds
     if count < 1 or not sweep.members:
         raise UserError(f"{path}: a sweep needs at least one member and one seed")
     for name in sweep.members:
         if not isinstance(name, str) or not name.strip():
             raise UserError(f"{path}: a member is named by a text, not by {name!r}")
+        if name == "best":
+            raise UserError(f"{path}: rename the member 'best': --member=best means another one")
     values = {
-        name: config
-        if isinstance(config, dict)
-        else configuration.plain(config, f"{path}: member {name!r}")
+        name: configuration.plain(config, f"{path}: member {name!r}")
         for name, config in sweep.members.items()
     }
     for name, _ in overrides:

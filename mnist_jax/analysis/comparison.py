@@ -11,10 +11,8 @@ from typing import Any
 
 from mnist_jax import metrics
 from mnist_jax.files import write_text
+from mnist_jax.members import DIVERGED, FINISHED
 from mnist_jax.metrics import Metric
-
-FINISHED = "finished"
-DIVERGED = "diverged"  # the first word of the status of a training that did
 
 
 @dataclass(frozen=True)

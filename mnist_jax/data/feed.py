@@ -5,6 +5,7 @@ for M networks at a time: each follows the order of its own seed.
 """
 
 import concurrent.futures
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -53,7 +54,7 @@ class Feed(Protocol):
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which example stands where: a pure function of the configuration."""
+    """The order of the training examples: a pure function of seed, epoch and configuration."""
 
     seeds: tuple[int, ...]  # of the M networks
     count: int  # examples
@@ -71,21 +72,23 @@ class _Plan:
             seed: permutation(seed, epoch, self.count)[: steps * batch].reshape(steps, batch)
             for seed in dict.fromkeys(self.seeds)
         }
-        for begin, stop in self._bounds():
-            if begin >= start:
-                yield begin, stop, np.stack([orders[seed][begin:stop] for seed in self.seeds])
+        for begin, stop in self.bounds(start):
+            yield begin, stop, np.stack([orders[seed][begin:stop] for seed in self.seeds])
 
-    def _bounds(self) -> list[tuple[int, int]]:
-        """Where each chunk begins and stops.
+    def bounds(self, start: int = 0) -> list[tuple[int, int]]:
+        """Where each chunk from step `start` on begins and stops; none if no step is left.
 
-        A single step that is left over joins the chunk before it: XLA compiles a single step as no
-        loop, and rounds it otherwise than the same step within one.
+        `start` may lie within a chunk: another number of devices had chunks of another length.
+        A single step that is left over joins its neighbour: XLA compiles a single step as no loop,
+        and rounds it otherwise than the same step within one.
         """
-        steps = self.steps_per_epoch
-        edges = list(range(0, steps, self.chunk_steps))
-        if len(edges) > 1 and edges[-1] == steps - 1 and self.chunk_steps > 1:
-            edges.pop()
-        return list(zip(edges, [*edges[1:], steps], strict=True))
+        steps, length = self.steps_per_epoch, self.chunk_steps
+        edges = [start, *(edge for edge in range(0, steps, length) if edge > start), steps]
+        if length > 1 and len(edges) > 2 and edges[1] - start == 1:
+            del edges[1]
+        if length > 1 and len(edges) > 2 and steps - edges[-2] == 1:
+            del edges[-2]
+        return list(itertools.pairwise(edges)) if start < steps else []
 
     def positions(self, steps: int) -> np.ndarray:
         """`[M, steps, batch_size]` int32: the place of each example in its batch."""
@@ -94,7 +97,7 @@ class _Plan:
 
     def shapes(self, **row: tuple[tuple[int, ...], Any]) -> dict[int, Any]:
         """From the shape of one example and its type, by name."""
-        lengths = {stop - begin for begin, stop in self._bounds()}
+        lengths = {stop - begin for begin, stop in self.bounds()}
         return {
             n: {
                 name: jax.ShapeDtypeStruct((len(self.seeds), n, self.batch_size, *shape), dtype)
@@ -217,7 +220,7 @@ def chunk_length(steps: int, wanted: int, most: int) -> int:
     """The number of steps in a chunk: as many as wanted, where that is not more than may be.
 
     Among the lengths from half of `most` to `most`, one that divides an epoch of `steps` needs no
-    second program for what is left over. At least two: see `_Plan._bounds`.
+    second program for what is left over. At least two: see `_Plan.bounds`.
     """
     most = max(most, 2)
     if wanted <= most:
@@ -226,7 +229,7 @@ def chunk_length(steps: int, wanted: int, most: int) -> int:
 
 
 def check(config: Config) -> None:
-    """Raises UserError where there is no feed for a configuration; reads no image."""
+    """Raises UserError where there is no feed for a configuration."""
     if config.data.placement not in PLACEMENTS:
         raise UserError(
             f"config.data.placement: {config.data.placement!r} is none of {', '.join(PLACEMENTS)}"

@@ -1,14 +1,15 @@
-"""What ends a chunk or an epoch: divergence, validation, rows and patience."""
+"""Takes networks that diverged out, and closes epochs: validation, rows, best and patience."""
 
 from typing import Any
 
 import jax
 import numpy as np
 
+from mnist_jax.members import DIVERGED, FINISHED
 from mnist_jax.metrics import best_epoch, of_column
 from mnist_jax.training.inference import Outputs
 from mnist_jax.training.logs import Row, make_row
-from mnist_jax.training.position import DIVERGED, FINISHED, Position
+from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program
 from mnist_jax.training.state import evaluation_weights
 

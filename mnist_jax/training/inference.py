@@ -15,6 +15,7 @@ from mnist_jax.data.rescale import rescale
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
 from mnist_jax.models.outputs import probabilities
+from mnist_jax.training import memory
 from mnist_jax.training.layout import Layout
 from mnist_jax.training.loss import Loss
 
@@ -97,6 +98,11 @@ class Examiner:
         self._layout, self._numbers, self._count = layout, numbers, len(split.labels)
         self._blocks = layout.place_blocks(in_blocks(split, layout.block_multiple))
         self._program = layout.compile_blocks(function, weights, numbers, self._blocks)
+
+    @property
+    def bytes_needed(self) -> int:
+        """Bytes on each device while it computes."""
+        return memory.needed(self._program)
 
     def __call__(self, weights: Any) -> Outputs:
         """Asks all networks, of weights `[P, ...]`, about every example."""

@@ -24,7 +24,7 @@ from mnist_jax.errors import UserError
 
 DATA, MEMBERS = "data", "members"
 MODES = ("auto", "jit", "pmap", "shard_map")
-Program = Callable[..., Any]
+Function = Callable[..., Any]
 
 
 class Layout(Protocol):
@@ -63,8 +63,8 @@ class Layout(Protocol):
         ...
 
     def compile_steps(
-        self, function: Program, state: Any, numbers: Any, rows: Any, resident: Any
-    ) -> tuple[Program, Any]:
+        self, function: Function, state: Any, numbers: Any, rows: Any, resident: Any
+    ) -> tuple[Function, Any]:
         """Compiles a chunk of steps for all networks.
 
         Args:
@@ -80,7 +80,9 @@ class Layout(Protocol):
         """
         ...
 
-    def compile_blocks(self, function: Program, weights: Any, numbers: Any, blocks: Any) -> Program:
+    def compile_blocks(
+        self, function: Function, weights: Any, numbers: Any, blocks: Any
+    ) -> Function:
         """Compiles `function(weights, numbers, blocks)` of one network for all of them.
 
         Args:
@@ -139,9 +141,9 @@ class BatchLayout:
         return jax.device_put(blocks, NamedSharding(self._mesh, P(DATA)))
 
     def compile_steps(
-        self, function: Program, state: Any, numbers: Any, rows: Any, resident: Any
-    ) -> tuple[Program, Any]:
-        """As `Layout` says; there is one network, and it is active."""
+        self, function: Function, state: Any, numbers: Any, rows: Any, resident: Any
+    ) -> tuple[Function, Any]:
+        """Compiles a chunk of steps of the one network, which is always active; see `Layout`."""
 
         def steps(state: Any, numbers: Any, rows: Any, resident: Any) -> Any:
             return _added(function(_dropped(state), _dropped(numbers), _dropped(rows), resident))
@@ -156,8 +158,10 @@ class BatchLayout:
 
         return call, compiled
 
-    def compile_blocks(self, function: Program, weights: Any, numbers: Any, blocks: Any) -> Program:
-        """As `Layout` says; each device computes its blocks."""
+    def compile_blocks(
+        self, function: Function, weights: Any, numbers: Any, blocks: Any
+    ) -> Function:
+        """Compiles a function of the blocks of a split, which devices share out; see `Layout`."""
 
         def examine(weights: Any, numbers: Any, blocks: Any) -> Any:
             return _added(function(_dropped(weights), _dropped(numbers), blocks))
@@ -172,14 +176,14 @@ class BatchLayout:
         shardings = (self.shared, self.shared, NamedSharding(self._mesh, P(DATA)))
         return jax.jit(mapped, in_shardings=shardings).lower(weights, numbers, blocks).compile()
 
-    def _jit(self, steps: Program) -> tuple[Any, Program, Program]:
+    def _jit(self, steps: Function) -> tuple[Any, Function, Function]:
         shardings = (self.shared, self.shared, self.by_batch, self.shared)
         program = jax.jit(
             steps, in_shardings=shardings, out_shardings=self.shared, donate_argnums=0
         )
         return program, self._put, lambda x: x
 
-    def _shard_map(self, steps: Program) -> tuple[Any, Program, Program]:
+    def _shard_map(self, steps: Function) -> tuple[Any, Function, Function]:
         # check_vma would sum the gradients of replicated parameters by itself, and the step's own
         # mean would then be a factor of the number of devices too large.
         mapped = jax.shard_map(
@@ -192,7 +196,7 @@ class BatchLayout:
         shardings = (self.shared, self.shared, self.by_batch, self.shared)
         return jax.jit(mapped, in_shardings=shardings, donate_argnums=0), self._put, lambda x: x
 
-    def _pmap(self, steps: Program) -> tuple[Any, Program, Program]:
+    def _pmap(self, steps: Function) -> tuple[Any, Function, Function]:
         count = len(self.devices)
         program = jax.pmap(
             steps,
@@ -265,9 +269,9 @@ class MembersLayout:
         return jax.device_put(blocks, self.shared)
 
     def compile_steps(
-        self, function: Program, state: Any, numbers: Any, rows: Any, resident: Any
-    ) -> tuple[Program, Any]:
-        """As `Layout` says, each device its own networks."""
+        self, function: Function, state: Any, numbers: Any, rows: Any, resident: Any
+    ) -> tuple[Function, Any]:
+        """Compiles a chunk of steps, each device for its own networks; see `Layout`."""
 
         def steps(state: Any, member: Any, resident: Any) -> Any:
             numbers, active, rows = member
@@ -287,12 +291,14 @@ class MembersLayout:
 
         return call, compiled
 
-    def compile_blocks(self, function: Program, weights: Any, numbers: Any, blocks: Any) -> Program:
-        """As `Layout` says, each device all blocks for its networks."""
+    def compile_blocks(
+        self, function: Function, weights: Any, numbers: Any, blocks: Any
+    ) -> Function:
+        """Compiles a function of the blocks of a split, for each device's networks; see `Layout`."""
         return self._compile(function, weights, numbers, blocks, donate=False)
 
     def _compile(
-        self, function: Program, state: Any, member: Any, shared: Any, *, donate: bool
+        self, function: Function, state: Any, member: Any, shared: Any, *, donate: bool
     ) -> Any:
         """`function(state, member, shared)` of one network for all of them."""
 

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from mnist_jax.files import write_text
 from mnist_jax.metrics import Metric, columns
 
 Row = dict[str, Any]
+OnEpoch = Callable[[list[Row]], None]
 Name = tuple[str, int]  # of a network in a sweep: architecture and seed
 
 
@@ -89,14 +90,17 @@ class RunLog:
     def __init__(self, workdir: Path, metrics: Sequence[Metric]) -> None:
         self._jsonl, self._csv = workdir / "metrics.jsonl", workdir / "metrics.csv"
         self._fields = fields(metrics)
-        self._shown = 0
-        self._board = _tensorboard(workdir)
-        write_text(self._jsonl, "")
-        write_text(self._csv, self._lines([], head=True))
+        self._workdir = workdir
+        self._shown: int | None = None  # rows; None: the files are of an earlier process
+        self._board: Any = None
 
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
-        """Adds what is new among the rows of the one network."""
+        """Adds what is new among the rows of the one network; at first, writes the files anew."""
         (its,) = rows
+        if self._shown is None:
+            write_text(self._jsonl, "")
+            write_text(self._csv, self._lines([], head=True))
+            self._board, self._shown = _tensorboard(self._workdir), 0
         new, self._shown = its[self._shown :], len(its)
         with self._jsonl.open("a") as file:
             file.writelines(json.dumps(row) + "\n" for row in new)

@@ -1,7 +1,6 @@
 """A trained network in a folder: the one of a run, or one member of a sweep."""
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,12 @@ from typing import Any
 from mnist_jax import metrics
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
-from mnist_jax.members import Planned
+from mnist_jax.members import FINISHED, Planned
 from mnist_jax.training import sweepdir
 from mnist_jax.training.workdir import RUN, SWEEP, read_config
 
 BEST = "best"
+LONGEST = 100  # characters
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ def _member(workdir: Path, member: str, seed: int | None) -> Network:
     members = [its for folder in folders for its in folder.members]
     if not member and len(members) == 1:
         member = members[0].architecture
+    if member == BEST and seed is not None:
+        raise UserError("--member=best names a single network: leave --seed= out")
     chosen = _best(folders, workdir) if member == BEST else _named(members, member, seed, workdir)
     folder = next(folder for folder in folders if chosen in folder.members)
     position = folder.members.index(chosen)
@@ -65,7 +67,7 @@ def _member(workdir: Path, member: str, seed: int | None) -> Network:
         config=chosen.config,
         checkpoints=folder.checkpoints,
         position=position,
-        output=workdir / "members" / f"{file_name(name, members)}-{its_seed}",
+        output=workdir / "members" / f"{_file_name(name)}-{its_seed}",
         result=(folder.results or [None] * len(folder.members))[position],
     )
 
@@ -88,8 +90,14 @@ def _named(members: Sequence[Planned], member: str, seed: int | None, workdir: P
 
 
 def _best(folders: Sequence[sweepdir.PopulationDir], workdir: Path) -> Planned:
+    columns = {member.config.best for folder in folders for member in folder.members}
+    if len(columns) > 1:
+        raise UserError(
+            f"{workdir}: its members are ranked by several columns, {', '.join(sorted(columns))}; "
+            f"name one by --member= and --seed="
+        )
     results = sweepdir.finished(folders)
-    lost = {name for (name, _), result in results.items() if result["status"] != "finished"}
+    lost = {name for (name, _), result in results.items() if result["status"] != FINISHED}
     best: tuple[float, Planned] | None = None
     for folder in folders:
         for member in folder.members:
@@ -108,13 +116,9 @@ def _best(folders: Sequence[sweepdir.PopulationDir], workdir: Path) -> Planned:
     return best[1]
 
 
-def file_name(name: str, members: Sequence[Planned]) -> str:
-    """An architecture's name as part of a file's, told apart from others that look the same."""
-    plain = _plain(name)
-    alike = {its.architecture for its in members if _plain(its.architecture) == plain}
-    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
-    return plain if alike <= {name} else f"{plain}-{digest}"
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", name)[:60]
+def _file_name(name: str) -> str:
+    """An architecture's name as part of a file's."""
+    if "/" not in name and len(name) <= LONGEST:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]  # tells it from others that look alike
+    return f"{name.replace('/', '-')[:LONGEST]}-{digest}"

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from mnist_jax.members import DIVERGED
 from mnist_jax.models import Tree
 from mnist_jax.training.logs import Row
 from mnist_jax.training.state import TrainState
 
-TRAINING, FINISHED, DIVERGED = "training", "finished", "diverged"
+TRAINING = "training"
 
 
 @dataclass

@@ -38,14 +38,14 @@ class Lane:
     config: Config
     spec: Spec
     feed: Feed
-    shared: Task  # the task where no number differs
+    base: Task  # where no number differs
 
     def task(self, numbers: dict[str, Any]) -> Task:
         """The network's task."""
         if not numbers:
-            return self.shared
+            return self.base
         own = population.replace(self.config, numbers)
-        return task.build(own, self.spec, self.feed.steps_per_epoch, self.shared.axis_name)
+        return task.build(own, self.spec, self.feed.steps_per_epoch, self.base.axis_name)
 
     def start(self, seed: Any, numbers: dict[str, Any]) -> TrainState:
         """The state before the first step."""
@@ -63,7 +63,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Program:
-    """M networks made ready to train. Nothing in it changes while they do."""
+    """M networks with their data and compiled programs, ready to train."""
 
     configs: tuple[Config, ...]  # M
     lane: Lane
@@ -85,7 +85,7 @@ class Program:
     @property
     def task(self) -> Task:
         """What the networks have in common."""
-        return self.lane.shared
+        return self.lane.base
 
     @property
     def feed(self) -> Feed:
@@ -113,8 +113,10 @@ class Program:
 
     def advance(self, state: TrainState, chunk: Chunk, active: np.ndarray) -> TrainState:
         """`state` after a chunk of steps of the networks `[M]` that are active; it is used up."""
-        program = self.chunks[chunk.stop - chunk.start]
-        after = program(state, self.numbers, active, chunk.rows, self.feed.resident)
+        length = chunk.stop - chunk.start
+        if length not in self.chunks:  # a run is taken up within a chunk
+            self.chunks[length], _ = self.compile(jax.tree.map(_shape, chunk.rows))
+        after = self.chunks[length](state, self.numbers, active, chunk.rows, self.feed.resident)
         return jax.block_until_ready(after)
 
     def compile(self, rows: Any) -> tuple[Callable[..., TrainState], Any]:
@@ -143,7 +145,7 @@ def prepare_one(config: Config) -> Program:
     """
     layout = layouts.for_batch(config)
     lane = _lane(config, layout, open_feed(config, layout.shared))
-    task.check(lane.shared)
+    task.check(lane.base)
     return _compiled([config], layout, lane)
 
 
@@ -195,8 +197,17 @@ def _compiled(configs: Sequence[Config], layout: Layout, lane: Lane) -> Program:
     validate = None
     if first.data.val_split:
         validate = program.examiner(data.load(first.data.name, first.data.val_split))
-    seconds = time.perf_counter() - started
-    return dataclasses.replace(program, validate=validate, compile_seconds=seconds)
+    examining = 0 if validate is None else validate.bytes_needed
+    return dataclasses.replace(
+        program,
+        validate=validate,
+        bytes_needed=max(program.bytes_needed, examining),
+        compile_seconds=time.perf_counter() - started,
+    )
+
+
+def _shape(array: np.ndarray) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
 
 
 def _schedules(configs: Sequence[Config], steps_per_epoch: int) -> tuple[Schedule | None, ...]:

@@ -11,6 +11,7 @@ from mnist_jax import data, metrics, models
 from mnist_jax.config import Config
 from mnist_jax.data import Spec, Split
 from mnist_jax.errors import UserError
+from mnist_jax.members import DIVERGED
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
 from mnist_jax.training import checkpoint
@@ -19,7 +20,6 @@ from mnist_jax.training.layout import BatchLayout
 from mnist_jax.training.logs import Row
 from mnist_jax.training.loss import Loss, find_loss
 from mnist_jax.training.network import Network
-from mnist_jax.training.position import DIVERGED
 
 LATEST, BEST = "latest", "best"
 

@@ -11,12 +11,13 @@ import jax
 import numpy as np
 
 from mnist_jax.lock import sole_writer
+from mnist_jax.members import FINISHED
 from mnist_jax.training.checkpoint import Checkpoints, newest_sound, steps
 from mnist_jax.training.console import Console
 from mnist_jax.training.epoch import out_of_patience
 from mnist_jax.training.logs import Log
 from mnist_jax.training.loop import train
-from mnist_jax.training.position import FINISHED, TRAINING, Position
+from mnist_jax.training.position import TRAINING, Position
 from mnist_jax.training.program import Program
 from mnist_jax.training.state import evaluation_weights
 from mnist_jax.training.stop import StoppedError, StopSignal
@@ -70,6 +71,7 @@ def trained(
     log: Log,
     console: Console,
     clock: Clock,
+    begin: Callable[[], None],
     after: Callable[[Position], None],
 ) -> Iterator[Position]:
     """Trains what is left of the M networks whose checkpoints are in `folder`.
@@ -84,6 +86,7 @@ def trained(
       log: is shown all rows, before the checkpoint that holds them is written.
       console: shows the epoch under way.
       clock: goes on from where the checkpoint was written.
+      begin: is called once it is known where they stand, before anything is written.
       after: is called after each checkpoint.
 
     Yields:
@@ -94,6 +97,7 @@ def trained(
       UserError: a checkpoint could not be read or written.
     """
     at = _restore(program, folder, clock)
+    begin()
     log.show(at.rows)
     with Checkpoints(folder, keep_latest=program.config.keep_latest) as writer:
 

@@ -146,7 +146,7 @@ def run_steps(task: Task, fetch: Any, state: TrainState, data: Any, batches: Any
       fetch: `(data, row) -> Batch`, the data feed's own.
       state: before the chunk.
       data: what the feed keeps on the device.
-      batches: tree of `[S, B, ...]`, a row a step.
+      batches: tree of `[S, B, ...]`, one row per step.
     """
 
     def body(state: TrainState, row: Any) -> tuple[TrainState, None]:

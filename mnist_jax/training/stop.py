@@ -1,9 +1,10 @@
-"""Being told to stop: SIGTERM from a scheduler, Ctrl-C from a person."""
+"""Being told to stop: SIGTERM from a scheduler, Ctrl-C from a person, SIGHUP from a terminal."""
 
 import signal
 import threading
 from types import FrameType
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 EXIT_STATUS = 75  # EX_TEMPFAIL: run the same command again
 
 
@@ -12,7 +13,7 @@ class StoppedError(Exception):
 
 
 class StopSignal:
-    """Remembers a first SIGTERM or SIGINT until it is asked; a second one ends at once."""
+    """Remembers a first signal to stop until it is asked; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -21,8 +22,9 @@ class StopSignal:
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is not threading.main_thread():
             return self  # Python delivers signals to the main thread alone
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._note)
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exception: object) -> None:

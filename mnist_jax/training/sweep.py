@@ -13,11 +13,12 @@ import numpy as np
 from mnist_jax import data, metrics, models
 from mnist_jax.config import Config
 from mnist_jax.data import feed
-from mnist_jax.members import Planned
-from mnist_jax.training import layout, population, sweepdir, task
+from mnist_jax.errors import UserError
+from mnist_jax.members import FINISHED, Planned
+from mnist_jax.training import checkpoint, layout, population, sweepdir, task
 from mnist_jax.training.console import Console
-from mnist_jax.training.logs import Row, SweepLog, SweepPart, named
-from mnist_jax.training.position import FINISHED, Position
+from mnist_jax.training.logs import OnEpoch, Row, SweepLog, SweepPart, named
+from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program, prepare_many
 from mnist_jax.training.session import Clock, trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
@@ -27,7 +28,6 @@ from mnist_jax.training.warm_start import warm_start
 from mnist_jax.training.workdir import plain
 
 Result = dict[str, Any]
-OnEpoch = Callable[[list[Row]], None]
 
 
 def resolve(plan: Sequence[Planned]) -> list[Planned]:
@@ -37,16 +37,11 @@ def resolve(plan: Sequence[Planned]) -> list[Planned]:
       UserError: a member asks for what is not there.
     """
     sound: dict[str, Config] = {}
-    tried: set[str] = set()
     for member in plan:
         if member.architecture not in sound:
-            config = models.resolve(member.config)
-            check(config)
-            code = repr((config.model.name, config.loss, config.metrics, config.optimizer.name))
-            if code not in tried or config.init_from:  # tracing takes long
-                _try(config)
-            tried.add(code)
-            sound[member.architecture] = config
+            sound[member.architecture] = models.resolve(member.config)
+            check(sound[member.architecture])
+    _refuse_ambiguous_metrics(list(sound.values()))
     return [
         Planned(m.architecture, dataclasses.replace(sound[m.architecture], seed=m.config.seed))
         for m in plan
@@ -62,12 +57,32 @@ def check(config: Config) -> None:
     task.check(task.build(config, spec, population.STEPS_PER_EPOCH))
 
 
-def _try(config: Config) -> None:
-    """Raises where a step cannot be traced, or where there are no weights to start from."""
-    spec = data.spec(config.data.name)
-    state = jax.eval_shape(lambda: population.try_step(config, spec))
-    empty = jax.tree.map(lambda leaf: np.empty((1, *leaf.shape), leaf.dtype), state)
-    warm_start(empty, config)
+def try_new(plan: Sequence[Planned], workdir: Path) -> None:
+    """Tries each architecture that is new in a folder: traces a step, and finds its first weights.
+
+    Raises:
+      UserError: there are no weights to start from; or whatever the user's own code raises.
+    """
+    folders = sweepdir.populations(workdir)
+    begun = {member.architecture for folder in folders for member in folder.members}
+    new = {m.architecture: m.config for m in plan if m.architecture not in begun}
+    tried: set[str] = set()
+    for config in new.values():
+        code = repr((config.model.name, config.loss, config.metrics, config.optimizer.name))
+        if code not in tried or config.init_from:  # tracing takes long
+            spec = data.spec(config.data.name)
+            state = jax.eval_shape(lambda c=config, s=spec: population.try_step(c, s))
+            warm_start(jax.tree.map(lambda x: np.empty((1, *x.shape), x.dtype), state), config)
+        tried.add(code)
+
+
+def _refuse_ambiguous_metrics(configs: Sequence[Config]) -> None:
+    """Raises UserError where one column would hold two different metrics."""
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(name for config in configs for name in config.metrics):
+        other = found.setdefault(metrics.short_name(name), name)
+        if other != name:
+            raise UserError(f"config.metrics: members name both {other!r} and {name!r}; rename one")
 
 
 def train(
@@ -102,12 +117,12 @@ def train(
             raise StoppedError
         folder = folders[number]
         part = log.of([sweepdir.key(member) for member in folder.members])
-        if folder.results is not None:
-            part.show([result["history"] for result in folder.results or []])
+        if (results := folder.results) is not None:
+            part.show([result["history"] for result in results])
             number += 1
             continue
-        program = prepare_many([member.config for member in folder.members])
-        if not program.fits and len(folder.members) > 1 and not folder.checkpoints.exists():
+        program = _prepared(folder)
+        if program is None:
             folders[number : number + 1] = _halves(folder, workdir)
             continue
         number += 1
@@ -128,6 +143,18 @@ def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
     return begun + [sweepdir.population_dir(workdir, [new[i] for i in its]) for its in groups]
 
 
+def _prepared(folder: PopulationDir) -> Program | None:
+    """The programs of a population; `None` where it can be split and does not fit into memory."""
+    can_be_split = len(folder.members) > 1 and not checkpoint.steps(folder.checkpoints)
+    try:
+        program = prepare_many([member.config for member in folder.members])
+    except jax.errors.JaxRuntimeError as error:
+        if can_be_split and "RESOURCE_EXHAUSTED" in str(error):
+            return None
+        raise
+    return program if program.fits or not can_be_split else None
+
+
 def _halves(folder: PopulationDir, workdir: Path) -> list[PopulationDir]:
     """Two populations in place of one that is too large for the devices' memory."""
     folder.forget()
@@ -145,7 +172,6 @@ def _train(
     on_epoch: OnEpoch,
 ) -> list[Result]:
     """Trains what is left of a population, evaluates it on the test split, keeps both."""
-    folder.begin()
     console = Console(program.config.num_epochs, program.steps_per_epoch, title)
 
     def after(at: Position) -> None:
@@ -165,6 +191,7 @@ def _train(
         log=log,
         console=console,
         clock=Clock(time.perf_counter()),
+        begin=folder.begin,
         after=after,
     ) as at:
         results = _evaluate(program, at, folder.members)

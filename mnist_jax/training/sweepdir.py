@@ -107,7 +107,11 @@ def claim(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
 
 
 def merged(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
-    """As `claim`, without writing anything."""
+    """The members that were begun and those of `plan`, in the order of tables; writes nothing.
+
+    Raises:
+      UserError: the folder holds a run, or a member of the same name with another configuration.
+    """
     refuse_kind(workdir, RUN)
     begun = {key(member) for folder in populations(workdir) for member in folder.members}
     there = [member for member in asked(workdir) if key(member) in begun]
@@ -133,7 +137,8 @@ def finished(folders: Iterable[PopulationDir]) -> dict[tuple[str, int], dict[str
     return {
         key(member): result
         for folder in folders
-        for member, result in zip(folder.members, folder.results or (), strict=False)
+        if (results := folder.results) is not None
+        for member, result in zip(folder.members, results, strict=True)
     }
 
 

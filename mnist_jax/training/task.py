@@ -27,7 +27,6 @@ class Task:
     loss: Loss
     metrics: tuple[Metric, ...]
     optimizer: optax.GradientTransformation
-    learning_rate: Callable[[Any], Any] | None  # at a step; None where the optimizer has its own
     axis_name: str | None = None  # the mapped axis to reduce over, if the step is mapped
 
 
@@ -46,8 +45,8 @@ def build(config: Config, spec: Spec, steps_per_epoch: int, axis_name: str | Non
     loss = find_loss(config.loss)
     found = metrics.find(config.metrics)
     model = models.build(config.model, spec, config.dtype, axis_name)
-    transformation, learning_rate = optimizer.build(config, steps_per_epoch)
-    return Task(config, model, loss, found, transformation, learning_rate, axis_name)
+    transformation, _ = optimizer.build(config, steps_per_epoch)
+    return Task(config, model, loss, found, transformation, axis_name)
 
 
 def check(task: Task) -> None:
@@ -57,7 +56,8 @@ def check(task: Task) -> None:
       UserError: one of them gives something else than it must; says what came.
     """
     models.check_outputs(task.model)
-    size, classes = 2, task.model.num_classes
+    classes = task.model.num_classes
+    size = classes + 1  # another number, so that one axis is not taken for the other
     outputs = jax.ShapeDtypeStruct((size, classes), jnp.float32)
     labels = jax.ShapeDtypeStruct((size,), jnp.int32)
     kind = task.model.output_activation

@@ -11,8 +11,8 @@ from mnist_jax import config as configuration
 from mnist_jax import models
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
+from mnist_jax.members import DIVERGED
 from mnist_jax.training import checkpoint, network
-from mnist_jax.training.position import DIVERGED
 from mnist_jax.training.state import TrainState
 
 PARTS = ("params", "variables")

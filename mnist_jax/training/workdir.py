@@ -24,6 +24,15 @@ def finished(workdir: Path, config: Config) -> bool:
     return path.exists() and spelled_out(read_json(path)["config"]) == plain(config.to_dict())
 
 
+def result(workdir: Path) -> dict[str, Any] | None:
+    """What `result.json` holds; `None` where the run is not finished, or now goes on further."""
+    path = workdir / RESULT
+    if not path.exists():
+        return None
+    found = read_json(path)
+    return found if found["config"] == read_json(workdir / RUN) else None
+
+
 def claim(workdir: Path, config: Config) -> None:
     """Writes what is asked for into `workdir`.
 
