@@ -1,5 +1,7 @@
 """The commands as a user runs them, and what they leave behind."""
 
+import csv
+import hashlib
 import json
 import os
 import signal
@@ -74,6 +76,28 @@ def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: 
     return done
 
 
+def python(code: str, *arguments: str, cwd: Path = ROOT) -> str:
+    """What a script prints that Python runs in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def refused(name: str, *arguments: str, cwd: Path = ROOT) -> str:
+    """The message of a command that ends with status 1 and no traceback."""
+    message = run(name, *arguments, cwd=cwd, status=1).stderr
+    assert "error: " in message
+    assert "Traceback" not in message
+    return message
+
+
 def benchmark(name: str, *options: str, status: int = 0) -> Any:
     """Runs a script of benchmarks/ to its end; fails where it ends with another status."""
     done = subprocess.run(
@@ -105,21 +129,35 @@ def interrupt(
         return process.wait(timeout=120)
 
 
-def rows(workdir: Path) -> list[dict[str, Any]]:
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def rows(workdir: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (workdir / name).read_text().splitlines()]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in TIMINGS} for row in rows]
 
 
-def bits(workdir: Path) -> dict[str, str]:
-    """The SHA-256 of each array of the newest checkpoint, read back from disk."""
+def bits(workdir: Path) -> dict[str, Any]:
+    """The SHA-256s of each array of the newest checkpoint, read back from disk."""
     folder = workdir / "checkpoints"
     step = checkpoint.steps(folder)[-1]
     checkpoint.check(folder, step)
     return checkpoint._read_seal(folder / str(step))["digests"] | {"step": str(step)}
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file in a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def flip_bit(path: Path, at: int) -> None:

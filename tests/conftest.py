@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mnist_jax.config import parse
+from mnist_jax.data import Spec
 from mnist_jax.training.state import TrainState, init_state
 from mnist_jax.training.step import Batch
 from mnist_jax.training.task import Task, build
@@ -24,6 +25,7 @@ jax.config.update("jax_cpu_enable_async_dispatch", False)
 # jax_numpy_dtype_promotion cannot be strict for the whole run: optax's Adam and its schedules mix
 # integers and floats. The fixture `strict_dtypes` makes it so where only this project's code runs.
 
+MNIST = Spec(image_shape=(28, 28, 1), class_names=tuple("0123456789"))
 CI = os.environ.get("CI") == "true"
 
 
@@ -92,15 +94,18 @@ def fake_batch():
 
 @pytest.fixture(scope="session")
 def make_task():
-    """A function from configuration fields to `(task, state before the first step)`."""
+    """A function from configuration fields to `(task, state before the first step)`.
+
+    The images are those of MNIST, unless it is given another `spec`.
+    """
     states = {}  # compiling the start of a run takes as long as many a test
 
-    def make(axis_name: str | None = None, **values) -> tuple[Task, TrainState]:
+    def make(axis_name: str | None = None, spec: Spec = MNIST, **values) -> tuple[Task, TrainState]:
         config = parse(values)
-        task = build(config, steps_per_epoch=10, axis_name=axis_name)
-        start = repr(dataclasses.replace(config, parallel="auto"))
+        task = build(config, spec, steps_per_epoch=10, axis_name=axis_name)
+        start = repr((dataclasses.replace(config, parallel="auto"), spec))
         if start not in states:
-            states[start] = jax.jit(functools.partial(init_state, task))()
+            states[start] = jax.jit(functools.partial(init_state, task))(np.uint32(config.seed))
         return task, jax.tree.map(jnp.copy, states[start])
 
     return make

@@ -1,38 +1,50 @@
 """The scripts that write the other parts of README."""
 
-import dataclasses
 import json
+from typing import Any
 
 import pytest
 
 from benchmarks import population, readme, sweeps
-from mnist_jax.analysis.comparison import Member
+from mnist_jax.config import parse
+from mnist_jax.members import Planned
+from mnist_jax.training import sweepdir
 from tests.commands import ROOT
 
 
-def member(depth: int, epochs: int, seed: int) -> Member:
+def planned(depth: int, epochs: int, seed: int) -> Planned:
+    model = {"name": "mlp", "hidden": (8,) * depth}
+    config = parse({"model": model, "num_epochs": epochs, "seed": seed})
+    return Planned(f"{depth} hidden, {epochs} epochs", config)
+
+
+def result(depth: int, epochs: int, seed: int) -> dict[str, Any]:
     """Each layer is worth a point less than the one before it, epochs half a point a layer."""
+    member = planned(depth, epochs, seed)
     accuracy = 0.9 + 0.02 * (depth > 0) + 0.01 * (depth > 1) + 0.0005 * seed * depth
     accuracy -= 0.005 * depth * (epochs == 2)
-    return Member(
-        architecture=f"{depth} hidden, {epochs} epochs",
-        seed=seed,
-        config={"model": {"name": "mlp", "hidden": [8] * depth}, "num_epochs": epochs},
-        parameters=100,
-        history=[{"epoch": epochs, "val_accuracy": accuracy, "val_loss": 0.1}],
-        seconds=1.0,
-        test_loss=0.1,
-        test_accuracy=accuracy,
-    )
+    return {
+        "architecture": member.architecture,
+        "seed": seed,
+        "config": member.config.to_dict(),
+        "parameters": 100,
+        "history": [{"epoch": epochs, "val_accuracy": accuracy, "val_loss": 0.1}],
+        "seconds": 1.0,
+        "test": {"loss": 0.1, "accuracy": accuracy},
+        "status": "finished",
+    }
 
 
 @pytest.fixture
 def finished(tmp_path, monkeypatch):
-    members = [member(d, e, s) for d in range(3) for e in (2, 4) for s in range(3)]
+    members = [(d, e, s) for d in range(3) for e in (2, 4) for s in range(3)]
     for name in sweeps.NAMES:
-        folder = tmp_path / name / "populations" / "001"
-        folder.mkdir(parents=True)
-        (folder / "members.json").write_text(json.dumps([dataclasses.asdict(m) for m in members]))
+        (tmp_path / name).mkdir()
+        sweepdir.claim(tmp_path / name, [planned(*its) for its in members])
+        for part in members[:9], members[9:]:
+            folder = sweepdir.population_dir(tmp_path / name, [planned(*its) for its in part])
+            folder.begin()
+            folder.finish([result(*its) for its in part])
         said = {"device": "CPU", "versions": {"python": "3.13", "jax": "0.12"}, "commit": "abc"}
         (tmp_path / name / "result.json").write_text(json.dumps(said))
     (tmp_path / "README.md").write_text((ROOT / "README.md").read_text())

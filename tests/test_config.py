@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_jax import models
+from mnist_jax import data, models
 from mnist_jax.binding import bind, convert, did_you_mean, find
 from mnist_jax.config import (
     CHOICES,
@@ -14,11 +14,13 @@ from mnist_jax.config import (
     Choice,
     Config,
     Data,
+    Init,
     default,
     difference,
     find_file,
     load,
     parse,
+    stem,
 )
 from mnist_jax.errors import UserError
 from mnist_jax.training import optimizer
@@ -39,6 +41,11 @@ CONFIGS = sorted(
         ({"augment": {"rotation": 5}}, "augment", Augment(rotation=5.0)),
         ({"model": {"name": "mlp", "hidden": [3, 2]}}, "model", Choice("mlp", {"hidden": (3, 2)})),
         ({"schedule": {"name": ""}}, "schedule", Choice("")),
+        ({"metrics": ["top_3", "brier"]}, "metrics", ("top_3", "brier")),
+        ({"metrics": "top_3"}, "metrics", ("top_3",)),
+        ({"init": {"member": "a", "seed": 3}}, "init", Init(member="a", seed=3)),
+        ({"init": {"leave_out": "output"}}, "init", Init(leave_out=("output",))),
+        ({"metrics": ["top_3"], "best": "val_top_3"}, "best", "val_top_3"),
         ({}, "optimizer", Choice("adam", {"learning_rate": 1e-3})),
     ],
 )
@@ -67,6 +74,12 @@ def test_plain_values_become_typed_ones(values, field, expected):
         ({"model": "mlp"}, r"^config.model: "),
         ({"num_epochs": 0}, r"^config.num_epochs: must be .*1.*, got 0"),
         ({"batch_size": -1}, r"^config.batch_size: must be .*1.*, got -1"),
+        ({"best": "val_acc"}, r"^config.best: .*; did you mean 'val_accuracy'\?"),
+        ({"best": "test_accuracy"}, r"^config.best: 'test_accuracy' is no column of validation"),
+        ({"best": "val_top_3"}, r"^config.best: 'val_top_3' is no column of validation"),
+        ({"patience": 2, "data": {"val_split": ""}}, r"^config.patience: needs a validation"),
+        ({"init": {"seed": "1"}}, r"^config.init.seed: expected int | None, got '1'"),
+        ({"keep_best": 1}, r"^config: there is no field 'keep_best'"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_field(values, message):
@@ -208,6 +221,13 @@ def config_file(tmp_path, monkeypatch):
         ("optimizer.learning_rate", "true", "optimizer", Choice("adam", {"learning_rate": True})),
         ("init_from", "123", "init_from", "123"),
         ("augment.rotation", "5", "augment", Augment(rotation=5.0)),
+        ("metrics", "('top_3', 'brier')", "metrics", ("top_3", "brier")),
+        ("metrics", "mine:top_2", "metrics", ("mine:top_2",)),
+        ("init.member", "8 units", "init", Init(member="8 units")),
+        ("init.seed", "1", "init", Init(seed=1)),
+        ("init.leave_out", "output", "init", Init(leave_out=("output",))),
+        ("model", "{'name': 'mlp'}", "model", Choice("mlp")),
+        ("model.hidden", (4, 2), "model", Choice("mlp", {"hidden": (4, 2)})),  # from Python
     ],
 )
 def test_overrides(config_file, name, text, field, expected):
@@ -249,6 +269,16 @@ def test_a_config_file_that_is_not_there_names_both_places(config_file, tmp_path
         assert str(folder / "configs/mpl.py") in str(error.value)
 
 
+def test_a_configuration_takes_an_argument(config_file):
+    source = FILE.replace("get_config()", "get_config(epochs)").replace("= 3", "= int(epochs)")
+    Path(config_file).write_text(source)
+    assert load("mine.py:12").num_epochs == 12
+    assert load("mine.py:12", [("seed", "4")]).seed == 4
+    assert stem("a/mine.py:12") == "mine-12"
+    assert stem("a/mine.py:a b/c") == "mine-a-b-c"
+    assert stem("a/mine.py") == "mine"
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -271,7 +301,7 @@ def test_there_are_the_configurations_of_the_readme():
 @pytest.mark.parametrize("overrides", [[], [("num_epochs", "1")]], ids=["as it is", "one epoch"])
 def test_every_configuration_builds(path, overrides):
     config = load(str(path), overrides)
-    models.build(config.model, config.dtype)
+    models.build(config.model, data.spec(config.data.name), config.dtype)
     _, rate = optimizer.build(config, steps_per_epoch=429)
     assert float(rate(429 * config.num_epochs // 2)) > 0.0
     assert parse(json.loads(json.dumps(config.to_dict()))) == config
@@ -279,7 +309,7 @@ def test_every_configuration_builds(path, overrides):
 
 def leaves(section: type) -> set[str]:
     fields = dataclasses.fields(section)
-    nested = {"data": Data, "augment": Augment}
+    nested = {"data": Data, "augment": Augment, "init": Init}
     names = {f.name for f in fields if f.name not in nested}
     return names.union(*(leaves(nested[f.name]) for f in fields if f.name in nested))
 

@@ -12,10 +12,10 @@ import pytest
 
 from mnist_jax.analysis.exploration import PICTURES
 from mnist_jax.lock import sole_writer
-from tests.commands import ROOT, command, environment, run
+from tests.commands import ROOT, command, environment, refused, run
 
 FILES = {"explore.txt", *(f"{name}.png" for name in PICTURES)}
-SMALL = ("--config.data.train_split=train[:2000]", "--config.data.val_split=train[1990:2500]")
+SMALL = ("--config.data.train_split=train[:2000]", "--config.data.val_split=train[2000:2500]")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,6 @@ def test_leaves_a_run_alone_and_works_while_it_trains(tmp_path):
     after = contents(tmp_path)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {f"explore/{name}" for name in FILES}
-    assert "Attention: training and validation have 10 examples in common" in " ".join(said.split())
     assert "Training distorts no image." in said
 
 
@@ -101,15 +100,16 @@ def test_fits_a_narrow_terminal(tmp_path):
     [
         (["--config.data.name=mnits"], "Did you mean 'mnist'?"),
         (["--config.data.train_split=train[:70000]"], "reaches beyond the examples"),
+        (["--config.data.val_split=train[1990:2500]"], "shares 10 of its rows with training"),
+        (["--config.data.train_split=all"], "holds 10000 rows of the test split"),
         (["--workdir=/dev/null"], "cannot write to /dev/null/explore"),
     ],
 )
 def test_mistakes_get_one_clear_message(tmp_path, arguments, message):
     arguments = ("--config=configs/mlp.py", f"--workdir={tmp_path / 'run'}", *SMALL, *arguments)
-    error = run("explore", *arguments, status=1).stderr
+    error = refused("explore", *arguments)
     assert error.startswith("error: ")
     assert message in error
-    assert "Traceback" not in error
     assert not (tmp_path / "run").exists()
 
 

@@ -1,31 +1,31 @@
 """The whole program, as a user runs it."""
 
-import csv
 import fcntl
-import hashlib
-import json
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
-import sys
 import termios
-from pathlib import Path
 
 import pytest
 
-from mnist_jax.training import checkpoint
 from tests.commands import (
     EVERYTHING,
     SMALL,
     bits,
     command,
     environment,
+    fingerprint,
     interrupt,
+    python,
+    read,
+    refused,
     rows,
     run,
+    table,
     untimed,
 )
 
@@ -47,6 +47,7 @@ RESULT = [
     "test_loss",
     "test_accuracy",
     "test_count",
+    "val_loss",
     "val_accuracy",
     "train_seconds",
     "compile_seconds",
@@ -73,14 +74,9 @@ def uninterrupted(tmp_path_factory):
     return folder / "runs" / "everything"
 
 
-def fingerprint(folder: Path) -> dict[str, str]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
 def test_result_and_metrics_hold_what_the_contract_names(finished):
     workdir, _ = finished
-    result = json.loads((workdir / "result.json").read_text())
+    result = read(workdir / "result.json")
     assert sorted(result) == sorted(RESULT)
     assert result["test_count"] == 10_000
     assert result["parameters"] == 784 * 128 + 128 + 128 * 32 + 32 + 32 * 10 + 10
@@ -88,16 +84,15 @@ def test_result_and_metrics_hold_what_the_contract_names(finished):
     assert [list(row) for row in rows(workdir)] == [ROW, ROW]
     assert [row["step"] for row in rows(workdir)] == [15, 30]
     assert result["train_seconds"] == sum(row["seconds"] for row in rows(workdir))
-    assert result["config"] == json.loads((workdir / "config.json").read_text())
-    with (workdir / "metrics.csv").open() as file:
-        assert [float(row["val_loss"]) for row in csv.DictReader(file)] == [
-            row["val_loss"] for row in rows(workdir)
-        ]
+    assert result["config"] == read(workdir / "config.json")
+    written = table(workdir / "metrics.csv")
+    assert [list(row) for row in written] == [ROW, ROW]
+    assert [float(row["val_loss"]) for row in written] == [r["val_loss"] for r in rows(workdir)]
 
 
 def test_leaves_evaluation_plots_report_and_tensorboard(finished):
     workdir, _ = finished
-    evaluation = json.loads((workdir / "evaluation.json").read_text())
+    evaluation = read(workdir / "evaluation.json")
     names = [
         "split",
         "count",
@@ -116,7 +111,7 @@ def test_leaves_evaluation_plots_report_and_tensorboard(finished):
     assert list((workdir / "tensorboard").glob("events*"))
 
 
-def test_shows_the_model_and_a_line_an_epoch(finished):
+def test_shows_the_model_and_a_line_per_epoch(finished):
     _, output = finished
     assert "MLP: 104,938 parameters" in output
     assert len(re.findall(r"^ +[12]/2( +[\d.,]+){6}$", output, flags=re.M)) == 2
@@ -134,7 +129,7 @@ def test_other_configuration_is_refused_with_the_difference(finished):
     workdir, _ = finished
     before = fingerprint(workdir)
     arguments = (*SMALL, "--config.batch_size=64", f"--workdir={workdir}")
-    message = run("main", *arguments, status=1).stderr
+    message = refused("main", *arguments)
     assert "batch_size: 128 -> 64" in message
     assert f"--workdir={workdir}-2" in message
     assert fingerprint(workdir) == before
@@ -159,34 +154,65 @@ def test_interrupted_run_ends_with_the_same_bits(uninterrupted, tmp_path, number
     run("main", "--config=everything.py", cwd=tmp_path)
     assert bits(workdir) == bits(uninterrupted)
     assert untimed(rows(workdir)) == untimed(rows(uninterrupted))
-    best = [checkpoint.best_step(folder / "checkpoints") for folder in (workdir, uninterrupted)]
-    assert best[0] == best[1]
 
 
 def test_evaluate_gives_the_same_accuracy_on_any_number_of_devices(uninterrupted):
-    result = json.loads((uninterrupted / "result.json").read_text())
+    result = read(uninterrupted / "result.json")
     for devices in (1, 3, 8):
         run("evaluate", f"--workdir={uninterrupted}", devices=devices)
-        evaluation = json.loads((uninterrupted / "evaluation.json").read_text())
+        evaluation = read(uninterrupted / "evaluation.json")
         assert evaluation["accuracy"] == result["test_accuracy"]
         assert evaluation["loss"] == pytest.approx(result["test_loss"], rel=1e-6)
 
 
-def test_evaluate_takes_best_and_steps_and_other_splits(finished):
+def test_evaluate_takes_best_and_steps(finished):
     workdir, _ = finished
-    run("evaluate", f"--workdir={workdir}", "--checkpoint=15", "--split=train[2000:2500]")
-    evaluation = json.loads((workdir / "evaluation.json").read_text())
-    assert evaluation["checkpoint"] == 15
-    assert evaluation["count"] == 500
-    assert evaluation["accuracy"] == rows(workdir)[0]["val_accuracy"]
+    run("evaluate", f"--workdir={workdir}", "--checkpoint=15")
+    assert read(workdir / "evaluation.json")["checkpoint"] == 15
     best = max(rows(workdir), key=lambda row: row["val_accuracy"])
     run("evaluate", f"--workdir={workdir}", "--checkpoint=best")
-    assert json.loads((workdir / "evaluation.json").read_text())["checkpoint"] == best["step"]
-    assert (
-        "there is no checkpoint 7; there are: 15, 30"
-        in run("evaluate", f"--workdir={workdir}", "--checkpoint=7", status=1).stderr
-    )
-    assert "holds no run" in run("evaluate", f"--workdir={workdir}-none", status=1).stderr
+    assert read(workdir / "evaluation.json")["checkpoint"] == best["step"]
+    message = refused("evaluate", f"--workdir={workdir}", "--checkpoint=7")
+    assert "there is no checkpoint 7; there are: 15, 30" in message
+    assert "holds no run" in refused("evaluate", f"--workdir={workdir}-none")
+    run("evaluate", f"--workdir={workdir}")
+    accuracy = read(workdir / "result.json")["test_accuracy"]
+    assert read(workdir / "evaluation.json")["accuracy"] == accuracy
+
+
+def test_evaluation_of_another_split_has_a_folder_of_its_own(finished):
+    workdir, _ = finished
+    before = fingerprint(workdir)
+    run("evaluate", f"--workdir={workdir}", "--checkpoint=15", "--split=train[2000:2500]")
+    folder = workdir / "evaluations" / "train[2000:2500]"
+    evaluation = read(folder / "evaluation.json")
+    assert (evaluation["split"], evaluation["checkpoint"]) == ("train[2000:2500]", 15)
+    assert evaluation["count"] == 500
+    assert evaluation["accuracy"] == rows(workdir)[0]["val_accuracy"]
+    assert evaluation["loss"] == pytest.approx(rows(workdir)[0]["val_loss"], rel=1e-6)
+    assert (folder / "report.html").exists()
+    assert (folder / "plots" / "confusion.png").exists()
+    after = fingerprint(workdir)
+    assert {name: after[name] for name in before} == before
+
+
+def test_best_is_the_epoch_with_the_best_validation(finished, tmp_path):
+    """The column `config.best` decides, in the direction of its metric."""
+    for best, order in (("val_accuracy", max), ("val_loss", min)):
+        workdir = tmp_path / best
+        arguments = ["--config.schedule.init_value=0.03", "--config.num_epochs=6"]
+        run("main", *SMALL, *arguments, f"--config.best={best}", f"--workdir={workdir}")
+        row = order(rows(workdir), key=lambda row: row[best])
+        run(
+            "evaluate",
+            f"--workdir={workdir}",
+            "--checkpoint=best",
+            "--split=train[2000:2500]",
+        )
+        evaluation = read(workdir / "evaluations" / "train[2000:2500]" / "evaluation.json")
+        assert evaluation["checkpoint"] == row["step"]
+        assert evaluation["accuracy"] == row["val_accuracy"]
+        assert evaluation["loss"] == pytest.approx(row["val_loss"], rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -204,9 +230,15 @@ def test_evaluate_takes_best_and_steps_and_other_splits(finished):
         (["--config.dtype=float"], "none of float32, bfloat16, float16"),
         (["--config.patience=3", "--config.data.val_split="], "needs a validation split"),
         (["--config.keep_latest=0"], "config.keep_latest: must be from 1"),
-        (["--config.data.val_split=test[:100]"], "the test split trains and chooses nothing"),
+        (["--config.data.val_split=test[:100]"], "holds 100 rows of the test split"),
+        (["--config.data.val_split=all"], "holds 10000 rows of the test split"),
+        (["--config.data.train_split=all"], "holds 10000 rows of the test split"),
+        (["--config.data.train_split=train+test[:1%]"], "holds 100 rows of the test split"),
+        (["--config.best=val_acuracy"], "did you mean 'val_accuracy'?"),
+        (["--config.best=train_loss"], "is no column of validation"),
+        (["--config.metrics=top_4"], "did you mean 'top_3'?"),
         (["--config.optimizer.learning_rate=1"], "the rate comes from config.schedule"),
-        (["--config.model.num_classes=5"], "where the data has 10 classes"),
+        (["--config.model.num_classes=5"], "where the data have 10"),
         (["--config.model.hidden=0"], "the width of a layer must be at least 1, got 0"),
         (["--config.batch_size=4000"], "is more than the 2000 examples"),
         (["--config.model.activation=rellu"], "did you mean 'relu'?"),
@@ -214,14 +246,28 @@ def test_evaluate_takes_best_and_steps_and_other_splits(finished):
     ],
 )
 def test_mistakes_get_one_clear_message(tmp_path, arguments, message):
-    error = run("main", *SMALL, f"--workdir={tmp_path / 'run'}", *arguments, status=1).stderr
+    error = refused("main", *SMALL, f"--workdir={tmp_path / 'run'}", *arguments)
     assert error.startswith("error: ")
     assert message in error
-    assert "Traceback" not in error
+    assert not (tmp_path / "run" / "config.json").exists()
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_validation_that_shares_rows_with_training_is_told_what_to_use(tmp_path):
+    workdir = tmp_path / "run"
+    arguments = [*SMALL, "--config.data.val_split=train[1500:2600]", f"--workdir={workdir}"]
+    message = refused("main", *arguments)
+    assert "shares 500 of its rows with training" in message
+    assert not (workdir / "config.json").exists()
+    instead = re.search(r"(--config\.data\.val_split=\S+)", message)
+    assert instead is not None
+    (argument,) = shlex.split(instead[1])
+    run("main", *SMALL, "--config.num_epochs=1", argument, f"--workdir={workdir}")
+    assert read(workdir / "config.json")["data"]["val_split"] == "train[2000:2600]"
 
 
 def test_missing_configuration_lists_both_places(tmp_path):
-    error = run("main", "--config=configs/nothing.py", cwd=tmp_path, status=1).stderr
+    error = refused("main", "--config=configs/nothing.py", cwd=tmp_path)
     assert str(tmp_path / "configs/nothing.py") in error
     assert len(re.findall(r"configs/nothing\.py$", error, flags=re.M)) == 2
 
@@ -232,15 +278,40 @@ def test_configuration_of_the_project_is_found_from_anywhere(tmp_path):
     assert (tmp_path / "runs" / "mlp" / "result.json").exists()
 
 
-def test_loss_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_path):
-    arguments = ["--config.optimizer.name=sgd", "--config.schedule.init_value=1e30"]
-    error = run("main", *SMALL, *arguments, f"--workdir={tmp_path / 'run'}", status=1).stderr
-    assert re.search(r"epoch 1, step \d+: the loss or the gradient is not finite", error)
+ONE_STEP = ("--config.data.train_split=train[:128]", "--config.data.val_split=")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config.schedule.init_value=1e30"],
+        ["--config.schedule.init_value=1e38", "--config.data.val_split="],
+        # The loss and the gradient of the only step are finite, the updated parameters are not.
+        ["--config.schedule.init_value=1e38", "--config.weight_decay=1e4", *ONE_STEP],
+    ],
+    ids=["validation", "no validation", "last update"],
+)
+def test_a_number_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_path, arguments):
+    arguments = ["--config.optimizer.name=sgd", "--config.num_epochs=1", *arguments]
+    error = refused("main", *SMALL, *arguments, f"--workdir={tmp_path / 'run'}")
+    assert error.count("error: ") == 1
+    said = r"epoch 1, step \d+: the loss, the gradient or the parameters are not finite"
+    assert re.search(said, error)
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
     assert not (tmp_path / "run" / "result.json").exists()
 
 
-def test_patience_stops_early_and_a_restart_does_not_go_on(tmp_path):
+def test_an_output_that_is_not_finite_is_one_message(tmp_path):
+    """The parameters are finite after the only step, and so large that no output is."""
+    arguments = ["--config.optimizer.name=sgd", "--config.schedule.init_value=1e38", *ONE_STEP]
+    workdir = f"--workdir={tmp_path / 'run'}"
+    error = refused("main", *SMALL, "--config.num_epochs=1", *arguments, workdir)
+    assert error.count("error: ") == 1
+    assert "split 'test': an output of the network is not finite" in error
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_patience_follows_best_and_a_restart_does_not_go_on(tmp_path):
     arguments = (
         *SMALL,
         "--config.num_epochs=30",
@@ -249,23 +320,23 @@ def test_patience_stops_early_and_a_restart_does_not_go_on(tmp_path):
         f"--workdir={tmp_path / 'run'}",
     )
     run("main", *arguments)
-    losses = [row["val_loss"] for row in rows(tmp_path / "run")]
-    assert len(losses) < 30
-    assert min(losses) == losses[-3]
+    found = [row["val_accuracy"] for row in rows(tmp_path / "run")]
+    assert len(found) < 30
+    assert found.index(max(found)) == len(found) - 3
     (tmp_path / "run" / "result.json").unlink()  # as if it had been killed at the end
     run("main", *arguments)
-    assert [row["val_loss"] for row in rows(tmp_path / "run")] == losses
+    assert [row["val_accuracy"] for row in rows(tmp_path / "run")] == found
 
 
-def test_warm_start_begins_where_the_other_run_ended(finished, tmp_path):
-    workdir, _ = finished
-    arguments = (*SMALL, f"--config.init_from={workdir}", f"--workdir={tmp_path / 'run'}")
-    run("main", *arguments)
-    assert rows(tmp_path / "run")[0]["train_loss"] < rows(workdir)[-1]["train_loss"]
-    other = (*arguments, f"--workdir={tmp_path / 'other'}", "--config.model.hidden=64,32")
-    error = run("main", *other, status=1).stderr
-    assert "is of another model" in error
-    assert "(784, 128), wanted (784, 64)" in error
+def test_best_without_a_validation_split_is_an_error(tmp_path):
+    workdir = tmp_path / "run"
+    run("main", *SMALL, "--config.data.val_split=", f"--workdir={workdir}")
+    assert [row["val_loss"] for row in rows(workdir)] == [None, None]
+    assert read(workdir / "result.json")["val_accuracy"] is None
+    message = refused("evaluate", f"--workdir={workdir}", "--checkpoint=best")
+    assert "without a validation split" in message
+    assert "--checkpoint=latest" in message
+    run("evaluate", f"--workdir={workdir}", "--checkpoint=latest")
 
 
 def test_second_writer_is_refused(tmp_path):
@@ -276,18 +347,10 @@ def test_second_writer_is_refused(tmp_path):
     try:
         assert first.stdout is not None
         assert first.stdout.readline()  # it has begun
-        error = run("main", *arguments, status=1).stderr
-        assert "another process is writing" in error
+        assert "another process is writing" in refused("main", *arguments)
     finally:
         first.kill()
         first.communicate()
-
-
-def test_no_validation_split(tmp_path):
-    workdir = tmp_path / "run"
-    run("main", *SMALL, "--config.data.val_split=", f"--workdir={workdir}")
-    assert [row["val_loss"] for row in rows(workdir)] == [None, None]
-    assert json.loads((workdir / "result.json").read_text())["val_accuracy"] is None
 
 
 def test_profile_writes_a_trace_and_changes_nothing(finished, tmp_path):
@@ -328,5 +391,4 @@ def test_help(name):
 
 def test_get_config_works_where_there_are_no_flags():
     code = "from mnist_jax.config import load; print(load('configs/cnn.py').model.name)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True)
-    assert done.stdout == b"cnn\n"
+    assert python(code) == "cnn\n"

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 
 from launch.execute import NOTEBOOK, execute, read
-from mnist_jax.files import read_json
+from mnist_jax.files import read_json, read_rows
 from tests.commands import environment
 
 SMALL = """
@@ -70,6 +70,14 @@ def test_small_settings_set_what_the_notebook_does():
     assert names == re.findall(r"^(\w+) =", SMALL, flags=re.M)
 
 
+def test_imports_little_of_the_project_and_keeps_cells_short():
+    cells = [cell.source for cell in code(read())]
+    lines = [line for source in cells for line in source.splitlines()]
+    assert sum(bool(re.match(r"\s*(import|from) mnist_jax\b", line)) for line in lines) <= 8
+    assert max(source.count("\n") + 1 for source in cells) <= 32
+    assert all(source == source.strip("\n") for source in cells)
+
+
 def test_runs_from_top_to_bottom(tmp_path):
     notebook = read()
     parameters(notebook).source = SMALL
@@ -85,8 +93,12 @@ def test_runs_from_top_to_bottom(tmp_path):
     assert "image/png" in training.outputs[0].data  # no longer the words that held its place
     assert re.search(r"^ +2/2 ", printed(training), flags=re.M)
 
-    assert "as before     True" in printed_by(notebook, "restored")
-    assert "finished; nothing to do" in printed_by(notebook, "status = run_to_end(config, RUN)")
+    assert "as before   True" in printed_by(notebook, "as before")
+    assert "nothing was trained: True" in printed_by(notebook, "nothing was trained")
+    *_, last = read_rows(tmp_path / "small" / "cnn" / "metrics.jsonl")
+    assert f"latest  step {last['step']}  validation {last['val_accuracy']:.2%}" in printed_by(
+        notebook, "checkpoint=name"
+    )
 
 
 def test_kept_outputs_are_of_one_whole_run(kept):
@@ -111,7 +123,7 @@ def test_kept_outputs_are_of_the_kept_parameters(kept):
     assert float(final[:-1]) > 99
     assert f"test accuracy  {final}" in printed_by(kept, "test accuracy")
     assert f"{values['TRAIN_SPLIT']}  {values['VAL_SPLIT']}" in printed_by(kept, "exploration.tell")
-    assert f"{4 * seeds} networks of 4 architectures" in printed_by(kept, "run_sweep")
+    assert f"{4 * seeds} networks of 4 architectures" in printed_by(kept, "mnist_jax.sweep(")
     assert str(values["WORKDIR"] / "cnn" / "report.html") in training
 
 

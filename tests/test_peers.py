@@ -19,7 +19,7 @@ from benchmarks.peers.process import FailedError
 from benchmarks.peers.race import race as race_of
 from benchmarks.peers.racer import Racer, each
 from benchmarks.peers.record import PARTS, require_same
-from mnist_jax import config, models
+from mnist_jax import config, data, models
 from mnist_jax.errors import UserError
 from tests.commands import ROOT, environment
 
@@ -125,7 +125,8 @@ def test_the_published_recipe_costs_what_it_is_said_to_cost():
 def test_the_configuration_and_the_plain_way_are_the_same_network(name):
     network = NETWORKS[name]
     asked = config.load(network.config, network.overrides)
-    weights, _ = jax.eval_shape(models.build(asked.model).init, jax.random.key(0))
+    model = models.build(asked.model, data.spec(asked.data.name))
+    weights, _ = jax.eval_shape(model.init, jax.random.key(0))
     module = nnx.eval_shape(lambda: in_flax.Module(network, nnx.Rngs(0)))
     plain = nnx.state(module, nnx.Param)
     logits = nnx.eval_shape(lambda: in_flax.Module(network, nnx.Rngs(0))(IMAGE))
@@ -145,7 +146,7 @@ def test_arithmetic_of_a_network_that_is_not_of_this_project_is_not_guessed():
 
 def test_valid_padding_without_dense_layers_drops_the_features():
     keywords = {"padding": "VALID", "dense": (), "features": (8, 4), "dropout": 0.5}
-    model = models.build(config.Choice("cnn", keywords))
+    model = models.build(config.Choice("cnn", keywords), data.spec("mnist"))
     params, variables = model.init(jax.random.key(0))
     layers = params["layers"]
     assert layers["output"]["kernel"].shape == (5 * 5 * 4, 10)

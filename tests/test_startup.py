@@ -12,13 +12,12 @@ import pytest
 
 from benchmarks import measured, readme, startup
 from benchmarks.moments import DATA, IMPORTED, PROGRAMS, STEPS, TRAINED
-from mnist_jax import data, imports, models
+from mnist_jax import data, experiment, imports
 from mnist_jax.config import parse
 from mnist_jax.data import cache, catalog
 from mnist_jax.errors import UserError
-from mnist_jax.training import session
 from mnist_jax.training.checkpoint import Checkpoints
-from tests.commands import ROOT, SMALL, environment
+from tests.commands import ROOT, SMALL, environment, python
 
 LARGE = ("IPython", "jax", "matplotlib", "orbax", "scipy", "tensorflow", "torch")
 # Wraps the end of the first chunk of steps, and writes which of the packages are there by then.
@@ -29,11 +28,11 @@ from pathlib import Path
 file, names, module = Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3]
 sys.argv = sys.argv[3:]
 seen = {}
-note = lambda moment: seen.setdefault(moment, [name for name in names if name in sys.modules])
+note = lambda moment: seen.setdefault(moment, [name for name in names if sys.modules.get(name)])
 if "--help" not in sys.argv:
-    from mnist_jax.training import progress
-    update = progress.Progress.update
-    progress.Progress.update = lambda *a: (note("first chunk"), update(*a))
+    from mnist_jax.training.console import Console
+    update = Console.update
+    Console.update = lambda *a: (note("first chunk"), update(*a))
 atexit.register(lambda: (note("end"), file.write_text(json.dumps(seen))))
 runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
@@ -89,10 +88,7 @@ def test_help_imports_no_jax(seen, name):
 
 def test_importing_a_command_imports_no_jax():
     code = "import sys, mnist_jax.main, mnist_jax.sweep; print('jax' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "False\n"
+    assert python(code) == "False\n"
 
 
 def test_a_configuration_is_read_without_jax():
@@ -100,10 +96,7 @@ def test_a_configuration_is_read_without_jax():
         "import sys; from mnist_jax import config, data; config.load('configs/cnn.py'); "
         "print('jax' in sys.modules)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "False\n"
+    assert python(code) == "False\n"
 
 
 def test_main_waits_for_no_import_that_its_first_steps_do_not_need(of_main):
@@ -188,7 +181,7 @@ def finish_reading():
 def test_a_folder_that_cannot_be_made_is_named_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot keep checkpoints in .*file"):
-        Checkpoints(tmp_path / "file" / "checkpoints", keep_latest=1, keep_best=0)
+        Checkpoints(tmp_path / "file" / "checkpoints", keep_latest=1)
 
 
 class FullDisk:
@@ -205,11 +198,11 @@ class FullDisk:
 
 
 def test_a_run_whose_last_checkpoint_fails_is_not_finished(tmp_path, monkeypatch):
-    monkeypatch.setattr(Checkpoints, "_orbax", FullDisk())
+    monkeypatch.setattr(Checkpoints, "_checkpointer", lambda self: FullDisk())
     small = {"train_split": "train[:256]", "val_split": ""}
     config = parse({"num_epochs": 1, "data": small, "model": {"name": "mlp", "hidden": (8,)}})
     with pytest.raises(UserError, match="No space left"):
-        session.run_to_end(models.resolve(config), tmp_path)
+        experiment.run(config, tmp_path, started=0.0)
     assert (tmp_path / "report.html").exists()
     assert not (tmp_path / "result.json").exists()
 

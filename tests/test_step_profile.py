@@ -8,13 +8,16 @@ import pytest
 
 from benchmarks import measured, readme
 from benchmarks.step_profile.__main__ import CONFIGURATIONS, write
+from benchmarks.step_profile.calls import layer_calls
 from benchmarks.step_profile.hlo import instructions
 from benchmarks.step_profile.layers import layers
 from benchmarks.step_profile.pieces import pieces
 from benchmarks.step_profile.setting import set_up
 from benchmarks.step_profile.tables import report
 from benchmarks.step_profile.timed import Timed, again_and_again
-from mnist_jax.config import parse
+from mnist_jax import models
+from mnist_jax.config import Choice, parse
+from mnist_jax.data import Spec
 from mnist_jax.errors import UserError
 from tests.commands import benchmark
 
@@ -113,6 +116,13 @@ def test_a_loop_does_its_work_in_every_round():
     program = Timed(looped, 8, square, square)
     kinds = [row["kind"] for row in instructions(program.text())]
     assert any("dot" in kind for kind in kinds), kinds
+
+
+def test_layers_take_images_of_the_data_s_shape():
+    spec = Spec(image_shape=(8, 6, 3), class_names=("a", "b"))
+    model = models.build(Choice("cnn", {"features": (4,), "dense": ()}), spec)
+    first, *_ = layer_calls(model, batch_size=5)
+    assert first.inputs[0].shape == (5, 8, 6, 3)
 
 
 @pytest.mark.usefixtures("quick_compiles")

@@ -1,15 +1,30 @@
 """The sweep, as a user runs it."""
 
-import csv
-import json
+import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mnist_jax.training import checkpoint, compare
-from tests.commands import SMALL, interrupt, run, untimed
+from mnist_jax import compare
+from mnist_jax.training import checkpoint
+from mnist_jax.training.program import STEPS_AT_A_TIME
+from tests.commands import (
+    ROOT,
+    SMALL,
+    environment,
+    interrupt,
+    read,
+    refused,
+    rows,
+    run,
+    table,
+    untimed,
+)
 
 SWEEP = """
 from mnist_jax.config import default
@@ -45,13 +60,8 @@ def uninterrupted(tmp_path_factory):
     return folder / "runs" / "some-sweep", output
 
 
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def lines(workdir: Path) -> list[dict]:
-    return [json.loads(line) for line in (workdir / "sweep.jsonl").read_text().splitlines()]
+    return rows(workdir, "sweep.jsonl")
 
 
 def figures(workdir: Path) -> list[dict[str, str]]:
@@ -60,40 +70,40 @@ def figures(workdir: Path) -> list[dict[str, str]]:
     ]
 
 
-def digests(workdir: Path) -> list[dict[str, str]]:
-    """Of the arrays of each population's newest checkpoint."""
-    found = []
-    for folder in sorted((workdir / "populations").glob("*/checkpoints")):
+def digests(workdir: Path) -> dict[str, dict[str, Any]]:
+    """Of the arrays of each population's newest checkpoint, by the population's name."""
+    found = {}
+    for folder in (workdir / "populations").glob("*/checkpoints"):
         step = checkpoint.steps(folder)[-1]
         checkpoint.check(folder, step)
-        found.append(checkpoint._read_seal(folder / str(step))["digests"])
+        found[folder.parent.name] = checkpoint._read_seal(folder / str(step))["digests"]
     return found
 
 
 def test_the_tables_hold_what_the_contract_names(uninterrupted):
     workdir, _ = uninterrupted
-    rows = table(workdir / "sweep.csv")
+    its = table(workdir / "sweep.csv")
     contract = "architecture seed parameters epochs seconds val_accuracy val_loss test_accuracy"
-    assert set(f"{contract} test_loss status".split()) <= rows[0].keys()
-    assert {"model.hidden", "optimizer.learning_rate"} <= rows[0].keys()
-    assert [(r["architecture"], r["seed"]) for r in rows] == [
+    assert set(f"{contract} test_loss status".split()) <= its[0].keys()
+    assert {"model.hidden", "optimizer.learning_rate"} <= its[0].keys()
+    assert [(r["architecture"], r["seed"]) for r in its] == [
         (name, seed) for name in ARCHITECTURES for seed in "01"
     ]
-    for row in rows:
+    for row in its:
         sound = row["architecture"] != DIVERGED
         assert (row["status"] == "finished") == sound
         assert bool(row["test_accuracy"]) == bool(row["val_loss"]) == sound
         if sound:
             assert 0.3 < float(row["test_accuracy"]) < 0.95
             assert row["epochs"] == "3"
-    assert rows[-1]["parameters"] == "7850"
+    assert its[-1]["parameters"] == "7850"
     summary = {r["architecture"]: r for r in table(workdir / "summary.csv")}
     assert [summary[name]["seeds"] for name in ARCHITECTURES] == ["2", "0", "2", "2"]
-    mean = sum(float(r["test_accuracy"]) for r in rows[:2]) / 2
+    mean = sum(float(r["test_accuracy"]) for r in its[:2]) / 2
     assert float(summary[ARCHITECTURES[0]]["test_accuracy"]) == pytest.approx(mean)
 
 
-def test_a_line_a_member_and_epoch(uninterrupted):
+def test_a_line_per_member_and_epoch(uninterrupted):
     workdir, _ = uninterrupted
     found = lines(workdir)
     assert sorted((r["architecture"], r["seed"], r["epoch"]) for r in found) == sorted(
@@ -125,7 +135,7 @@ def test_pictures_report_and_drawings_are_there(uninterrupted):
     report = (workdir / "report.html").read_text()
     assert report.count("data:image/png;base64,") >= 7
     assert "http" not in report.replace("http://www.w3.org", "")
-    result = json.loads((workdir / "result.json").read_text())
+    result = read(workdir / "result.json")
     assert (result["members"], result["architectures"], result["diverged"]) == (8, 4, 2)
 
 
@@ -137,9 +147,9 @@ def test_a_member_ends_as_main_does(uninterrupted, tmp_path):
         )
     )
     run("main", "--config=one.py", "--config.seed=1", cwd=tmp_path)
-    result = json.loads((tmp_path / "runs" / "one" / "result.json").read_text())
-    rows = table(workdir / "sweep.csv")
-    row = next(r for r in rows if (r["architecture"], r["seed"]) == (ARCHITECTURES[2], "1"))
+    result = read(tmp_path / "runs" / "one" / "result.json")
+    its = table(workdir / "sweep.csv")
+    row = next(r for r in its if (r["architecture"], r["seed"]) == (ARCHITECTURES[2], "1"))
     for name in ("test_accuracy", "test_loss", "val_accuracy"):
         assert float(row[name]) == pytest.approx(result[name], rel=1e-4)
     assert int(row["parameters"]) == result["parameters"]
@@ -163,8 +173,9 @@ def test_an_interrupted_sweep_ends_as_if_it_had_not_been(uninterrupted, tmp_path
 def test_a_damaged_checkpoint_costs_an_epoch_and_not_the_sweep(uninterrupted, tmp_path):
     (tmp_path / "some.py").write_text(SWEEP)
     interrupt(signal.SIGKILL, "2/3", "--config=some.py", cwd=tmp_path, name="sweep")
-    folder = tmp_path / "runs" / "some-sweep" / "populations" / "001"
-    (folder / "members.json").unlink()  # as if killed while it was evaluated
+    populations = tmp_path / "runs" / "some-sweep" / "populations"
+    folder = next(path.parent for path in populations.glob("*/results.json"))
+    (folder / "results.json").unlink()  # as if killed while it was evaluated
     newest = folder / "checkpoints" / str(checkpoint.steps(folder / "checkpoints")[-1])
     (newest / "commit_success.txt").unlink()
     message = run("sweep", "--config=some.py", cwd=tmp_path, devices=2).stderr
@@ -172,22 +183,28 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_not_the_sweep(uninterrupted, tm
     assert figures(folder.parent.parent) == figures(uninterrupted[0])
 
 
-def test_a_finished_sweep_is_left_alone_and_another_one_refused(uninterrupted):
+def test_a_finished_sweep_is_left_alone(uninterrupted):
     workdir, _ = uninterrupted
     cwd = workdir.parent.parent
     before = (workdir / "result.json").stat().st_mtime_ns
     assert "finished; nothing to do" in run("sweep", "--config=some.py", cwd=cwd).stdout
-    message = run("sweep", "--config=some.py", "--seeds=3", cwd=cwd, status=1).stderr
-    assert "holds another sweep" in message
-    assert f"--workdir={workdir.relative_to(cwd)}-2" in message
-    message = run("main", *SMALL, f"--workdir={workdir}", status=1).stderr
-    assert "holds a sweep" in message
+    assert "holds a sweep" in refused("main", *SMALL, f"--workdir={workdir}")
     assert (workdir / "result.json").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_another_version_is_refused_by_name(tmp_path):
+    """The version before this format wrote no format, and numbered its populations."""
+    (tmp_path / "sweep.json").write_text('{"members": []}')
+    for name, arguments in (("sweep", SMALL), ("evaluate", ()), ("verify", ())):
+        message = refused(name, *arguments, f"--workdir={tmp_path}")
+        assert "written by another version" in message
+        assert "--workdir=" in message
+    assert (tmp_path / "sweep.json").read_text() == '{"members": []}'
 
 
 def test_main_and_sweep_know_whose_file_it_is(uninterrupted):
     cwd = uninterrupted[0].parent.parent
-    message = run("main", "--config=some.py", cwd=cwd, status=1).stderr
+    message = refused("main", "--config=some.py", cwd=cwd)
     assert "python -m mnist_jax.sweep --config=some.py" in message
 
 
@@ -203,14 +220,31 @@ def test_main_and_sweep_know_whose_file_it_is(uninterrupted):
         (["--config.init_from=nowhere"], "nowhere holds no run"),
         (["--config.seed=4294967295"], "exceed 4294967295"),
         (["--config.loss=nowhere:loss"], "cannot import 'nowhere'"),
+        (["--config.metrics=nowhere:metric"], "cannot import 'nowhere'"),
+        (["--config.data.val_split=all"], "holds 10000 rows of the test split"),
+        (
+            ["--config.data.val_split=train[1400:2000]"],
+            "--config.data.val_split='train[1500:2000]'",
+        ),
     ],
-    ids=["varied", "parallel", "misspelt", "seeds", "batch", "split", "init_from", "seed", "loss"],
+    ids=[
+        "varied",
+        "parallel",
+        "misspelt",
+        "seeds",
+        "batch",
+        "split",
+        "init_from",
+        "seed",
+        "loss",
+        "metric",
+        "test",
+        "overlap",
+    ],
 )
 def test_mistakes_are_named_and_no_folder_is_taken(uninterrupted, tmp_path, arguments, message):
     (tmp_path / "some.py").write_text(SWEEP)
-    found = run("sweep", "--config=some.py", *arguments, cwd=tmp_path, status=1)
-    assert message in found.stderr
-    assert "Traceback" not in found.stderr
+    assert message in refused("sweep", "--config=some.py", *arguments, cwd=tmp_path)
     assert not (tmp_path / "runs" / "some-sweep" / "sweep.json").exists()
 
 
@@ -230,14 +264,14 @@ def runs(tmp_path_factory):
 def test_finished_runs_of_main_are_compared(runs):
     folders = [str(runs / name) for name in ("wide-0", "wide-1", "narrow")]
     run("sweep", "--compare", *folders, f"--workdir={runs / 'both'}")
-    rows = table(runs / "both" / "sweep.csv")
-    assert [(r["architecture"], r["seed"]) for r in rows] == [
+    its = table(runs / "both" / "sweep.csv")
+    assert [(r["architecture"], r["seed"]) for r in its] == [
         ("wide", "0"),
         ("wide", "1"),
         ("narrow", "0"),
     ]
-    for row, folder in zip(rows, folders, strict=True):
-        result = json.loads((Path(folder) / "result.json").read_text())
+    for row, folder in zip(its, folders, strict=True):
+        result = read(Path(folder) / "result.json")
         assert float(row["test_accuracy"]) == result["test_accuracy"]
     assert (runs / "both" / "report.html").exists()
     assert (runs / "both" / "plots" / "ranking.png").exists()
@@ -254,8 +288,7 @@ def test_finished_runs_of_main_are_compared(runs):
     ids=["missing", "twice", "seeds", "workdir"],
 )
 def test_what_cannot_be_compared_is_refused(runs, arguments, message):
-    found = run("sweep", "--workdir=neither", "--compare", *arguments, cwd=runs, status=1)
-    assert message in found.stderr
+    assert message in refused("sweep", "--workdir=neither", "--compare", *arguments, cwd=runs)
     assert not (runs / "neither" / "sweep.csv").exists()
     assert not (runs / "narrow" / "sweep.csv").exists()
 
@@ -272,11 +305,94 @@ def test_runs_of_one_name_and_two_configurations_are_two_architectures(runs, tmp
 
 
 def test_a_folder_that_holds_other_members_is_not_believed(uninterrupted, tmp_path):
+    """A population's folder is named by a digest of its members."""
     shutil.copytree(uninterrupted[0], tmp_path / "runs" / "some-sweep")
     (tmp_path / "some.py").write_text(SWEEP)
     workdir = tmp_path / "runs" / "some-sweep"
     (workdir / "result.json").unlink()
-    first, second = (workdir / "populations" / n / "members.json" for n in ("002", "003"))
+    first, second, *_ = sorted((workdir / "populations").glob("*/members.json"))
     second.write_text(first.read_text())
-    message = run("sweep", "--config=some.py", cwd=tmp_path, status=1).stderr
-    assert "003 holds other members of the sweep" in message
+    message = refused("sweep", "--config=some.py", cwd=tmp_path)
+    assert second.parent.name in message
+
+
+# Each seed has its luck: for some all outputs are NaN from the start on.
+FRAGILE = """
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mnist_jax.config import default
+from mnist_jax.members import Sweep
+
+class Fragile(nnx.Module):
+    def __init__(self, *, odds: float = 0.5, rngs: nnx.Rngs) -> None:
+        self.odds = odds
+        self.luck = nnx.Param(jax.random.uniform(rngs.params(), (1,)))
+        self.output = nnx.Linear(784, 10, rngs=rngs)
+
+    def __call__(self, images, *, train, keys=None):
+        lost = jax.lax.stop_gradient(self.luck[...]) > self.odds
+        return jnp.where(lost, jnp.nan, self.output(images.reshape(len(images), -1)))
+
+def get_sweep():
+    members = {}
+    for name, odds, rate in (("poor", 1.0, 1e-6), ("fragile", 0.5, 1e-2), ("lost", -1.0, 1e-2)):
+        members[name] = config = default()
+        config.num_epochs = 1
+        config.data.train_split = "train[:1000]"
+        config.data.val_split = "train[1000:1500]"
+        config.model = dict(name="fragile:Fragile", odds=odds)
+        config.optimizer = dict(name="adam", learning_rate=rate)
+    return Sweep(members, seeds=4)
+"""
+
+
+def test_an_architecture_of_which_a_seed_diverged_ranks_after_all_others(tmp_path):
+    """Its survivors are better here, but they are those that were lucky."""
+    (tmp_path / "fragile.py").write_text(FRAGILE)
+    run("sweep", "--config=fragile.py", cwd=tmp_path)
+    workdir = tmp_path / "runs" / "fragile-sweep"
+    summary = {row["architecture"]: row for row in table(workdir / "summary.csv")}
+    assert [summary[name]["diverged"] for name in ("poor", "lost")] == ["0", "4"]
+    assert 0 < int(summary["fragile"]["diverged"]) < 4
+    accuracy = {name: row["val_accuracy"] for name, row in summary.items()}
+    assert float(accuracy["fragile"]) > float(accuracy["poor"]) + 0.2
+    report = (workdir / "report.html").read_text()
+    shown = report.split("<h2>Summary</h2>")[1].split("</table>")[0]
+    assert re.findall(r"poor|fragile|lost", shown) == ["poor", "fragile", "lost"]
+    run("evaluate", "--workdir=runs/fragile-sweep", "--member=best", cwd=tmp_path)
+    assert [path.name[:4] for path in (workdir / "members").iterdir()] == ["poor"]
+
+
+# Sends the signal once the first chunk of steps is done.
+STOPPED = """
+import os, runpy, signal, sys
+from mnist_jax.training.console import Console
+Console.update = lambda *arguments: os.kill(os.getpid(), signal.SIGTERM)
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_sweep_stops_within_an_epoch(tmp_path):
+    """A chunk is bounded in steps times networks: 20 networks end after a part of an epoch."""
+    arguments = (
+        "--config=configs/fast.py",
+        "--config.data.train_split=train[:12800]",
+        "--seeds=20",
+        f"--workdir={tmp_path}",
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, "mnist_jax.sweep", *arguments],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 75, done.stderr
+    assert "what is done is saved" in done.stdout
+    (folder,) = (tmp_path / "populations").glob("*/checkpoints")
+    (step,) = checkpoint.steps(folder)
+    assert 0 < step < 12800 // 128
+    assert 20 * step <= STEPS_AT_A_TIME  # on one device, one after the other

@@ -294,7 +294,7 @@ class MembersLayout:
     def compile_blocks(
         self, function: Function, weights: Any, numbers: Any, blocks: Any
     ) -> Function:
-        """Compiles a function of the blocks of a split, for each device's networks; see `Layout`."""
+        """Compiles a function of the blocks of a split, by device; see `Layout`."""
         return self._compile(function, weights, numbers, blocks, donate=False)
 
     def _compile(

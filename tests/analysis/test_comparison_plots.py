@@ -18,7 +18,10 @@ from mnist_jax.analysis import (
     comparison_plots,
 )
 from mnist_jax.analysis.comparison import Member
-from tests.analysis.members import member
+from mnist_jax.metrics import LOSS, find
+from tests.analysis.members import ENTROPY, TOP_2, member
+
+ACCURACY = find(())[1]
 
 LOST = "diverged in epoch 2"
 
@@ -157,7 +160,7 @@ def test_a_curve_ends_where_the_first_of_its_seeds_ends():
 
 @pytest.mark.parametrize(("count", "coloured"), [(1, 1), (5, 5), (7, 7), (24, 7), (60, 7)])
 def test_few_lines_are_in_colour_and_each_is_named(count: int, coloured: int):
-    figure = comparison_curves.draw_accuracy_curves(many(count))
+    figure = comparison_curves.draw_curves(many(count), ACCURACY)
     assert figure is not None
     [axes] = figure.axes
     lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
@@ -172,21 +175,53 @@ def test_few_lines_are_in_colour_and_each_is_named(count: int, coloured: int):
 
 def test_the_best_and_the_worst_by_validation_are_the_ones_in_colour():
     members = [member(f"net {i}", val=0.9 + i / 1000, test=0.99 - i / 1000) for i in range(20)]
-    said = texts(comparison_curves.draw_accuracy_curves(members))
+    said = texts(comparison_curves.draw_curves(members, ACCURACY))
     assert [i for i in range(20) if f"net {i}  " in said] == [0, 1, 15, 16, 17, 18, 19]
 
 
 def test_without_validation_the_curves_are_of_training():
-    figure = comparison_curves.draw_loss_curves([member(val=None)])
+    figure = comparison_curves.draw_curves([member(val=None)], LOSS)
     assert "Training loss by epoch" in texts(figure)
 
 
 def test_a_training_that_diverged_is_marked():
     members = [member("a"), member("b", status=LOST, rows=1)]
-    figure = comparison_curves.draw_accuracy_curves(members)
+    figure = comparison_curves.draw_curves(members, ACCURACY)
     assert figure is not None
     assert "diverged (1 in all)" in flat(figure)
     assert "x" in [line.get_marker() for line in figure.axes[0].lines]
+
+
+def test_every_metric_has_curves_with_its_own_unit():
+    metrics = {TOP_2: 0.5, ENTROPY: -0.25}
+    members = [member("a", metrics=metrics), member("b", metrics=metrics)]
+    _, _, top_2, entropy = find(metrics)
+    figure = comparison_curves.draw_curves(members, top_2)
+    assert figure is not None
+    said = texts(figure)
+    assert "Validation top 2 by epoch" in said
+    assert "a  50.00 %" in said
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([50 / 3, 100 / 3, 50])
+    figure = comparison_curves.draw_curves(members, entropy)
+    assert figure is not None
+    assert "b  -0.2500" in texts(figure)
+    assert figure.axes[0].get_ylim()[0] < -0.25
+    assert figure.axes[0].get_ylabel() == "validation entropy, mean of an image"
+
+
+def test_curves_of_a_metric_that_only_some_have_are_drawn():
+    middle = member("middle", val=0.91, metrics={TOP_2: 0.5})  # grey among all accuracies
+    figure = comparison_curves.draw_curves([*many(20), middle], find((TOP_2,))[2])
+    assert "middle  50.00 %" in texts(figure)
+    assert "net " not in texts(figure)
+
+
+def test_best_and_worst_follow_the_column_that_the_configuration_calls_best():
+    members = [member(f"net {i}", best="val_loss") for i in range(20)]
+    for i, one in enumerate(members):
+        one.history[-1]["val_loss"] = 0.1 + i / 100
+    said = texts(comparison_curves.draw_curves(members, ACCURACY))
+    assert [i for i in range(20) if f"net {i}  " in said] == [0, 1, 2, 3, 4, 18, 19]
 
 
 # Ranking and size
@@ -199,7 +234,8 @@ def test_the_ranking_names_every_row_best_first():
     assert names == ["net 2", "net 1", "net 0 (1 of 3 diverged)", "gone (1 of 1 diverged)"]
     said = flat(figure)
     assert "standard deviation over 2 seeds" in said
-    assert said.split().count("diverged") == 2  # both columns of the row that has no figures
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    assert cells.count("diverged") == 2  # both columns of the row that has no figures
     assert "90.20 ± 0.00" in said
 
 
@@ -217,6 +253,25 @@ def test_a_ranking_without_validation_says_that_it_is_none():
     assert "as they were given" in said
     assert "nothing ranks them" in said
     assert "validation, %" not in said
+
+
+def test_the_ranking_shows_the_column_that_orders_it():
+    members = [member(n, val=v, best="val_loss") for n, v in (("a", 0.5), ("b", 0.75))]
+    figure = comparison_plots.draw_ranking(members)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a"]
+    said = flat(figure)
+    assert "Architectures by validation loss" in said
+    assert "0.2500" in said
+    assert "%" not in said
+    assert figure.axes[0].get_xlabel() == "loss, mean of an image"
+
+
+def test_the_ranking_says_that_what_lost_a_training_comes_last():
+    members = [member("a", 0, val=0.99), member("a", 1, status=LOST), member("b", val=0.9)]
+    figure = comparison_plots.draw_ranking(members)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["b", "a (1 of 2 diverged)"]
+    assert "those of which a training diverged come last" in flat(figure)
 
 
 def test_labels_of_points_do_not_cover_one_another():

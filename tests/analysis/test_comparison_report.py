@@ -12,7 +12,7 @@ from PIL import Image
 from mnist_jax.analysis.comparison import Member
 from mnist_jax.analysis.comparison_report import write_comparison
 from mnist_jax.errors import UserError
-from tests.analysis.members import member
+from tests.analysis.members import ENTROPY, TOP_2, member
 
 VOID = {"meta", "img", "link", "br"}
 LOST = "diverged in epoch 2"
@@ -102,7 +102,7 @@ def test_sections_come_in_reading_order(tmp_path: Path):
 def test_the_figures_are_on_the_page(tmp_path: Path):
     page = write(tmp_path, depths())
     headline = [">12<", "all finished", ">6<", "2 seeds each", "2 min 10 s", "92.10 ± 0.14"]
-    headline += ["of 2 layers, 4 epochs, best by validation (92.40 ± 0.00)"]
+    headline += ["of 2 layers, 4 epochs, best by validation accuracy (92.40 ± 0.00)"]
     origin = ["cpu", "jax 0.12.0", "0123abc"]
     assert [figure for figure in headline + origin if figure not in page] == []
 
@@ -127,6 +127,52 @@ def test_one_seed_gets_no_verdict_and_no_spread(tmp_path: Path):
 def test_other_sweeps_make_no_claims(tmp_path: Path):
     headings = Outline(write(tmp_path, [member("a"), member("b", val=0.5)])).headings
     assert "Claims" not in headings
+
+
+def test_claims_of_which_none_can_be_answered_are_left_out(tmp_path: Path):
+    members = [member(f"{d}", hidden=(8,) * d, learning_rate=0.1**d) for d in range(3)]
+    assert "Claims" not in Outline(write(tmp_path, members)).headings
+
+
+def test_a_further_metric_has_curves_and_columns(tmp_path: Path):
+    metrics = {TOP_2: 0.5, ENTROPY: 0.25}
+    page = write(tmp_path, [member("a", metrics=metrics), member("b", metrics=metrics)])
+    outline = Outline(page)
+    curves = ["Accuracy by epoch", "Loss by epoch", "Top 2 by epoch", "Entropy by epoch"]
+    assert [heading for heading in outline.headings if heading.endswith("by epoch")] == curves
+    assert (tmp_path / "plots" / "top_2_curves.png").exists()
+    names = ["validation top 2, %", "test top 2, %", "validation entropy", "test entropy"]
+    summary = "".join(f'<th scope="col">{name}</th>' for name in names)
+    assert summary in page
+    assert summary.replace(", %", "") in page
+    at = outline.cells.index("50.00")
+    assert outline.cells[at - 5 : at + 4] == [
+        *("a", "91.00", "0.0900", "90.00", "0.1000", "50.00", "50.00", "0.2500", "0.2500"),
+    ]
+    assert outline.cells.count("50.00 %") == 4
+
+
+def test_an_architecture_that_lost_a_seed_is_not_called_the_best(tmp_path: Path):
+    members = [member("lucky", 0, val=0.99), member("lucky", 1, status=LOST)]
+    page = write(tmp_path, [*members, member("sound", 0, val=0.9), member("sound", 1, val=0.9)])
+    assert "of sound, best by validation accuracy (90.00 ± 0.00)" in page
+    assert page.count("a training diverged stand after all others") == 1
+    cells = Outline(page).cells
+    assert cells.index("sound") < cells.index("lucky")
+
+
+def test_the_page_says_which_column_decides(tmp_path: Path):
+    page = write(tmp_path, [member("a", best="val_loss"), member("b", val=0.95, best="val_loss")])
+    assert "Ordered by validation loss" in page
+    assert "of b, best by validation loss (0.0500)" in page
+    assert "<dt>test loss</dt>" in page
+    assert "best validation loss 0.0500 (b)" in page
+
+
+def test_trainings_under_way_are_not_called_diverged(tmp_path: Path):
+    page = write(tmp_path, [member("a"), member("b", status="training", rows=1)])
+    assert "1 training<" in page
+    assert "Diverged" not in Outline(page).headings
 
 
 def test_the_summary_is_sorted_by_validation(tmp_path: Path):

@@ -10,6 +10,7 @@ from mnist_jax.analysis import canvas, drawing
 from mnist_jax.analysis.graph import Graph, Node
 from mnist_jax.config import Choice
 from tests.analysis.test_report import write
+from tests.datasets import MNIST
 
 SVG = "{http://www.w3.org/2000/svg}"
 CNN = Choice("cnn", {"features": (4, 8), "normalisation": "batch", "dropout": 0.1})
@@ -42,7 +43,7 @@ def drawn(graph: Graph):
 
 
 def test_png_and_svg_say_what_the_network_has(tmp_path: Path):
-    png, svg = drawing.draw_network(models.build(CNN), tmp_path / "new" / "folder")
+    png, svg = drawing.draw_network(models.build(CNN, MNIST), tmp_path / "new" / "folder")
     assert (png.name, svg.name) == ("network.png", "network.svg")
     with Image.open(png) as image:
         assert image.format == "PNG"
@@ -61,7 +62,7 @@ def test_png_and_svg_say_what_the_network_has(tmp_path: Path):
 
 def test_names_are_written_as_they_are(tmp_path, user_module):
     user_module("drawn_names", NAMES)
-    _, svg = drawing.draw_network(models.build(Choice("drawn_names:Net")), tmp_path)
+    _, svg = drawing.draw_network(models.build(Choice("drawn_names:Net"), MNIST), tmp_path)
     root = ElementTree.parse(svg).getroot()
     assert "$x_1$ & <b>" in [text.text for text in root.iter(f"{SVG}text")]
     assert "; $x_1$ & <b>, Flatten, 784" in (root.findtext(f"{SVG}desc") or "")
@@ -69,7 +70,10 @@ def test_names_are_written_as_they_are(tmp_path, user_module):
 
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path):
     once, again = (
-        [path.read_bytes() for path in drawing.draw_network(models.build(CNN), tmp_path / name)]
+        [
+            path.read_bytes()
+            for path in drawing.draw_network(models.build(CNN, MNIST), tmp_path / name)
+        ]
         for name in "ab"
     )
     assert once == again

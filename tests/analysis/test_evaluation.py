@@ -17,7 +17,11 @@ def hand_made() -> Predictions:
             [[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.9, 0], [0.3, 0.6, 0.1], [0.5, 0.3, 0.2]],
             np.float32,
         ),
-        losses=np.array([0.25, 2.0, 0.125, 0.5, 1.625], np.float32),
+        values={
+            "loss": np.array([0.25, 2.0, 0.125, 0.5, 1.625], np.float32),
+            "accuracy": np.array([1, 0, 1, 1, 0], np.float32),
+            "top_2": np.array([True, True, True, True, False]),
+        },
         class_names=("a", "b", "c"),
     )
 
@@ -31,7 +35,7 @@ def random_predictions(count: int = 500, classes: int = 10) -> Predictions:
         images=random.integers(0, 256, (count, 28, 28, 1), np.uint8),
         labels=labels.astype(np.int32),
         probabilities=probabilities,
-        losses=-np.log(probabilities[np.arange(count), labels] + 1e-7),
+        values={"loss": -np.log(probabilities[np.arange(count), labels] + 1e-7)},
         class_names=tuple("0123456789"[:classes]),
     )
 
@@ -43,6 +47,14 @@ def test_loss_accuracy_and_confusion_of_a_case_counted_by_hand():
     assert figures["loss"] == 4.5 / 5
     assert figures["accuracy"] == 3 / 5
     assert figures["confusion"] == [[1, 1, 0], [0, 2, 0], [1, 0, 0]]
+
+
+def test_a_further_metric_stands_after_loss_and_accuracy_by_its_name():
+    figures = evaluate(hand_made())
+    assert figures["top_2"] == 4 / 5
+    assert list(figures) == [
+        *("split", "count", "loss", "accuracy", "top_2", "per_class", "confusion", "calibration"),
+    ]
 
 
 def test_per_class_figures_of_a_case_counted_by_hand():
@@ -98,8 +110,12 @@ def test_calibration_error_agrees_with_the_definition_written_as_a_loop():
 def test_the_order_of_the_examples_changes_nothing():
     predictions = random_predictions()
     order = np.random.default_rng(1).permutation(len(predictions.labels))
-    arrays = ("images", "labels", "probabilities", "losses")
-    shuffled = replace(predictions, **{name: getattr(predictions, name)[order] for name in arrays})
+    arrays = ("images", "labels", "probabilities")
+    shuffled = replace(
+        predictions,
+        **{name: getattr(predictions, name)[order] for name in arrays},
+        values={name: values[order] for name, values in predictions.values.items()},
+    )
     before, after = evaluate(predictions), evaluate(shuffled)
     for name in ("count", "accuracy", "confusion", "per_class"):
         assert after[name] == before[name]
@@ -125,17 +141,26 @@ def test_the_figures_are_strict_json():
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
-def test_the_loss_is_summed_in_float64():
+@pytest.mark.parametrize("name", ["loss", "brier"])
+def test_a_metric_is_summed_in_float64(name: str):
     count = 20_000
     one = hand_made()
+    values = np.r_[np.float32(2**24), np.ones(count - 1, np.float32)]
     many = replace(
         one,
         images=np.zeros((count, 1, 1, 1), np.uint8),
         labels=np.zeros(count, np.int32),
         probabilities=np.tile(one.probabilities[:1], (count, 1)),
-        losses=np.r_[np.float32(2**24), np.ones(count - 1, np.float32)],
+        values={"loss": values, name: values},
     )
-    assert evaluate(many)["loss"] == (2**24 + count - 1) / count
+    assert evaluate(many)[name] == (2**24 + count - 1) / count
+
+
+def test_a_further_metric_that_is_not_finite_is_unknown():
+    values = {"loss": np.zeros(5), "brier": np.array([0.0, np.nan, 0.0, 0.0, 0.0])}
+    figures = evaluate(replace(hand_made(), values=values))
+    assert figures["brier"] is None
+    assert figures["loss"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -146,8 +171,9 @@ def test_the_loss_is_summed_in_float64():
         ({"labels": np.zeros((5, 1), np.int32)}, "labels"),
         ({"labels": np.array([0, 1, 2, 3, 0], np.int32)}, "labels"),
         ({"labels": np.array([0, 1, 2, -1, 0], np.int32)}, "labels"),
-        ({"losses": np.zeros(4, np.float32)}, "losses"),
-        ({"losses": np.full(5, np.nan, np.float32)}, "losses"),
+        ({"values": {"loss": np.zeros(4, np.float32)}}, "loss"),
+        ({"values": {"loss": np.full(5, np.nan, np.float32)}}, "loss: some"),
+        ({"values": {"loss": np.zeros(5), "labels": np.zeros((5, 1))}}, "labels"),
         ({"probabilities": np.zeros((5, 4), np.float32)}, "probabilities"),
         ({"class_names": ("a", "b")}, "probabilities"),
         ({"labels": np.zeros(0, np.int32)}, "no examples"),

@@ -1,5 +1,4 @@
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +8,10 @@ from mnist_jax.analysis.exploration import Exploration, Figures, Repetition
 from mnist_jax.config import Augment, Config, Data
 from mnist_jax.data import Split
 from mnist_jax.errors import UserError
+from tests import datasets
 
 DIGITS = tuple("0123456789")
-NO_ROWS = {("training", "test"): 0}
-NOTHING = Repetition(NO_ROWS, NO_ROWS, {"training": 0, "test": 0}, 0)
+NOTHING = Repetition({("training", "test"): 0}, {"training": 0, "test": 0}, 0)
 
 
 def split_of(
@@ -76,7 +75,7 @@ def test_repetition_within_and_between_splits():
         "training": of_images([1, 1, 1, 2, 3], [0, 0, 1, 0, 0]),
         "test": of_images([2, 3, 3, 4], [0, 1, 1, 0]),
     }
-    found = exploration.find_repetition(loaded, NO_ROWS)
+    found = exploration.find_repetition(loaded)
     assert found.copies == {"training": 2, "test": 1}
     assert found.images == {("training", "test"): 3}
     assert found.disputed == 2  # 1 and 3
@@ -91,18 +90,10 @@ def test_repetition_within_and_between_splits():
     )
 
 
-@pytest.mark.parametrize(
-    ("images", "rest"),
-    [(5, "No two other images are the same."), (7, "2 images of test the same as one of training")],
-)
-def test_examples_in_common_are_told_apart_from_copies(images, rest):
-    pair = ("training", "test")
-    overlap = replace(NOTHING, rows={pair: 5}, images={pair: images})
-    found = exploration_of(figures_of("training", [9]), figures_of("test", [9]), repetition=overlap)
+def test_without_repetition_that_is_said():
+    found = exploration_of(figures_of("training", [9]), figures_of("test", [9]))
     said = exploration.findings(found)[-1]
-    assert "Attention: training and test have 5 examples in common" in said
-    assert rest in said
-    assert "No example is in two splits" not in said
+    assert said == "No example is in two splits. No two images are the same."
 
 
 def test_findings_name_what_is_missing_and_what_to_beat():
@@ -179,13 +170,45 @@ def test_the_text_names_the_largest_and_the_smallest_class():
     assert (smallest.split()[-3], smallest.split()[-1]) == ("2", "2")
 
 
-def test_labels_that_name_no_class_are_refused(monkeypatch):
-    bad = of_images([1, 2, 3], [0, 1, -1])
-    monkeypatch.setattr("mnist_jax.data.load", lambda name, split: replace(bad, split=split))
-    with pytest.raises(UserError, match=r"made_up, split 'train': image 2 has the label -1"):
-        exploration.load(Config(data=Data(train_split="train")))
+@pytest.fixture
+def made_up(tmp_path, monkeypatch, user_module):
+    """The made-up data sets of other shapes."""
+    user_module("made_up", datasets.MODULE)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
 
 
-def test_no_validation_split_is_no_split(monkeypatch):
-    monkeypatch.setattr("mnist_jax.data.load", lambda name, split: split_of(5))
-    assert list(exploration.load(Config(data=Data(val_split="")))) == ["training", "test"]
+def test_no_validation_split_is_no_split(made_up):
+    asked = Data(name=datasets.COLOUR, train_split="train", val_split="")
+    assert list(exploration.load(Config(data=asked))) == ["training", "test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "val", "message"),
+    [
+        (datasets.NO_TEST, "train", "holdout", "has no split 'test'"),
+        (datasets.COLOUR, "all", "", "'all' holds 200 rows of the test split"),
+        (datasets.COLOUR, "train", "train[:50]", "val_split: 'train.:50.' shares 50 of its rows"),
+    ],
+)
+def test_splits_that_are_not_apart_are_refused_as_in_training(made_up, name, train, val, message):
+    with pytest.raises(UserError, match=message):
+        exploration.load(Config(data=Data(name=name, train_split=train, val_split=val)))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "classes"),
+    [
+        (datasets.COLOUR, "32 x 32 x 3", "5 classes"),
+        (datasets.LETTERS, "28 x 28 x 1", "47 classes"),
+    ],
+)
+def test_data_of_any_shape_and_number_of_classes(made_up, name, shape, classes):
+    asked = Config(data=Data(name=name, train_split="train[:500]", val_split="train[500:]"))
+    loaded = exploration.load(asked)
+    found = exploration.explore(asked, loaded)
+    text = exploration.tell(found, 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert f"{name}: {classes}" in text
+    assert text.count(shape) == 3
+    for label in loaded["training"].class_names:
+        assert re.search(rf"^{label} +\d", text, flags=re.M)

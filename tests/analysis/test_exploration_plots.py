@@ -20,9 +20,8 @@ TILE = 84  # pixels of a picture for an image of 28
 
 
 def found_of(loaded: dict[str, Split], augment: Augment) -> Exploration:
-    training, *_, test = loaded
     figures = tuple(describe(role, split) for role, split in loaded.items())
-    repetition = find_repetition(loaded, {(training, test): 0})
+    repetition = find_repetition(loaded)
     return Exploration("made_up", loaded["training"].class_names, figures, repetition, augment)
 
 
@@ -46,9 +45,18 @@ def shown(figure, row: int, column: int, columns: int, margin: int = 0, lines: i
         {"augment": Augment()},
         {"names": FASHION},
         {"names": tuple(f"a long name {n}" for n in range(62)), "shape": (32, 40, 3)},
+        {"names": tuple(map(str, range(47)))},
+        {"names": tuple("abcde"), "shape": (32, 32, 3)},
         {"names": ("a", "b"), "shape": (120, 100, 1)},
     ],
-    ids=["nothing configured", "long names", "many classes in colour", "few and large"],
+    ids=[
+        "nothing configured",
+        "long names",
+        "many classes in colour",
+        "letters",
+        "colour",
+        "few and large",
+    ],
 )
 def test_every_picture_is_written(tmp_path, of):
     paths = write(tmp_path / "explore", **of)

@@ -7,6 +7,7 @@ from mnist_jax import config, models
 from mnist_jax.analysis.graph import Graph, Node, find_graph
 from mnist_jax.config import Choice
 from tests.commands import ROOT
+from tests.datasets import MNIST
 
 README = (ROOT / "README.md").read_text()
 
@@ -139,7 +140,7 @@ class Everything(nnx.Module):
 def graph_of(user_module):
     """A function from the name of a network above to its graph."""
     user_module("graph_nets", NETS)
-    return lambda name: find_graph(models.build(Choice(f"graph_nets:{name}")))
+    return lambda name: find_graph(models.build(Choice(f"graph_nets:{name}"), MNIST))
 
 
 def arrows(graph: Graph) -> list[str]:
@@ -166,7 +167,7 @@ def named(graph: Graph, name: str) -> Node:
     ],
 )
 def test_a_plain_network_is_a_chain_from_input_to_logits(name, layers):
-    model = models.build(config.load(f"configs/{name}.py").model)
+    model = models.build(config.load(f"configs/{name}.py").model, MNIST)
     graph = find_graph(model)
     assert arrows(graph) == chain("input", *layers, "logits")
     assert [node.role for node in graph.nodes] == ["input", *["layer"] * len(layers), "output"]
@@ -176,9 +177,10 @@ def test_a_plain_network_is_a_chain_from_input_to_logits(name, layers):
 
 
 def test_what_readme_shows_has_a_way_past_its_second_layer(user_module):
-    (source,) = re.findall(r"`mine\.py`:\n\n```python\n(.*?)```", README, flags=re.S)
+    blocks = re.findall(r"`mine\.py`:\n\n```python\n(.*?)```", README, flags=re.S)
+    (source,) = (block for block in blocks if "class Residual" in block)
     user_module("mine", source)
-    graph = find_graph(models.build(Choice("mine:Residual")))
+    graph = find_graph(models.build(Choice("mine:Residual"), MNIST))
     assert set(arrows(graph)) == {
         *chain("input", "first", "second", "norm", "add", "dropout", "output", "logits"),
         "first > add",
@@ -288,4 +290,5 @@ def test_sequences_are_looked_into_and_other_variables_counted(graph_of):
 @pytest.mark.usefixtures("strict_dtypes")
 def test_shapes_and_flow_do_not_depend_on_the_type_of_numbers():
     choice = Choice("cnn", {"features": (3,), "normalisation": "batch", "dropout": 0.1})
-    assert find_graph(models.build(choice, "bfloat16")) == find_graph(models.build(choice))
+    narrow = find_graph(models.build(choice, MNIST, "bfloat16"))
+    assert narrow == find_graph(models.build(choice, MNIST))

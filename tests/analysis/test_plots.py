@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_jax.analysis import plots
+from mnist_jax.analysis import canvas, plots
 from mnist_jax.analysis.evaluation import Predictions, evaluate
 from mnist_jax.analysis.gallery import Gallery
+from mnist_jax.metrics import LOSS, find
+from tests.analysis.members import ENTROPY, TOP_2
 
+METRICS = find(())
+ACCURACY = METRICS[1]
 NAMES = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
 FASHION += ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -28,7 +32,7 @@ def predictions_of(count: int = 200, names: tuple[str, ...] = tuple("0123456789"
         images=random.integers(0, 256, (count, 28, 28, 1), np.uint8),
         labels=labels,
         probabilities=probabilities,
-        losses=-np.log(probabilities[np.arange(count), labels]),
+        values={"loss": -np.log(probabilities[np.arange(count), labels])},
         class_names=names,
     )
 
@@ -36,7 +40,7 @@ def predictions_of(count: int = 200, names: tuple[str, ...] = tuple("0123456789"
 def all_right() -> Predictions:
     predictions = predictions_of(40)
     certain = np.eye(10, dtype=np.float32)[predictions.labels]
-    return replace(predictions, probabilities=certain, losses=np.zeros(40, np.float32))
+    return replace(predictions, probabilities=certain, values={"loss": np.zeros(40)})
 
 
 def history_of(epochs: int, validation: bool = True) -> list[dict]:
@@ -47,6 +51,10 @@ def history_of(epochs: int, validation: bool = True) -> list[dict]:
             "train_accuracy": 1 - 0.1 / epoch,
             "val_loss": 0.4 / epoch**0.5 if validation else None,
             "val_accuracy": 1 - 0.09 / epoch if validation else None,
+            "train_top_2": 1 - 0.05 / epoch,
+            "val_top_2": 1 - 0.04 / epoch if validation else None,
+            "train_entropy": -1.5 / epoch,
+            "val_entropy": 0.5 - 1.0 / epoch if validation else None,
         }
         for epoch in range(1, epochs + 1)
     ]
@@ -75,7 +83,8 @@ def assert_a_picture(path: Path):
     ids=["mnist", "long names and no validation", "no mistakes"],
 )
 def test_every_picture_is_written(tmp_path: Path, history: list[dict], predictions: Predictions):
-    paths = plots.write_plots(tmp_path / "plots", history, predictions, evaluate(predictions))
+    evaluation = evaluate(predictions)
+    paths = plots.write_plots(tmp_path / "plots", history, predictions, evaluation, METRICS)
     assert [path.stem for path in paths] == NAMES
     for path in paths:
         assert_a_picture(path)
@@ -83,7 +92,7 @@ def test_every_picture_is_written(tmp_path: Path, history: list[dict], predictio
 
 def test_without_a_history_there_are_no_curves(tmp_path: Path):
     predictions = predictions_of()
-    paths = plots.write_plots(tmp_path, [], predictions, evaluate(predictions))
+    paths = plots.write_plots(tmp_path, [], predictions, evaluate(predictions), METRICS)
     assert [path.stem for path in paths] == NAMES[2:]
 
 
@@ -91,7 +100,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path):
     predictions = predictions_of()
     folders = tmp_path / "one", tmp_path / "two"
     for folder in folders:
-        plots.write_plots(folder, history_of(2), predictions, evaluate(predictions))
+        plots.write_plots(folder, history_of(2), predictions, evaluate(predictions), METRICS)
     for name in NAMES:
         first, second = ((folder / f"{name}.png").read_bytes() for folder in folders)
         assert first == second
@@ -100,7 +109,7 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path):
 
 def test_curves_hold_the_history_and_state_the_final_values():
     history = history_of(4)
-    [axes] = plots.draw_accuracy(history).axes
+    [axes] = plots.draw_curve(history, ACCURACY).axes
     train, validation = axes.lines
     np.testing.assert_allclose(train.get_xdata(), [1, 2, 3, 4])
     np.testing.assert_allclose(train.get_ydata(), [100 * row["train_accuracy"] for row in history])
@@ -112,10 +121,47 @@ def test_curves_hold_the_history_and_state_the_final_values():
 
 
 def test_a_missing_validation_split_leaves_one_curve():
-    [axes] = plots.draw_loss(history_of(1, validation=False)).axes
+    [axes] = plots.draw_curve(history_of(1, validation=False), LOSS).axes
     [train] = axes.lines
     assert "training" in train.get_label()
     assert train.get_marker() == "o"
+
+
+def test_a_further_metric_has_a_curve_in_the_file_of_its_name(tmp_path: Path):
+    predictions = predictions_of()
+    metrics = find((TOP_2, ENTROPY))
+    evaluation = evaluate(predictions)
+    paths = plots.write_plots(tmp_path, history_of(3), predictions, evaluation, metrics)
+    assert [path.stem for path in paths] == ["loss", "accuracy", "top_2", "entropy", *NAMES[2:]]
+    for path in paths[:4]:
+        assert_a_picture(path)
+
+
+def test_a_curve_says_the_label_and_the_unit_of_its_metric():
+    _, _, top_2, entropy = find((TOP_2, ENTROPY))
+    [axes] = plots.draw_curve(history_of(4), top_2).axes
+    np.testing.assert_allclose(axes.lines[1].get_ydata(), [96, 98, 100 - 4 / 3, 99])
+    assert axes.get_ylabel() == "top 2 (%)"
+    assert "99.00 %" in axes.lines[1].get_label()
+    assert axes.get_legend().get_title().get_text() == "Top 2 by epoch"
+    [axes] = plots.draw_curve(history_of(4), entropy).axes
+    assert axes.get_ylabel() == "mean entropy of an image"
+    assert axes.get_ylim()[0] < -1.5  # negative values are not cut off
+    assert "0.2500" in axes.lines[1].get_label()
+
+
+@pytest.mark.parametrize("classes", [10, 47])
+def test_every_count_of_the_confusion_matrix_fits_its_cell(classes: int):
+    names = tuple(f"{i}" for i in range(classes))
+    with canvas.styled():
+        figure = plots.draw_confusion(evaluate(predictions_of(400 * classes, names)))
+    figure.canvas.draw()
+    [axes] = figure.axes
+    cell = axes.get_window_extent().width / classes
+    texts = [text for text in axes.texts if text.get_text()]
+    assert max(text.get_window_extent().width for text in texts) < cell
+    assert min(text.get_size() for text in texts) > 6
+    assert (figure.get_figwidth() > 6.5) == (classes == 47)
 
 
 def test_only_mistakes_are_tinted_in_the_confusion_matrix():
@@ -175,7 +221,7 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would raise
     predictions = predictions_of(20)
     with matplotlib.rc_context({"font.size": 7, "axes.grid": False}):
-        plots.write_plots(tmp_path, history_of(1), predictions, evaluate(predictions))
+        plots.write_plots(tmp_path, history_of(1), predictions, evaluate(predictions), METRICS)
         assert matplotlib.rcParams["font.size"] == 7
         assert not matplotlib.rcParams["axes.grid"]
 

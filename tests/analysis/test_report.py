@@ -10,6 +10,8 @@ from PIL import Image
 from mnist_jax.analysis import report
 from mnist_jax.analysis.evaluation import Predictions, evaluate
 from mnist_jax.errors import UserError
+from mnist_jax.metrics import find
+from tests.analysis.members import ENTROPY, TOP_2
 
 STEMS = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
 VOID = {"meta", "img", "link", "br"}
@@ -37,7 +39,11 @@ def evaluation_of(names: tuple[str, ...] = ("cat", "dog")) -> dict:
         images=np.zeros((4, 28, 28, 1), np.uint8),
         labels=np.array([0, 0, 1, 1], np.int32),
         probabilities=np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]], np.float32),
-        losses=np.full(4, 0.5, np.float32),
+        values={
+            "loss": np.full(4, 0.5, np.float32),
+            "top_2": np.array([1, 1, 1, 0]),
+            "entropy": np.full(4, 0.125),
+        },
         class_names=names,
     )
     return {**evaluate(predictions), "checkpoint": 858}
@@ -45,6 +51,7 @@ def evaluation_of(names: tuple[str, ...] = ("cat", "dog")) -> dict:
 
 def history_of() -> list[dict]:
     row = {"step": 429, "train_loss": 0.3777, "train_accuracy": 0.8883, "val_loss": None}
+    row |= {"train_top_2": 0.9321, "val_top_2": 0.9432, "train_entropy": 0.7777}
     row |= {"val_accuracy": None, "learning_rate": 1e-3, "seconds": 0.12, "images_per_second": 4e5}
     return [{"epoch": 1, **row}, {"epoch": 2, **row, "step": 858}]
 
@@ -61,6 +68,7 @@ def write(tmp_path: Path, stems: list[str] = STEMS, **changes) -> str:
         "evaluation": evaluation_of(),
         "result": RESULT,
         "plots": plots,
+        "metrics": find(()),
     }
     path = tmp_path / "report.html"
     report.write_report(path, **{**arguments, **changes})
@@ -130,6 +138,37 @@ def test_the_figures_are_on_the_page(tmp_path: Path):
     origin = ["cpu", "jax 0.12.0", "0123abc", "optimizer.name", "adam"]
     tables = ["dog (1)", "88.83 %", "0.3777", "429", "0.001"]
     assert [figure for figure in headline + origin + tables if figure not in page] == []
+
+
+def test_further_metrics_have_a_section_a_figure_and_columns(tmp_path: Path):
+    stems = ["loss", "accuracy", "top_2", "entropy", "mistakes"]
+    page = write(tmp_path, stems=stems, metrics=find((TOP_2, ENTROPY))).replace("\u00a0", " ")
+    headings = Outline(page).headings
+    assert headings[:6] == ["cnn", "Loss", "Accuracy", "Top 2", "Entropy", "Worst mistakes"]
+    assert "<dt>top 2, test</dt><dd>75.00 %<" in page
+    assert "<dt>entropy, test</dt><dd>0.1250<" in page
+    assert '<th scope="col">train top 2</th><th scope="col">val top 2</th>' in page
+    assert "<td>93.21 %</td><td>94.32 %</td><td>0.7777</td><td>—</td>" in page
+    assert (
+        "Line plot of the top 2 by epoch; at the end training 93.21 %, validation 94.32 %" in page
+    )
+    assert page.index("Higher is better.</p>") > page.index("<h2>Top 2</h2>")
+
+
+def test_the_headline_has_the_validation_figure_that_decides(tmp_path: Path):
+    assert "<dt>accuracy, validation</dt><dd>—<" in write(tmp_path)
+    page = write(tmp_path, config={"best": "val_loss"}, result={**RESULT, "val_loss": 0.25})
+    assert "<dt>loss, validation</dt><dd>0.2500<" in page
+    assert "accuracy, validation" not in page
+
+
+def test_a_wide_confusion_matrix_has_the_width_of_the_page(tmp_path: Path):
+    assert '<div class="pair"><section><h2>Confusion' in write(tmp_path)
+    Image.new("L", (report.HALF + 1, 8)).save(tmp_path / "confusion.png")
+    plots = [tmp_path / f"{stem}.png" for stem in STEMS]
+    page = write(tmp_path, stems=[], plots=plots)
+    assert '<div class="pair"><section><h2>Confusion' not in page
+    assert "<section><h2>Confusion" in page
 
 
 def test_everything_from_outside_is_escaped(tmp_path: Path):

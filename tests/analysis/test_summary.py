@@ -3,10 +3,12 @@ import pytest
 from mnist_jax import models
 from mnist_jax.analysis.summary import Layer, layers, summary
 from mnist_jax.config import Choice
+from mnist_jax.data import Spec
+from tests.datasets import MNIST
 
 
 def build(name: str, **keywords):
-    return models.build(Choice(name, keywords))
+    return models.build(Choice(name, keywords), MNIST)
 
 
 def test_layers_of_an_mlp_in_the_order_of_their_calls():
@@ -26,6 +28,15 @@ def test_layers_of_a_cnn():
         Layer("conv_2", "Conv", (3, 3, 8), 296),
         Layer("flatten", "Flatten", (72,), 0),
         Layer("output", "Dense", (10,), 730),
+    ]
+
+
+def test_layers_for_other_images_and_classes():
+    spec = Spec((32, 20, 3), tuple("abcde"))
+    assert layers(models.build(Choice("cnn", {"features": (4,), "dense": ()}), spec)) == [
+        Layer("conv_1", "Conv", (16, 10, 4), 112),
+        Layer("flatten", "Flatten", (640,), 0),
+        Layer("output", "Dense", (5,), 3205),
     ]
 
 

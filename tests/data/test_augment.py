@@ -131,3 +131,66 @@ def test_no_distortion_leaves_the_range_of_pixels():
     assert distorted.shape == (64, 28, 28, 1)
     assert float(distorted.min()) >= 0.0
     assert float(distorted.max()) <= 1.0
+
+
+def test_channels_are_distorted_alike():
+    images = jnp.concatenate([noise(8), 0.5 * noise(8), 1.0 - noise(8)], axis=-1)
+    distorted = augment(images, keys(8), EVERYTHING)
+    assert distorted.shape == images.shape
+    for channel in range(3):
+        alone = augment(images[..., channel : channel + 1], keys(8), EVERYTHING)
+        np.testing.assert_allclose(distorted[..., channel : channel + 1], alone, rtol=0, atol=1e-6)
+
+
+def read_once(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Bilinear values of one grey image `[H, W]`, 0 outside, pixel by pixel."""
+    padded = np.pad(image, 2)
+    values = np.zeros_like(image)
+    for place in np.ndindex(image.shape):
+        y, x = (
+            min(max(at[place], -1.0), size)
+            for at, size in zip((rows, columns), image.shape, strict=True)
+        )
+        top, left = int(np.floor(y)), int(np.floor(x))
+        down, right = y - top, x - left
+        square = padded[top + 2 : top + 4, left + 2 : left + 4]
+        values[place] = np.array([1 - down, down]) @ square @ np.array([1 - right, right])
+    return values
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (28, 28, 3), (12, 41, 2)])
+def test_pixels_are_those_of_the_formula(shape):
+    """Rotation, shear, scale and shift, written out for one image at a time as it always was."""
+    config = Augment(rotation=20.0, translation=3.0, scale=0.2, shear=10.0)
+    pixels = np.random.default_rng(0).uniform(size=(2, *shape)).astype(np.float32)
+    distorted = augment(jnp.asarray(pixels), keys(2), config)
+    height, width, channels = shape
+    y, x = np.meshgrid(
+        np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij"
+    )
+    for image, key, found in zip(pixels, keys(2), distorted, strict=True):
+        draws = np.asarray(jax.random.uniform(key, (6,), minval=-1.0, maxval=1.0), float)
+        angle, shear = np.deg2rad(20.0) * draws[0], np.tan(np.deg2rad(10.0) * draws[1])
+        scale_y, scale_x = 1.0 / (1.0 + 0.2 * draws[2:4])
+        cos, sin = np.cos(angle), np.sin(angle)
+        rows = scale_y * (cos * y + sin * x) + 3.0 * draws[4] + (height - 1) / 2
+        columns = scale_x * ((shear * cos - sin) * y + (shear * sin + cos) * x)
+        columns = columns + 3.0 * draws[5] + (width - 1) / 2
+        expected = [read_once(image[..., c], rows, columns) for c in range(channels)]
+        np.testing.assert_allclose(found, np.stack(expected, axis=-1), rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(("size", "points"), [(28, 7), (32, 8), (64, 16), (5, 2), (1, 2)])
+def test_the_grid_of_the_elastic_displacement_follows_the_size(size, points):
+    weights = module._spread(size, 4.0)
+    assert weights.shape == (size, points)
+    np.testing.assert_allclose(np.linalg.norm(weights, axis=1), 1.0)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (20, 56)])
+def test_elastic_displacements_have_the_stated_deviation_at_every_size(shape):
+    height, width = shape
+    drawn = module._elastic_displacement(keys(400), height, width, Augment(elastic=1.5))
+    for displacement in drawn:
+        assert displacement.shape == (400, height, width)
+        assert float(displacement.std()) == pytest.approx(1.5, rel=0.05)

@@ -163,5 +163,6 @@ def test_builder_without_image_and_label(tiny):
             return {"train": iter([(0, {"sound": 1})])}
 
     tiny.module.Tiny = Sounds
-    with pytest.raises(UserError, match="'image' of fixed shape"):
+    with pytest.raises(UserError, match=r"sounds cannot be used.*Image of fixed shape.*'sound'"):
         data.load(tiny.name, "train")
+    assert not (tiny.folder / "sounds").exists()

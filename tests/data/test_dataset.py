@@ -100,10 +100,25 @@ def test_unknown_name(read):
         read("cifar10", "train")
 
 
-@pytest.mark.parametrize("name", ["nowhere:Class", "mnist_jax.data:Nothing", "json:loads", ":x"])
-def test_name_of_a_class_that_is_no_builder(name):
-    with pytest.raises(UserError, match=name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere:Class", "cannot import 'nowhere'"),
+        ("mnist_jax.data:Nothing", "mnist_jax.data has no 'Nothing'"),
+        ("json:loads", "'json:loads' is not a tfds builder class"),
+        (":x", "not of the form"),
+    ],
+)
+def test_name_of_a_class_that_is_no_builder(name, message):
+    with pytest.raises(UserError, match=f"config.data.name: .*{message}"):
         data.load(name, "train")
+
+
+def test_spec_of_a_data_set_and_of_a_split(mnist):
+    spec = data.spec(mnist)
+    assert spec == data.Spec((28, 28, 1), tuple("0123456789"))
+    assert spec.num_classes == 10
+    assert data.load(mnist, "").spec == data.load(mnist, "test[:5]").spec == spec
 
 
 def test_own_builder_is_a_data_set(tiny, capfd):

@@ -12,15 +12,19 @@ from mnist_jax.errors import UserError
 
 @pytest.fixture
 def image():
-    return np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (28, 28, 1), np.uint8)
 
 
-def test_png_is_read_by_pillow(image):
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png.encode(image)))), image)
-
-
-def test_png_round_trip(image):
-    np.testing.assert_array_equal(png.decode(png.encode(image), (28, 28, 1)), image[..., None])
+@pytest.mark.parametrize("shape", [(28, 28, 1), (5, 9, 2), (32, 32, 3), (9, 5, 4)])
+def test_png_is_read_by_pillow_and_by_itself(monkeypatch, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    content = png.encode(image)
+    with Image.open(io.BytesIO(content)) as opened:
+        opened.verify()
+    with Image.open(io.BytesIO(content)) as opened:
+        np.testing.assert_array_equal(np.asarray(opened).reshape(shape), image)
+    monkeypatch.setattr(Image, "open", None)  # what it wrote itself needs no library
+    np.testing.assert_array_equal(png.decode(content, shape), image)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -34,14 +38,30 @@ def test_png_of_others_is_read(channels):
 
 def test_png_damaged_or_of_another_shape(image):
     content = bytearray(png.encode(image))
-    for shape in ((14, 28, 1), (28, 28, 3)):
-        with pytest.raises(ValueError, match="reshape"):
-            png.decode(bytes(content), shape)
-    with pytest.raises(ValueError, match="reshape"):  # the same number of bytes, filters included
-        png.decode(png.encode(np.zeros((28, 27), np.uint8)), (14, 55, 1))
+    with pytest.raises(ValueError, match=r"28 x 28 pixels, not \(14, 28, 1\)"):
+        png.decode(bytes(content), (14, 28, 1))
+    with pytest.raises(ValueError, match="pixels"):  # the same number of bytes, filters included
+        png.decode(png.encode(np.zeros((28, 27, 1), np.uint8)), (14, 55, 1))
     content[200] ^= 1
     with pytest.raises((ValueError, OSError, zlib.error)):
         png.decode(bytes(content), (28, 28, 1))
+
+
+def test_png_of_other_colours_is_converted():
+    grey = np.random.default_rng(0).integers(0, 256, (6, 4, 1), np.uint8)
+    colour = grey.repeat(3, axis=2)
+    np.testing.assert_array_equal(png.decode(png.encode(grey), colour.shape), colour)
+    np.testing.assert_allclose(png.decode(png.encode(colour), grey.shape), grey, atol=1)
+    buffer = io.BytesIO()
+    Image.fromarray(grey[..., 0]).convert("P").save(buffer, "png")  # by palette
+    np.testing.assert_array_equal(png.decode(buffer.getvalue(), colour.shape), colour)
+
+
+def test_png_of_more_than_8_bits_is_refused():
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((6, 4), 60000, np.uint16)).save(buffer, "png")
+    with pytest.raises(ValueError, match="more than 8 bits"):
+        png.decode(buffer.getvalue(), (6, 4, 1))
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 28, 28)])

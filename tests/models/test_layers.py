@@ -10,6 +10,7 @@ from mnist_jax import models
 from mnist_jax.config import Choice
 from mnist_jax.errors import UserError
 from mnist_jax.models.layers import ACTIVATIONS, INITIALIZERS, Conv, Dense, Dropout
+from tests.datasets import MNIST
 from tests.models import plain
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
@@ -200,7 +201,7 @@ def test_dropout_mask_of_an_example_depends_on_its_key_and_the_layer_alone(key):
 
 def test_layers_keep_their_order_beyond_ten():
     widths = tuple(range(3, 15))
-    model = models.build(Choice("mlp", {"hidden": widths, "activation": "tanh"}))
+    model = models.build(Choice("mlp", {"hidden": widths, "activation": "tanh"}), MNIST)
     params, variables = jax.device_get(jax.jit(model.init)(jax.random.key(0)))
     x = images(2, 28, 28, 1)
     expected = np.asarray(x).reshape(2, -1)
@@ -242,4 +243,4 @@ def test_every_initializer_fills_dense_and_convolution_kernels(name):
 def test_a_misspelt_value_says_which_was_meant(keywords, message):
     keywords = dict(keywords)
     with pytest.raises(UserError, match=message):
-        models.build(Choice(keywords.pop("name", "mlp"), keywords))
+        models.build(Choice(keywords.pop("name", "mlp"), keywords), MNIST)

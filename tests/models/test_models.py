@@ -1,4 +1,6 @@
 import functools
+import hashlib
+import math
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +9,11 @@ import pytest
 from jax import lax
 
 from mnist_jax import models
-from mnist_jax.config import Choice
+from mnist_jax.config import Choice, Config
+from mnist_jax.data import Spec
 from mnist_jax.errors import UserError
-from mnist_jax.training.loss import probabilities
-from mnist_jax.training.state import count_parameters
+from mnist_jax.models.outputs import normalised, probabilities
+from tests.datasets import MNIST
 from tests.models import plain
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes")
@@ -19,9 +22,13 @@ quick = pytest.mark.usefixtures("quick_compiles")
 IMAGES = np.random.default_rng(0).uniform(size=(3, 28, 28, 1)).astype(np.float32)
 
 
+def count_parameters(params) -> int:
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+
+
 def built(name: str, dtype: str = "float32", **keywords):
     """A model and its `(params, variables)`."""
-    model = models.build(Choice(name, keywords), dtype)
+    model = models.build(Choice(name, keywords), MNIST, dtype)
     return model, jax.jit(model.init)(jax.random.key(0))
 
 
@@ -43,7 +50,7 @@ def applied(model, params, variables, *, train=False, keys=None):
     ],
 )
 def test_mlp_of_any_depth(hidden, parameters):
-    model = models.build(Choice("mlp", {"hidden": hidden}))
+    model = models.build(Choice("mlp", {"hidden": hidden}), MNIST)
     params, variables = jax.eval_shape(model.init, jax.random.key(0))
     assert count_parameters(params) == parameters
     assert variables == {}
@@ -84,22 +91,21 @@ def conv(inputs, outputs, kernel):
             {"features": (3,), "normalisation": "layer", "dense": (5,)},
             30 + 6 + 588 * 5 + 5 + 10 + 60,
         ),
-        ({"features": (3,), "dense": (), "num_classes": 7}, 30 + 588 * 7 + 7),
     ],
 )
 def test_cnn_variants(keywords, parameters):
-    model = models.build(Choice("cnn", keywords))
+    model = models.build(Choice("cnn", keywords), MNIST)
     params, variables = jax.eval_shape(model.init, jax.random.key(0))
     assert count_parameters(params) == parameters
     outputs, _ = jax.eval_shape(
         lambda p, v: model.apply(p, v, IMAGES, train=False), params, variables
     )
-    assert outputs.shape == (3, keywords.get("num_classes", 10))
+    assert outputs.shape == (3, 10)
 
 
 def test_batch_norm_adds_a_mean_and_a_variance_for_each_feature():
     keywords = {"features": (3,), "dense": (5,), "normalisation": "batch"}
-    model = models.build(Choice("cnn", keywords))
+    model = models.build(Choice("cnn", keywords), MNIST)
     _, variables = jax.eval_shape(model.init, jax.random.key(0))
     assert count_parameters(variables) == 2 * (3 + 5)
 
@@ -218,7 +224,7 @@ def test_bfloat16_computes_narrow():
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("keywords", [{}, {"kernel": (9,), "stride": (2,)}, {"pooling": "mean"}])
 def test_parameters_gradients_and_outputs_stay_float32(keywords, dtype):
-    model = models.build(Choice("cnn", keywords), dtype)
+    model = models.build(Choice("cnn", keywords), MNIST, dtype)
     params, variables = jax.eval_shape(model.init, jax.random.key(0))
 
     def loss(params):
@@ -283,13 +289,13 @@ def test_a_users_own_model(user_module):
 def test_a_model_that_cannot_be_built_says_why(user_module, name, keywords, message):
     user_module("wrong_net", USER_MODEL)
     with pytest.raises(UserError, match=message):
-        models.build(Choice(name, keywords))
+        models.build(Choice(name, keywords), MNIST)
 
 
 def test_an_import_that_fails_inside_the_users_module_is_shown_as_it_is(user_module):
     user_module("broken_net", "import no_such_module_either\n")
     with pytest.raises(ModuleNotFoundError, match="no_such_module_either"):
-        models.build(Choice("broken_net:Net"))
+        models.build(Choice("broken_net:Net"), MNIST)
 
 
 @quick
@@ -300,3 +306,165 @@ def test_initial_weights_are_a_function_of_the_key_alone():
     kernels = [p["layers"]["dense_1"]["kernel"] for p in (params, again, other)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert np.any(kernels[0] != kernels[2])
+
+
+COLOUR = Spec((20, 33, 3), tuple("abcde"))
+SHAPES = [
+    Spec((28, 28, 1), tuple(map(str, range(47)))),
+    Spec((32, 32, 3), tuple("abcde")),
+    COLOUR,
+    Spec((9, 70, 4), ("one", "other")),
+]
+
+
+@pytest.mark.parametrize("spec", SHAPES, ids=lambda spec: str(spec.image_shape))
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Choice("mlp"),
+        Choice("mlp", {"hidden": ()}),
+        Choice("cnn"),
+        Choice("cnn", {"padding": "VALID", "kernel": (4, 2), "stride": (2, 1), "pooling": "none"}),
+        Choice("cnn", {"features": (3,), "pooling": "mean", "dense": ()}),
+    ],
+    ids=str,
+)
+def test_shapes_come_from_the_data(spec, choice):
+    model = models.build(choice, spec)
+    models.check_outputs(model)
+    assert (model.image_shape, model.num_classes) == (spec.image_shape, spec.num_classes)
+    weights = jax.eval_shape(model.init, jax.random.key(0))
+    images = jax.ShapeDtypeStruct((2, *spec.image_shape), jnp.float32)
+    outputs, _ = jax.eval_shape(functools.partial(model.apply, train=False), *weights, images)
+    assert outputs.shape == (2, spec.num_classes)
+
+
+def test_the_first_layer_sees_every_pixel_of_every_channel():
+    def first(choice):
+        params, _ = jax.eval_shape(models.build(choice, COLOUR).init, jax.random.key(0))
+        return {name: layer["kernel"].shape for name, layer in params["layers"].items()}
+
+    assert first(Choice("mlp", {"hidden": (7,)})) == {
+        "dense_1": (20 * 33 * 3, 7),
+        "output": (7, 5),
+    }
+    assert first(Choice("cnn", {"features": (2,), "dense": ()})) == {
+        "conv_1": (3, 3, 3, 2),
+        "output": (10 * 16 * 2, 5),
+    }
+
+
+@pytest.mark.parametrize(("kernel", "pooling"), [(2, "none"), (3, "max"), (5, "max")])
+def test_a_cnn_of_other_shapes_and_its_gradient_are_those_of_lax(monkeypatch, kernel, pooling):
+    choice = Choice("cnn", {"features": (4,), "dense": (), "kernel": (kernel,), "pooling": pooling})
+    model = models.build(choice, COLOUR)
+    params, variables = jax.jit(model.init)(jax.random.key(0))
+    pixels = np.random.default_rng(1).uniform(size=(4, *COLOUR.image_shape))
+    images = jnp.asarray(pixels, jnp.float32)
+
+    def loss(params):
+        outputs, _ = model.apply(params, variables, images, train=True)
+        return -jax.nn.log_softmax(outputs)[:, 1].mean(), outputs
+
+    def compute():
+        return jax.jit(jax.value_and_grad(lambda params: loss(params), has_aux=True))(params)
+
+    ours = compute()
+    plain.compute_by_lax(monkeypatch)
+    for found, expected in zip(*map(jax.tree.leaves, (ours, compute())), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_data_say_may_be_repeated_and_not_contradicted():
+    same = {"num_classes": 5, "image_shape": (20, 33, 3)}
+    model, bare = (models.build(Choice("mlp", said), COLOUR) for said in (same, {}))
+    start, plain_start = (jax.jit(m.init)(jax.random.key(0)) for m in (model, bare))
+    assert jax.tree.all(jax.tree.map(np.array_equal, start, plain_start))
+    for name, wrong in (("num_classes", 10), ("image_shape", (28, 28, 1))):
+        with pytest.raises(UserError, match=rf"config.model.{name}: is .* where the data have"):
+            models.build(Choice("mlp", {name: wrong}), COLOUR)
+
+
+def test_resolving_needs_no_data_and_writes_out_nothing_of_them():
+    resolved = models.resolve(Config(model=Choice("mlp", {"hidden": [3]}))).model
+    assert resolved.keywords["hidden"] == (3,)
+    assert {"image_shape", "num_classes"}.isdisjoint(resolved.keywords)
+    said = models.resolve(Config(model=Choice("cnn", {"num_classes": 10}))).model
+    assert said.keywords["num_classes"] == 10
+
+
+OTHER_SHAPES = """
+import math
+import jax.numpy as jnp
+from flax import nnx
+
+class Net(nnx.Module):
+    def __init__(self, inputs, outputs, rngs):
+        self.only = nnx.Linear(inputs, outputs, rngs=rngs)
+
+    def __call__(self, x, *, train, keys=None):
+        return self.only(x.reshape(x.shape[0], -1))
+
+class Told(Net):
+    def __init__(self, *, image_shape, num_classes: int = 10, rngs):
+        super().__init__(math.prod(image_shape), num_classes, rngs)
+
+class Fixed(Net):
+    def __init__(self, *, outputs: int = 10, rngs):
+        super().__init__(20 * 33 * 3, outputs, rngs)
+
+class Small(Net):
+    def __init__(self, *, rngs):
+        super().__init__(784, 5, rngs)
+
+class Grid(Fixed):
+    def __call__(self, x, *, train, keys=None):
+        return super().__call__(x, train=train)[:, None]
+"""
+
+
+def test_a_users_class_receives_what_it_asks_for(user_module):
+    user_module("shaped_net", OTHER_SHAPES)
+    model = models.build(Choice("shaped_net:Told"), COLOUR)
+    models.check_outputs(model)
+    params, _ = jax.eval_shape(model.init, jax.random.key(0))
+    assert params["only"]["kernel"].shape == (20 * 33 * 3, 5)
+    models.check_outputs(models.build(Choice("shaped_net:Fixed", {"outputs": 5}), COLOUR))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Fixed", r"Fixed gives outputs of shape \(1, 10\).*5 classes; expected \(1, 5\)"),
+        ("Grid", r"outputs of shape \(1, 1, 10\) .*expected \(1, 5\)"),
+        ("Small", r"(?s)Small fails on an image of shape \(20, 33, 3\).*image_shape receives it"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_data_is_one_message(user_module, name, message):
+    user_module("unfit_net", OTHER_SHAPES)
+    model = models.build(Choice(f"unfit_net:{name}"), COLOUR)
+    with pytest.raises(UserError, match=message) as caught:
+        models.check_outputs(model)
+    if name == "Small":
+        assert "unfit_net.py:11 in __call__" in str(caught.value)
+
+
+def test_outputs_that_are_no_probabilities_become_some():
+    outputs = jnp.asarray([[0.0, 0.0], [1.0, 3.0], [-1.0, 2.0]])
+    np.testing.assert_allclose(normalised(outputs)[1], [0.25, 0.75])
+    p = probabilities(outputs, output_activation="linear")
+    np.testing.assert_allclose(p.sum(1), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(p[0], [0.5, 0.5], rtol=1e-6)
+    assert float(p.min()) >= 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("mlp", "4e12a4f479a67e98"), ("cnn", "e04128cd054689ab")]
+)
+def test_initial_weights_for_mnist_stay_as_they_were_to_the_bit(name, expected):
+    """Before shapes came from the data; a checkpoint of then is one of now."""
+    model = models.build(Choice(name), MNIST)
+    sha256 = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(jax.jit(model.init)(jax.random.key(3))):
+        sha256.update(str(path).encode() + np.asarray(leaf).tobytes())
+    assert sha256.hexdigest().startswith(expected)

@@ -1,6 +1,8 @@
 """Checkpoints that can be trusted."""
 
+import errno
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,48 +16,231 @@ from tests.commands import SMALL, bits, flip_bit, rows, run, untimed
 # A reader that fails leaves orbax's own threads talking to a loop that is closed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-STATE = {
-    # Random bits: they do not compress, so that most of what is on disk is theirs.
-    "params": {"dense": {"kernel": np.random.default_rng(0).random((50, 100), np.float32)}},
-    "optimizer": (np.zeros(3, np.float32), {"count": np.int32(7)}),
-    "step": np.int32(10),
+STATE = {  # of two networks
+    # Random bits do not compress: most of what is on disk is theirs, and found there as it is.
+    "params": {
+        "dense": {"kernel": np.random.default_rng(0).integers(0, 2**32, (2, 50, 100), np.uint32)}
+    },
+    "optimizer": (np.zeros((2, 3), np.float32), {"count": np.int32([7, 7])}),
+    "step": np.int32([10, 10]),
 }
+WEIGHTS = {"params": STATE["params"]}
 
 
-def save(folder, ranks, keep_latest=10, keep_best=0):
-    with Checkpoints(folder, keep_latest=keep_latest, keep_best=keep_best) as writer:
-        for step, rank in ranks.items():
-            writer.save(STATE | {"step": np.int32(step)}, step, {"rows": [step]}, rank)
+def save(folder, *steps, keep_latest=10, state=STATE):
+    with Checkpoints(folder, keep_latest=keep_latest) as writer:
+        for step in steps:
+            writer.save(state | {"step": np.int32([step, step])}, step, {"rows": [step]})
 
 
 def files_of(path):
     return sorted(p for p in path.rglob("*") if p.is_file())
 
 
+def largest(path):
+    return max(files_of(path), key=lambda file: file.stat().st_size)
+
+
+def assert_same(actual, expected):
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
 def test_restores_what_was_saved(tmp_path):
-    save(tmp_path, {10: 0.5})
+    save(tmp_path, 10)
     state, record = checkpoint.load(tmp_path, 10, STATE)
-    jax.tree.map(np.testing.assert_array_equal, state, STATE)
-    assert jax.tree.structure(state) == jax.tree.structure(STATE)
-    assert record == {"rows": [10], "rank": 0.5}
+    assert_same(state, STATE)
+    assert record == checkpoint.read_record(tmp_path, 10) == {"rows": [10]}
 
 
-def test_restores_a_part(tmp_path):
-    save(tmp_path, {10: 0.5})
-    part, _ = checkpoint.load(tmp_path, 10, {"params": STATE["params"]})
-    jax.tree.map(np.testing.assert_array_equal, part["params"], STATE["params"])
+@pytest.mark.parametrize("member", [0, 1])
+def test_restores_a_member_without_the_axis_of_members(tmp_path, member):
+    save(tmp_path, 10)
+    its = jax.tree.map(lambda x: x[member], STATE)
+    state, _ = checkpoint.load(tmp_path, 10, its, member)
+    assert_same(state, its)
+    found = checkpoint.newest_sound(tmp_path, its, set_aside=False, member=member)
+    assert_same(found[0], its)
+    arrays, _ = checkpoint.read(tmp_path, 10, ["params"], member)
+    assert_same(arrays, {"params/dense/kernel": its["params"]["dense"]["kernel"]})
 
 
-def test_other_shapes_and_names_are_named(tmp_path):
-    save(tmp_path, {10: 0.5})
-    with pytest.raises(UserError, match=r"params/dense/kernel: saved \(50, 100\), wanted \(2, 2\)"):
-        checkpoint.load(tmp_path, 10, {"params": {"dense": {"kernel": np.zeros((2, 2))}}})
-    with pytest.raises(UserError, match="params/conv/kernel: not saved"):
-        checkpoint.load(tmp_path, 10, {"params": {"conv": {"kernel": np.zeros((2, 2))}}})
+def test_whole_parts_may_be_left_out(tmp_path):
+    save(tmp_path, 10)
+    part, _ = checkpoint.load(tmp_path, 10, WEIGHTS)
+    assert_same(part, WEIGHTS)
+
+
+DEEPER = {
+    "params": {
+        "dense_1": {"kernel": np.ones((1, 4, 4), np.float32)},
+        "dense_2": {"kernel": np.ones((1, 4, 4), np.float32)},
+    },
+    "variables": {"norm": {"mean": np.zeros((1, 4), np.float32)}},
+}
+SHALLOWER = {"params": {"dense_1": DEEPER["params"]["dense_1"]}}
+
+
+class TestAnotherNetwork:
+    """Within a part, what was saved is what is wanted: no more, and no less."""
+
+    def refused(self, folder, template, *lines):
+        for member, its in ((None, template), (0, jax.tree.map(lambda x: x[0], template))):
+            with pytest.raises(UserError, match="is of another network") as error:
+                checkpoint.load(folder, 10, its, member)
+            assert [line.strip() for line in str(error.value).splitlines()[1:]] == [
+                line if member is None else line.replace("(1, 4)", "(4,)").replace("(1, ", "(")
+                for line in lines
+            ]
+
+    def test_a_larger_one_was_saved(self, tmp_path):
+        save(tmp_path, 10, state=DEEPER)
+        line = "params/dense_2/kernel: saved (1, 4, 4), wanted nothing"
+        self.refused(tmp_path, SHALLOWER, line)
+        assert checkpoint.steps(tmp_path) == [10]
+
+    def test_a_smaller_one_was_saved(self, tmp_path):
+        save(tmp_path, 10, state=SHALLOWER)
+        self.refused(
+            tmp_path,
+            DEEPER,
+            "params/dense_2/kernel: saved nothing, wanted (1, 4, 4)",
+            "variables/norm/mean: saved nothing, wanted (1, 4)",
+        )
+
+    def test_one_of_other_shapes_was_saved(self, tmp_path):
+        save(tmp_path, 10, state=SHALLOWER)
+        wider = jax.tree.map(lambda x: np.ones((1, 4, 8)), SHALLOWER)
+        line = "params/dense_1/kernel: saved (1, 4, 4), wanted (1, 4, 8)"
+        self.refused(tmp_path, wider, line)
+
+    def test_batch_statistics_that_are_not_wanted_are_named_where_their_part_is(self, tmp_path):
+        save(tmp_path, 10, state=DEEPER)
+        whole, _ = checkpoint.load(tmp_path, 10, {"params": DEEPER["params"]})
+        assert_same(whole, {"params": DEEPER["params"]})
+        more = {"variables": {"norm": {"var": np.zeros((1, 4), np.float32)}}}
+        self.refused(
+            tmp_path,
+            more,
+            "variables/norm/mean: saved (1, 4), wanted nothing",
+            "variables/norm/var: saved nothing, wanted (1, 4)",
+        )
+
+    def test_nothing_is_set_aside(self, tmp_path):
+        save(tmp_path, 10, 20, state=DEEPER)
+        with pytest.raises(UserError, match=r"dense_2"):
+            checkpoint.newest_sound(tmp_path, SHALLOWER, set_aside=True)
+        assert checkpoint.steps(tmp_path) == [10, 20]
+
+    def test_a_long_list_is_cut(self, tmp_path):
+        many = {"params": {f"dense_{i}": np.zeros((1, 2), np.float32) for i in range(20)}}
+        save(tmp_path, 10, state=many)
+        with pytest.raises(UserError, match="and 7 more") as error:
+            checkpoint.load(tmp_path, 10, {"params": {"dense_0": many["params"]["dense_0"]}})
+        assert len(str(error.value).splitlines()) == 14
+
+
+def rewrite_metadata(path, change):
+    """Changes what was sealed, and seals it again."""
+    file = path / checkpoint.METADATA
+    content = json.loads(file.read_text())
+    sealed = content["custom_metadata"]
+    del sealed["seal"]
+    change(sealed)
+    sealed["seal"] = checkpoint._seal(sealed)
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_another_format_is_refused_by_name_with_what_to_do(tmp_path, number):
+    save(tmp_path, 10)
+
+    def change(sealed):
+        del sealed["format"]  # as it was in format 1
+        if number != 1:
+            sealed["format"] = number
+
+    rewrite_metadata(tmp_path / "10", change)
+    message = rf"/10 has format {number}, .* reads format 2\. Go on with the version that wrote it"
+    for read in (
+        lambda: checkpoint.load(tmp_path, 10, STATE),
+        lambda: checkpoint.newest_sound(tmp_path, STATE, set_aside=True),
+        lambda: checkpoint.read_record(tmp_path, 10),
+        lambda: list(checkpoint.verify(tmp_path)),
+    ):
+        with pytest.raises(UserError, match=message):
+            read()
+    assert checkpoint.steps(tmp_path) == [10]
+
+
+class TestTheSystemRefuses:
+    """What cannot be read is perhaps sound: the run ends, and nothing is renamed."""
+
+    ERRORS = (errno.EIO, errno.EACCES)
+
+    @pytest.fixture(params=ERRORS, ids=lambda code: errno.errorcode[code])
+    def error(self, request):
+        code = request.param
+        return (PermissionError if code == errno.EACCES else OSError)(code, "no")
+
+    def refused(self, folder):
+        with pytest.raises(UserError, match=r"refuses to read checkpoint .*/20: .*not touched"):
+            checkpoint.newest_sound(folder, STATE, set_aside=True)
+        with pytest.raises(UserError, match=r"refuses to read checkpoint .*/\d0: .*not touched"):
+            list(checkpoint.verify(folder))
+        assert checkpoint.steps(folder) == [10, 20]
+
+    def refuse(self, monkeypatch, error, meant):
+        original = Path.read_bytes
+
+        def read_bytes(path):
+            if meant(path):
+                raise error
+            return original(path)
+
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+
+    def test_to_give_the_metadata(self, tmp_path, monkeypatch, error):
+        save(tmp_path, 10, 20)
+        self.refuse(monkeypatch, error, lambda path: path.name == checkpoint.METADATA)
+        self.refused(tmp_path)
+
+    def test_to_give_an_array(self, tmp_path, monkeypatch, error):
+        save(tmp_path, 10, 20)
+        monkeypatch.setattr(checkpoint._import_orbax(), "load", lambda *a, **k: fail(error))
+        self.refused(tmp_path)
+
+    def test_to_give_an_array_which_orbax_reports_as_a_fault_of_its_own(
+        self, tmp_path, monkeypatch, error
+    ):
+        save(tmp_path, 10, 20)
+        wrapped = ValueError("NOT_FOUND: Error reading local file")
+        monkeypatch.setattr(checkpoint._import_orbax(), "load", lambda *a, **k: fail(wrapped))
+        unreadable = largest(tmp_path / "20")
+        self.refuse(monkeypatch, error, lambda path: path.name == unreadable.name)
+        self.refused(tmp_path)
+
+    @pytest.mark.xfail(raises=OSError, strict=True, reason="`checkpoint.steps` lets it through")
+    def test_to_list_the_folder(self, tmp_path, monkeypatch, error):
+        save(tmp_path, 10, 20)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "iterdir", lambda path: fail(error))
+            with pytest.raises(UserError, match=r"refuses"):
+                checkpoint.newest_sound(tmp_path, STATE, set_aside=True)
+        assert checkpoint.steps(tmp_path) == [10, 20]
+
+    def test_to_give_memory(self, tmp_path, monkeypatch):
+        save(tmp_path, 10, 20)
+        monkeypatch.setattr(checkpoint._import_orbax(), "load", lambda *a, **k: fail(MemoryError()))
+        self.refused(tmp_path)
+
+
+def fail(error):
+    raise error
 
 
 def test_every_flipped_bit_is_detected_or_changes_nothing(tmp_path):
-    save(tmp_path, {10: 0.5})
+    save(tmp_path, 10)
     detected = {}
     for path in files_of(tmp_path / "10"):
         original = path.read_bytes()
@@ -67,27 +252,50 @@ def test_every_flipped_bit_is_detected_or_changes_nothing(tmp_path):
             except DamagedError:
                 detected[path] += 1
             else:
-                jax.tree.map(np.testing.assert_array_equal, state, STATE)
-                assert record == {"rows": [10], "rank": 0.5}
+                assert_same(state, STATE)
+                assert record == {"rows": [10]}
             path.write_bytes(original)
     assert detected[max(detected, key=lambda path: path.stat().st_size)] >= 11
     assert sum(detected.values()) > 30
 
 
-def test_flipped_bit_in_the_data_names_the_array_and_both_digests(tmp_path):
-    save(tmp_path, {10: 0.5})
-    largest = max(files_of(tmp_path / "10"), key=lambda path: path.stat().st_size)
-    flip_bit(largest, largest.stat().st_size // 2)
-    with pytest.raises(
-        DamagedError, match=r"kernel: SHA-256 is \w{64}, was \w{64} when saved|read"
-    ):
+def flip_kernel(path, member):
+    """Flips a bit of a member's kernel where it lies on disk; the file."""
+    kernel = STATE["params"]["dense"]["kernel"]
+    needle = kernel[member].tobytes()[400:464]
+    (file,) = [file for file in files_of(path) if needle in file.read_bytes()]
+    flip_bit(file, file.read_bytes().index(needle))
+    return file
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_damage_in_the_share_of_one_member_is_that_members_alone(tmp_path, damaged, capsys):
+    save(tmp_path, 10)
+    flip_kernel(tmp_path / "10", damaged)
+    other = 1 - damaged
+    message = rf"kernel, member {damaged}: SHA-256 is \w{{64}}, was \w{{64}} when saved"
+    parts = [jax.tree.map(lambda x, i=i: x[i], STATE) for i in (0, 1)]
+
+    state, _ = checkpoint.load(tmp_path, 10, parts[other], other)
+    assert_same(state, parts[other])
+    assert dict(checkpoint.verify(tmp_path, other)) == {10: ""}
+    found = checkpoint.newest_sound(tmp_path, parts[other], set_aside=False, member=other)
+    assert_same(found[0], parts[other])
+
+    with pytest.raises(DamagedError, match=message):
+        checkpoint.load(tmp_path, 10, parts[damaged], damaged)
+    with pytest.raises(DamagedError, match=message):
         checkpoint.load(tmp_path, 10, STATE)
+    assert dict(checkpoint.verify(tmp_path, damaged))[10]
     assert dict(checkpoint.verify(tmp_path))[10]
+    assert checkpoint.newest_sound(tmp_path, STATE, set_aside=True) is None
+    assert "10 is damaged: params/dense/kernel, member" in capsys.readouterr().err
+    assert checkpoint.steps(tmp_path) == []
 
 
 @pytest.mark.parametrize("damage", ["truncate", "empty", "unlink"])
 def test_every_damaged_file_is_detected_or_harmless(tmp_path, damage):
-    save(tmp_path, {10: 0.5})
+    save(tmp_path, 10)
     detected = 0
     for path in files_of(tmp_path / "10"):
         original = path.read_bytes()
@@ -97,56 +305,129 @@ def test_every_damaged_file_is_detected_or_harmless(tmp_path, damage):
             path.write_bytes(original[: len(original) // 2] if damage == "truncate" else b"")
         try:
             state, _ = checkpoint.load(tmp_path, 10, STATE)
-            jax.tree.map(np.testing.assert_array_equal, state, STATE)
+            assert_same(state, STATE)
         except DamagedError:
             detected += 1
         path.write_bytes(original)
     assert detected >= 2
 
 
+def damage_metadata(path):
+    (path / checkpoint.METADATA).unlink()
+
+
+def damage_end(path):
+    (path / "commit_success.txt").unlink()
+
+
+def damage_json(path):
+    file = path / checkpoint.METADATA
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def damage_record(path):
+    file = path / checkpoint.METADATA
+    file.write_text(file.read_text().replace('"rows": [20]', '"rows": [21]'))
+
+
+def damage_bit(path):
+    flip_kernel(path, 1)
+
+
+def damage_arrays(path):
+    file = largest(path)
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def damage_no_arrays(path):
+    largest(path).unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_metadata, "its metadata is missing"),
+        (damage_end, "it was not written to its end"),
+        (damage_json, "its metadata cannot be read"),
+        (damage_record, "its record does not match the record's digest"),
+        (damage_bit, "params/dense/kernel, member 1: SHA-256 is"),
+        (damage_arrays, "cannot be read"),
+        (damage_no_arrays, "cannot be read"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_damaged_one_is_set_aside_and_the_one_before_is_taken(tmp_path, capsys, damage, message):
+    save(tmp_path, 10, 20)
+    damage(tmp_path / "20")
+    state, record, step = checkpoint.newest_sound(tmp_path, STATE, set_aside=True)
+    assert (step, record) == (10, {"rows": [10]})
+    assert_same(state, STATE)
+    said = capsys.readouterr().err
+    assert f"20 is damaged: {message}" in said
+    assert "set aside as 20.damaged" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["10", "20.damaged"]
+
+
 def test_falls_back_to_the_newest_sound_one(tmp_path, capsys):
-    save(tmp_path, {10: 0.5, 20: 0.6, 30: 0.7})
+    save(tmp_path, 10, 20, 30)
     (tmp_path / "40").mkdir()  # what a crash can leave
-    largest = max(files_of(tmp_path / "30"), key=lambda path: path.stat().st_size)
-    flip_bit(largest, largest.stat().st_size // 2)
+    flip_kernel(tmp_path / "30", 0)
     state, _, step = checkpoint.newest_sound(tmp_path, STATE, set_aside=False)
-    assert (step, state["step"]) == (20, 20)
+    assert (step, state["step"].tolist()) == (20, [20, 20])
     assert checkpoint.steps(tmp_path) == [10, 20, 30, 40]
     warnings = capsys.readouterr().err
     assert "30 is damaged" in warnings
     assert "40 is damaged: it was not written to its end" in warnings
     checkpoint.newest_sound(tmp_path, STATE, set_aside=True)
     assert checkpoint.steps(tmp_path) == [10, 20]
-    save(tmp_path, {30: 0.7})  # the place is free again
+    save(tmp_path, 30)  # the place is free again
     assert checkpoint.newest_sound(tmp_path, STATE, set_aside=True)[2] == 30
+    flip_kernel(tmp_path / "30", 0)
+    checkpoint.newest_sound(tmp_path, STATE, set_aside=True)
+    assert (tmp_path / "30.damaged-1").is_dir()
 
 
 def test_no_checkpoint_is_none(tmp_path):
     assert checkpoint.newest_sound(tmp_path / "none", STATE, set_aside=True) is None
 
 
-def test_keeps_the_latest_and_the_best(tmp_path):
-    ranks = {10: 0.2, 20: 0.9, 30: float("nan"), 40: None, 50: 0.3, 60: 0.1}
-    save(tmp_path, ranks, keep_latest=2, keep_best=1)
-    assert checkpoint.steps(tmp_path) == [20, 50, 60]
-    assert checkpoint.best_step(tmp_path) == 20
+def test_what_is_named_otherwise_is_no_checkpoint(tmp_path):
+    save(tmp_path, 10)
+    for name in ("0099", "99.damaged", "tmp", "²"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "98").write_text("")
+    assert checkpoint.steps(tmp_path) == [10]
+    assert checkpoint.newest_sound(tmp_path, STATE, set_aside=True)[2] == 10
+    assert (tmp_path / "0099").is_dir()
+    assert dict(checkpoint.verify(tmp_path)) == {10: ""}
+
+
+def test_keeps_the_latest(tmp_path):
+    save(tmp_path, 10, 20, 30, 40, keep_latest=2)
+    assert checkpoint.steps(tmp_path) == [30, 40]
 
 
 def test_refused_save_is_an_error(tmp_path):
-    save(tmp_path, {20: 0.5})
+    save(tmp_path, 20)
     with pytest.raises(UserError, match="could not write checkpoint 10"):
-        save(tmp_path, {10: 0.5})
+        save(tmp_path, 10)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot keep checkpoints in"):
+        Checkpoints(tmp_path / "file" / "checkpoints", keep_latest=2)
 
 
 def test_failed_write_is_an_error_that_names_the_last_good_one(tmp_path, monkeypatch):
-    save(tmp_path, {10: 0.5})
+    save(tmp_path, 10)
 
     class FullDisk:
         def result(self):
             raise OSError(28, "No space left on device")
 
-    writer = Checkpoints(tmp_path, keep_latest=2, keep_best=1)
-    monkeypatch.setattr(writer._orbax, "save_async", lambda *a, **k: FullDisk())
+    writer = Checkpoints(tmp_path, keep_latest=2)
+    monkeypatch.setattr(writer._checkpointer(), "save_async", lambda *a, **k: FullDisk())
     writer.save(STATE, 20, {"rows": []})
     with pytest.raises(UserError, match=r"checkpoint 20 .*No space left.* on disk is 10"):
         writer.close()

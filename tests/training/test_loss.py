@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mnist_jax.errors import UserError
-from mnist_jax.training.loss import cross_entropy, find_loss, probabilities, smooth_labels
+from mnist_jax.models.outputs import probabilities
+from mnist_jax.training.loss import cross_entropy, find_loss, smooth_labels
 
 pytestmark = pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
 

@@ -2,7 +2,7 @@
 
 A program that waits for the host, or whose shapes are not known before it runs, is slow on an
 accelerator or does not run there at all. Nothing is compiled, and no weights are drawn: what
-`prepare` would compile is exported in its place (https://docs.jax.dev/en/latest/export/export.html).
+`prepare_one` would compile is exported in its place (https://docs.jax.dev/en/latest/export/export.html).
 """
 
 import dataclasses
@@ -11,14 +11,14 @@ import re
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 from jax.export import Exported, export
 
 from mnist_jax import models
 from mnist_jax.config import Config, load, parse
 from mnist_jax.models import backend
-from mnist_jax.training import parallel, population, run
+from mnist_jax.training.program import prepare_many, prepare_one
+from tests.training.small import on_devices
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(
@@ -29,7 +29,6 @@ FILES = sorted(
 PLATFORMS = ("tpu", "cuda", "cpu")
 # Notes to the compiler, and the random numbers' own kernel on a GPU: nothing of them is host code.
 ON_THE_DEVICE = {"Sharding", "SPMDFullToShardShape", "SPMDShardToFullShape", "cu_threefry2x32_ffi"}
-MOST_OF_INFERENCE = 3  # results: probabilities and losses, or what a population makes of them
 SMALL = {"data": {"train_split": "train[:640]", "val_split": "train[640:900]"}, "batch_size": 32}
 EVERYTHING = {
     "model": {"name": "cnn", "features": (4, 8), "dropout": 0.2, "normalisation": "batch"},
@@ -38,11 +37,12 @@ EVERYTHING = {
     "chunk_steps": 7,
     "clip_norm": 1.0,
     "ema_decay": 0.9,
+    "metrics": ("top_3", "brier"),
 }
 
 
 class Uncompiled:
-    """A jitted function that is exported where it would be compiled, and called on nothing."""
+    """A jitted function that is exported where it would be compiled."""
 
     def __init__(self, function, found, platforms, **options):
         self.program = JIT(function, **options)
@@ -50,8 +50,7 @@ class Uncompiled:
         self.platforms = platforms
 
     def __call__(self, *arguments):
-        shapes = jax.eval_shape(self.program, *arguments)
-        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+        return self.program(*arguments)
 
     def lower(self, *arguments):
         self.found.append(export(self.program, platforms=self.platforms)(*arguments))
@@ -59,6 +58,9 @@ class Uncompiled:
 
     def compile(self):
         return self
+
+    def memory_analysis(self):
+        return None
 
 
 JIT = jax.jit
@@ -70,17 +72,14 @@ def exported(monkeypatch):
 
     def programs(*configs: Config, devices: int = 1, platforms=PLATFORMS) -> list[Exported]:
         found = []
-        with monkeypatch.context() as patch:
-            for name in ("layout", "members_layout"):
-                some = functools.partial(getattr(parallel, name), devices=jax.devices()[:devices])
-                patch.setattr(parallel, name, some)
+        with monkeypatch.context() as patch, on_devices(devices):
             uncompiled = functools.partial(Uncompiled, found=found, platforms=platforms)
             patch.setattr(jax, "jit", uncompiled)
             patch.setattr(backend, "on_cpu", lambda: False)  # as it is traced there
             if len(configs) == 1:
-                run.prepare(configs[0])
+                prepare_one(configs[0])
             else:
-                _ = population.prepare(configs).validate  # is compiled where it is first asked for
+                prepare_many(configs)
         return found
 
     return programs
@@ -110,7 +109,7 @@ def check(programs: list[Exported], *, validated: bool) -> None:
     """All of them, those of a chunk of steps for what they use up, too."""
     for program in programs:
         refuse_what_an_accelerator_cannot_run_alone(program)
-    chunks = [program for program in programs if len(program.out_avals) > MOST_OF_INFERENCE]
+    chunks = [program for program in programs if donated(program)]
     assert chunks
     assert len(programs) - len(chunks) == validated
     for chunk in chunks:

@@ -232,3 +232,24 @@ def test_a_schedule_that_optax_does_not_have_is_refused(keywords, message):
             optimizer={"name": "adam"},
             schedule={"name": "cosine_decay_schedule", "init_value": 1.0, **keywords},
         )
+
+
+def test_durations_that_are_fractions_of_the_run_are_told():
+    def found(**schedule):
+        name = {"optimizer": {"name": "adam"}, "schedule": schedule}
+        return optimizer.fractions(parse(name))
+
+    assert found(name="") == []
+    assert found(name="constant_schedule", value=0.1) == []
+    warm = {"name": "warmup_cosine_decay_schedule", "init_value": 0.0, "peak_value": 0.1}
+    assert found(**warm, warmup_steps="1 epoch", decay_steps="9 epochs") == []
+    assert found(**warm, warmup_steps=0.25, decay_steps=1) == [
+        "config.schedule.warmup_steps = 0.25",
+        "config.schedule.decay_steps = 1",
+    ]
+    assert found(**warm, warmup_steps=0, decay_steps="9 epochs") == []  # nothing of any length
+    steps = {"name": "piecewise_constant_schedule", "init_value": 0.1}
+    assert found(**steps, boundaries_and_scales={"2 epochs": 0.1}) == []
+    assert found(**steps, boundaries_and_scales={0.5: 0.1, "3 epochs": 0.1}) == [
+        "config.schedule.boundaries_and_scales at 0.5"
+    ]

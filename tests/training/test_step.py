@@ -7,6 +7,9 @@ import numpy as np
 import optax
 import pytest
 
+from mnist_jax.data import Spec
+from mnist_jax.training.loss import cross_entropy
+from mnist_jax.training.state import evaluation_weights
 from mnist_jax.training.step import run_steps, train_step
 
 ADAM = {"name": "adam", "learning_rate": 0.01}
@@ -75,7 +78,7 @@ def test_golden_step(make_task, gradient, fake_batch, model):
     first = trained["dense_1" if "dense_1" in trained else "conv_1"]["kernel"]
     found = {
         "loss": float(after["sums"]["loss"]) / 16,
-        "correct": int(after["sums"]["correct"]),
+        "correct": float(after["sums"]["accuracy"]),
         "gradient_norm": float(optax.tree.norm(gradients)),
         "first_kernel": first[..., 0].reshape(-1)[:3].tolist(),
         "output_kernel": trained["output"]["kernel"][0, :3].tolist(),
@@ -101,7 +104,7 @@ def test_a_step_counts_itself_and_its_examples(make_task, fake_batch):
     twice = step(once, batch)
     assert [int(s["step"]) for s in (state, once, twice)] == [0, 1, 2]
     assert [int(s["sums"]["count"]) for s in (state, once, twice)] == [0, 16, 32]
-    assert int(once["sums"]["correct"]) == correct
+    assert float(once["sums"]["accuracy"]) == correct
     losses = task.loss(outputs, jax.nn.one_hot(batch["label"], 10), output_activation="softmax")
     assert float(once["sums"]["loss"]) == pytest.approx(float(losses.sum()), rel=1e-5)
     np.testing.assert_array_equal(state["key"], twice["key"])
@@ -119,20 +122,68 @@ def test_the_gradient_is_that_of_the_mean_loss(gradient, fake_batch):
     )
 
 
-@pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
-def test_the_average_by_hand(make_task, fake_batch):
+COUNTING = """
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from mnist_jax.models.mlp import MLP
+
+class Counting(MLP):
+    def __init__(self, *, image_shape, num_classes, rngs):
+        super().__init__(
+            hidden=(4,), normalisation="batch", image_shape=image_shape, num_classes=num_classes,
+            rngs=rngs,
+        )
+        self.calls = nnx.Variable(jnp.int32(0))
+
+    def __call__(self, images, *, train, keys=None):
+        self.calls[...] += 1
+        return super().__call__(images, train=train, keys=keys)
+"""
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_the_average_by_hand(make_task, fake_batch, user_module):
+    """Of the parameters and the batch statistics; a counter is as it is."""
+    user_module("counting", COUNTING)
     decay = 0.15
-    task, state = make_task(
-        model=TINY, optimizer={"name": "sgd", "learning_rate": 0.1}, ema_decay=decay
-    )
-    step, expected = stepper(task), jax.tree.map(np.float64, state["params"])
-    jax.tree.map(np.testing.assert_array_equal, state["average"], state["params"])
+    sgd = {"name": "sgd", "learning_rate": 0.1}
+    task, state = make_task(model={"name": "counting:Counting"}, optimizer=sgd, ema_decay=decay)
+    step = stepper(task)
+
+    def raw(state):
+        return {part: state[part] for part in ("params", "variables")}
+
+    def mean(average, value, now):
+        real = np.issubdtype(value.dtype, np.inexact)
+        return now * average + (1 - now) * value if real else value
+
+    jax.tree.map(np.testing.assert_array_equal, state["average"], raw(state))
+    expected = jax.device_get(raw(state))
     for t in range(3):
         state = step(state, fake_batch(16))
         now = min(decay, (1 + t) / (10 + t))  # 0.1, then 0.15
-        expected = jax.tree.map(lambda a, p, d=now: d * a + (1 - d) * p, expected, state["params"])
-        assert_close(state["average"], expected, rtol=1e-5, atol=1e-7)
-    assert make_task(model=TINY)[1]["average"] == {}
+        expected = jax.tree.map(
+            functools.partial(mean, now=now), expected, jax.device_get(raw(state))
+        )
+        assert_close(state["average"], expected, rtol=1e-5, atol=1e-6)
+    assert int(state["average"]["variables"]["calls"]) == 3
+    statistics = state["variables"]["layers"], state["average"]["variables"]["layers"]
+    differences = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), *statistics)
+    assert max(jax.tree.leaves(differences)) > 1e-3
+
+
+@pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
+def test_the_networks_are_evaluated_with_all_of_the_average(make_task, fake_batch):
+    model = TINY | {"normalisation": "batch"}
+    task, state = make_task(model=model, optimizer=SGD, ema_decay=0.9)
+    state = stepper(task)(state, fake_batch(16))
+    assert evaluation_weights(state) is state["average"]
+    assert state["average"].keys() == {"params", "variables"}
+    task, state = make_task(model=model)
+    assert state["average"] == {}
+    expected = {"params": state["params"], "variables": state["variables"]}
+    assert jax.tree.structure(evaluation_weights(state)) == jax.tree.structure(expected)
 
 
 def root_loss(outputs, targets, *, output_activation):
@@ -157,6 +208,61 @@ def test_the_first_step_with_a_loss_or_gradient_not_finite_is_kept(make_task, fa
     for _ in range(2):
         assert int(state["bad_step"]) == 2
         state = bad(state, batch)
+
+
+def steep_loss(outputs, targets, *, output_activation):
+    return 100.0 * cross_entropy(outputs, targets, output_activation=output_activation)
+
+
+@pytest.mark.usefixtures("quick_compiles")
+@pytest.mark.parametrize("steps", [1, 3])
+def test_parameters_that_the_last_update_of_a_chunk_has_spoilt_are_found(
+    make_task, fake_batch, steps
+):
+    """The loss and the gradient of that step are finite, and there is no next one to show it."""
+    huge = {"name": "sgd", "learning_rate": 1e38}
+    task, state = make_task(model=TINY, optimizer=huge)
+    task = dataclasses.replace(task, loss=steep_loss)
+    batch = fake_batch(8)
+    after = stepper(task)(state, batch)
+    assert int(after["bad_step"]) == -1
+    assert not all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(after["params"]))
+
+    rows = jax.tree.map(lambda x: np.broadcast_to(x, (steps, *x.shape)), batch)
+    chunk = jax.jit(functools.partial(run_steps, task, lambda data, row: row))
+    assert int(chunk(state, (), rows)["bad_step"]) == (0 if steps == 1 else 1)
+    task, state = make_task(model=TINY, optimizer=SGD)
+    chunk = jax.jit(functools.partial(run_steps, task, lambda data, row: row))
+    assert int(chunk(state, (), rows)["bad_step"]) == -1
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_batch_statistics_that_are_not_finite_are_found(make_task, fake_batch):
+    task, state = make_task(model=TINY | {"normalisation": "batch"}, optimizer=SGD)
+    state["variables"] = jax.tree.map(lambda x: x * jnp.nan, state["variables"])
+    rows = jax.tree.map(lambda x: x[None], fake_batch(8))
+    after = jax.jit(functools.partial(run_steps, task, lambda data, row: row))(state, (), rows)
+    assert int(after["bad_step"]) == 0
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_images_and_classes_of_another_data_set(make_task):
+    """Nothing of a step knows the size of an image or how many classes there are."""
+    spec = Spec(image_shape=(12, 10, 3), class_names=tuple("abcdefg"))
+    batch = {
+        "image": np.random.default_rng(0).integers(0, 256, (8, 12, 10, 3), np.uint8),
+        "label": np.arange(8, dtype=np.int32) % 7,
+        "position": np.arange(8, dtype=np.int32),
+    }
+    models = TINY, {"name": "cnn", "features": (2,), "dense": ()}
+    for model in models:
+        values = {"model": model, "augment": DISTORTED, "metrics": ("top_3",)}
+        task, state = make_task(spec=spec, optimizer=ADAM, **values)
+        after = stepper(task)(state, batch)
+        assert after["params"]["layers"]["output"]["bias"].shape == (7,)
+        assert int(after["sums"]["count"]) == 8
+        assert np.isfinite(float(after["sums"]["loss"]))
+        assert 0 <= float(after["sums"]["top_3"]) <= 8
 
 
 @pytest.mark.usefixtures("strict_dtypes", "quick_compiles")
@@ -194,14 +300,14 @@ def test_an_example_is_distorted_and_dropped_by_its_position_alone(gradient, fak
     (a, after_a), (b, after_b) = (gradient(x, **values) for x in (batch, shuffled))
     assert_close(a, b, rtol=1e-4, atol=1e-5)
     assert_close(after_a["variables"], after_b["variables"], rtol=1e-5, atol=1e-6)
-    assert int(after_a["sums"]["correct"]) == int(after_b["sums"]["correct"])
+    assert float(after_a["sums"]["accuracy"]) == float(after_b["sums"]["accuracy"])
 
 
 @pytest.mark.usefixtures("quick_compiles")
 def test_labels_are_smoothed_in_training(gradient, fake_batch):
     plain, smooth = (gradient(fake_batch(16), model=TINY, label_smoothing=s)[1] for s in (0.0, 0.5))
     assert float(plain["sums"]["loss"]) != float(smooth["sums"]["loss"])
-    assert int(plain["sums"]["correct"]) == int(smooth["sums"]["correct"])
+    assert float(plain["sums"]["accuracy"]) == float(smooth["sums"]["accuracy"])
 
 
 @pytest.mark.usefixtures("quick_compiles")

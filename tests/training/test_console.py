@@ -3,8 +3,10 @@ import sys
 
 import pytest
 
-from mnist_jax.training.progress import Progress
+from mnist_jax import metrics
+from mnist_jax.training.console import Console, cells
 
+TWO = metrics.find()
 ROW = {
     "epoch": 2,
     "step": 858,
@@ -23,16 +25,16 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(monkeypatch, stream, row=ROW, epochs: int = 1) -> str:
+def shown(monkeypatch, stream, row=ROW, epochs: int = 1, its=TWO) -> str:
     """What is written for epochs of ten steps."""
     monkeypatch.setattr(sys, "stdout", stream)
-    progress = Progress(num_epochs=12, steps_per_epoch=10)
+    console = Console(num_epochs=12, steps_per_epoch=10)
     for _ in range(epochs):
-        progress.start_epoch(1, done=4)
-        progress.update(3)
-        progress.update(3)
-        progress.clear()
-        progress.end_epoch(row)
+        console.start_epoch(1, done=4)
+        console.update(3)
+        console.update(3)
+        console.clear()
+        console.end_epoch(row, its)
     return stream.getvalue()
 
 
@@ -59,6 +61,26 @@ def test_without_validation_its_figures_are_left_out(monkeypatch):
     assert "36,608" in text
 
 
+def test_a_further_metric_has_columns_of_its_own(monkeypatch):
+    its = metrics.find(("top_3", "brier"))
+    row = ROW | {"train_top_3": 0.96, "val_top_3": 0.97, "train_brier": 0.5, "val_brier": None}
+    head, line = shown(monkeypatch, io.StringIO(), row, its=its).splitlines()
+    assert head.count("top 3 accuracy %") == head.count("Brier score") == 2
+    assert "96.00" in line
+    assert "97.00" in line
+    assert "0.5000" in line
+
+
+def test_a_figure_stands_under_its_head():
+    its = metrics.find(("brier",))
+    table = cells(ROW | {"train_brier": 0.5, "val_brier": 0.25}, its, 12)
+    found = dict(table)
+    assert found["train loss"].strip() == "0.5124"
+    assert found["val loss"].strip() == "0.2500"
+    assert [text.strip() for head, text in table if head == "Brier score"] == ["0.5000", "0.2500"]
+    assert all(len(head) == len(text) for head, text in table)
+
+
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
 def test_a_line_is_never_wider_than_the_terminal(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
@@ -67,3 +89,14 @@ def test_a_line_is_never_wider_than_the_terminal(monkeypatch, width):
     assert all(len(line) <= width for line in lines)
     assert "2/12" in lines[-1]
     assert ("36,608" in lines[-1]) == (width >= 80)
+
+
+def test_a_line_is_said_where_none_came_for_a_while(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    console = Console(num_epochs=2, steps_per_epoch=10)
+    console.say("too soon")
+    now[0] = 11.0
+    console.say("now")
+    console.say("too soon again")
+    assert capsys.readouterr().out == "now\n"

@@ -1,0 +1,154 @@
+"""What a program needs and what there is, and a population that is too large for it."""
+
+import dataclasses
+import types
+
+import jax
+import pytest
+
+from mnist_jax.config import parse
+from mnist_jax.members import Planned
+from mnist_jax.training import memory, sweep, sweepdir
+from mnist_jax.training.program import prepare_many
+from mnist_jax.training.stop import StopSignal
+from tests.training.small import SMALL, on_devices, untimed
+
+GIB = 2**30
+
+
+def analysis(**sizes):
+    names = ("argument", "output", "alias", "temp")
+    return types.SimpleNamespace(**{f"{n}_size_in_bytes": sizes.get(n, 0) for n in names})
+
+
+def test_what_a_program_needs_counts_what_it_overwrites_once():
+    found = analysis(argument=1000, output=900, alias=800, temp=50)
+    compiled = types.SimpleNamespace(memory_analysis=lambda: found)
+    assert memory.needed(compiled) == 1150
+    assert memory.needed(types.SimpleNamespace(memory_analysis=lambda: None)) == 0
+
+
+def devices(platform, count=1, stats=None):
+    one = types.SimpleNamespace(platform=platform, memory_stats=lambda: stats)
+    return [one] * count
+
+
+def test_an_accelerator_tells_what_it_has():
+    assert memory.available(devices("gpu", 2, {"bytes_limit": 10 * GIB})) == 8 * GIB
+    assert memory.available(devices("tpu")) == float("inf")
+    assert memory.available(devices("tpu", stats={})) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ((None, None), 100),
+        (("max", None), 100),
+        (("40", None), 40),
+        ((None, "30\n"), 30),
+        (("40\n", "30"), 30),
+        (("4000", None), 100),
+    ],
+)
+def test_devices_of_a_cpu_share_what_the_machine_or_the_container_has(
+    monkeypatch, tmp_path, texts, expected
+):
+    paths = [tmp_path / "new", tmp_path / "old"]
+    for path, text in zip(paths, texts, strict=True):
+        if text is not None:
+            path.write_text(text)
+    monkeypatch.setattr(memory, "LIMITS", [str(path) for path in paths])
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 10}.__getitem__)
+    assert memory.available(devices("cpu")) == pytest.approx(0.8 * expected)
+    assert memory.available(devices("cpu", 8)) == pytest.approx(0.1 * expected)
+
+
+def swept(plan, folder):
+    """What becomes of the members, by name, and the bytes that each population needs."""
+    told, needs = [], []
+
+    def prepare(configs):
+        program = prepare_many(configs)
+        needs.append(program.bytes_needed)
+        return program
+
+    with pytest.MonkeyPatch.context() as patch, on_devices(1):
+        patch.setattr(sweep, "prepare_many", prepare)
+        results = sweep.train(
+            plan, folder, StopSignal(), keep_clock=lambda: None, on_epoch=told.extend
+        )
+    assert len(told) == len(plan)
+    return {(its["architecture"], its["seed"]): its for its in results}, needs
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The members of a sweep, what becomes of them together, and the bytes that they need."""
+    config = parse(SMALL)
+    slow = parse(SMALL | {"optimizer": {"name": "adam", "learning_rate": 1e-3}})
+    members = [("fast", config, 0), ("fast", config, 1), ("slow", slow, 0)]
+    plan = [Planned(name, dataclasses.replace(its, seed=seed)) for name, its, seed in members]
+    plan = sweep.resolve(plan)
+    folder = tmp_path_factory.mktemp("whole")
+    found, (needed,) = swept(plan, folder)
+    assert [len(its.members) for its in sweepdir.populations(folder)] == [3]
+    return plan, found, needed
+
+
+@pytest.mark.usefixtures("quick_compiles")
+@pytest.mark.parametrize(
+    ("short_of", "sizes"),
+    [("a byte", [1, 2]), ("all of it", [1, 1, 1])],  # a single one is trained whatever it needs
+)
+def test_a_population_that_does_not_fit_is_halved(monkeypatch, tmp_path, whole, short_of, sizes):
+    plan, expected, needed = whole
+    room = needed - 1 if short_of == "a byte" else 0
+    monkeypatch.setattr(memory, "available", lambda devices: room)
+    found, needs = swept(plan, tmp_path)
+    assert needs[0] == needed
+    assert sorted(len(its.members) for its in sweepdir.populations(tmp_path)) == sizes
+    assert found.keys() == expected.keys()
+    for name, ours in found.items():
+        theirs = expected[name]
+        assert ours["status"] == theirs["status"] == "finished"
+        assert ours["parameters"] == theirs["parameters"]
+        for row, its in zip(untimed(ours["history"]), untimed(theirs["history"]), strict=True):
+            assert row == pytest.approx(its, rel=1e-4)
+        assert ours["test"] == pytest.approx(theirs["test"], rel=1e-4)
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_a_population_that_was_begun_is_not_halved(monkeypatch, tmp_path, whole):
+    plan, expected, _ = whole
+    monkeypatch.setattr(memory, "available", lambda devices: float("inf"))
+    swept(plan, tmp_path)
+    (folder,) = sweepdir.populations(tmp_path)
+    (folder.path / "results.json").unlink()
+    monkeypatch.setattr(memory, "available", lambda devices: 0)
+    found, _ = swept(plan, tmp_path)
+    assert [len(its.members) for its in sweepdir.populations(tmp_path)] == [3]
+    assert {name: its["test"] for name, its in found.items()} == {
+        name: its["test"] for name, its in expected.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "begun", "halved"), [(2, False, True), (1, False, False), (2, True, False)]
+)
+def test_a_device_that_runs_out_of_memory_halves_it_too(
+    monkeypatch, tmp_path, whole, count, begun, halved
+):
+    plan, _, _ = whole
+    folder = sweepdir.population_dir(tmp_path, plan[:count])
+    if begun:
+        (folder.checkpoints / "20").mkdir(parents=True)
+
+    def prepare(configs):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(sweep, "prepare_many", prepare)
+    if halved:
+        assert sweep._prepared(folder) is None
+    else:
+        with pytest.raises(jax.errors.JaxRuntimeError):
+            sweep._prepared(folder)
