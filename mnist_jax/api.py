@@ -155,14 +155,13 @@ class Classifier:
     def _as_floats(self, images: Any) -> np.ndarray:
         """`[n, H, W, C]` float32 from 0 to 1."""
         images = np.asarray(images)
-        shape = self.restored.spec.image_shape
+        shape, given = self.restored.spec.image_shape, list(images.shape)
         if shape[-1] == 1 and images.ndim == 3:
             images = images[..., None]
         if images.ndim != 4 or images.shape[1:] != shape:
             grey = f" or [n, {shape[0]}, {shape[1]}]" if shape[-1] == 1 else ""
             raise UserError(
-                f"images: expected the shape [n, {', '.join(map(str, shape))}]{grey}, got "
-                f"{list(images.shape)}"
+                f"images: expected the shape [n, {', '.join(map(str, shape))}]{grey}, got {given}"
             )
         if images.dtype == np.uint8:
             return images.astype(np.float32) / np.float32(255.0)

@@ -133,6 +133,30 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+# Sends the signal once the first chunk of steps is done, at whatever speed that is.
+STOPPED = """
+import os, runpy, signal, sys
+from mnist_jax.training.console import Console
+Console.update = lambda *arguments: os.kill(os.getpid(), signal.SIGTERM)
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def stop_in_first_chunk(name: str, *arguments: str, cwd: Path = ROOT) -> str:
+    """Stops a command in the first chunk that it trains; what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, f"mnist_jax.{name}", *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 75, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
 def rows(workdir: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (workdir / name).read_text().splitlines()]
 

@@ -1,12 +1,11 @@
 """Further members and seeds in the folder of a sweep: what was trained stays as it is."""
 
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
-from tests.commands import fingerprint, interrupt, read, refused, rows, run, table
+from tests.commands import fingerprint, read, refused, rows, run, stop_in_first_chunk, table
 
 SWEEP = """
 from mnist_jax.config import default
@@ -77,9 +76,7 @@ def test_only_the_new_networks_are_trained(few, many, tmp_path, stopped):
     before, old = times(workdir / "populations"), by_name(workdir)
     arguments = ("--config=grown.py", "--workdir=swept")
     if stopped:
-        for when in ("compiled program", "3/"):
-            ended = interrupt(signal.SIGTERM, when, *arguments, cwd=tmp_path, name="sweep")
-            assert ended == 75
+        stop_in_first_chunk("sweep", *arguments, cwd=tmp_path)
     said = run("sweep", *arguments, cwd=tmp_path).stdout
     assert "8 networks of 4 architectures" in said
     if not stopped:

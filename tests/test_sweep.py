@@ -3,8 +3,6 @@
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,13 @@ from mnist_jax import compare
 from mnist_jax.training import checkpoint
 from mnist_jax.training.program import STEPS_AT_A_TIME
 from tests.commands import (
-    ROOT,
     SMALL,
-    environment,
     interrupt,
     read,
     refused,
     rows,
     run,
+    stop_in_first_chunk,
     table,
     untimed,
 )
@@ -365,16 +362,6 @@ def test_an_architecture_of_which_a_seed_diverged_ranks_after_all_others(tmp_pat
     assert [path.name[:4] for path in (workdir / "members").iterdir()] == ["poor"]
 
 
-# Sends the signal once the first chunk of steps is done.
-STOPPED = """
-import os, runpy, signal, sys
-from mnist_jax.training.console import Console
-Console.update = lambda *arguments: os.kill(os.getpid(), signal.SIGTERM)
-sys.argv = sys.argv[1:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-"""
-
-
 def test_a_sweep_stops_within_an_epoch(tmp_path):
     """A chunk is bounded in steps times networks: 20 networks end after a part of an epoch."""
     arguments = (
@@ -383,15 +370,7 @@ def test_a_sweep_stops_within_an_epoch(tmp_path):
         "--seeds=20",
         f"--workdir={tmp_path}",
     )
-    done = subprocess.run(
-        [sys.executable, "-c", STOPPED, "mnist_jax.sweep", *arguments],
-        cwd=ROOT,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 75, done.stderr
-    assert "what is done is saved" in done.stdout
+    assert "what is done is saved" in stop_in_first_chunk("sweep", *arguments)
     (folder,) = (tmp_path / "populations").glob("*/checkpoints")
     (step,) = checkpoint.steps(folder)
     assert 0 < step < 12800 // 128

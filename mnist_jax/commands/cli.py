@@ -5,6 +5,7 @@ import gc
 import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from typing import Any
 
 from absl import app, flags, logging
 from absl.flags import argparse_flags
@@ -50,8 +51,7 @@ def run(
         atexit.register(gc.freeze)  # else the exit takes half a second to look through all of them
         logging.set_verbosity(logging.ERROR)  # the libraries' own chatter is not for the terminal
         try:
-            with imports.without("IPython"):  # Flax would ask it whether this is a notebook
-                return main(arguments)
+            return main(arguments)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
@@ -60,6 +60,13 @@ def run(
             return EXIT_STATUS
 
     app.run(guarded, flags_parser=parse)
+
+
+def experiment() -> Any:
+    """The module that trains and evaluates, whose import takes a second."""
+    with imports.without("IPython"):  # Flax would ask it whether this is a notebook
+        from mnist_jax import experiment
+    return experiment
 
 
 def add_member(parser: Parser) -> None:

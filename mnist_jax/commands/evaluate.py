@@ -35,7 +35,7 @@ def main(arguments: Namespace) -> None:
 
     found = network.find(arguments.workdir, arguments.member, arguments.seed)
     data.read_ahead(found.config.data.name)
-    from mnist_jax import experiment
+    experiment = cli.experiment()
 
     figures, folder = experiment.evaluate(found, arguments.checkpoint, arguments.split)
     print(

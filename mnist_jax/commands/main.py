@@ -32,7 +32,7 @@ def main(arguments: Namespace) -> int:
 
     asked = config.load(arguments.config, arguments.overrides)
     data.read_ahead(asked.data.name)
-    from mnist_jax import experiment
+    experiment = cli.experiment()
 
     workdir = arguments.workdir or Path("runs") / config.stem(arguments.config)
     if not experiment.run(asked, workdir, started=STARTED, profile=arguments.profile):

@@ -50,7 +50,7 @@ def main(arguments: Namespace) -> int:
         return 0
     plan = members.load(arguments.config, arguments.overrides, arguments.seeds)
     data.read_ahead(plan[0].config.data.name)
-    from mnist_jax import experiment
+    experiment = cli.experiment()
 
     workdir = arguments.workdir or Path("runs") / f"{config.stem(arguments.config)}-sweep"
     if not experiment.run_sweep(plan, workdir, started=STARTED):

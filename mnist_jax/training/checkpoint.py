@@ -129,10 +129,17 @@ class Checkpoints:
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps that have a folder, oldest first, whatever is in it."""
+    """The steps that have a folder, oldest first, whatever is in it.
+
+    Raises:
+      UserError: the system refuses to list them.
+    """
     if not folder.is_dir():
         return []
-    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    try:
+        names = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise UserError(f"the system refuses to list {folder}: {error}") from error
     return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
 
@@ -159,8 +166,15 @@ def load(folder: Path, step: int, template: Any, member: int | None = None) -> t
         read it.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-    wanted = {path_name(path): tuple(leaf.shape) for path, leaf in leaves}
+    axis = 0 if member is not None else 1  # the axis of members is not the network's
+    wanted = {path_name(path): tuple(leaf.shape[axis:]) for path, leaf in leaves}
     arrays, record = read(folder, step, template, member, expected=wanted)
+    for name, (_, leaf) in zip(wanted, leaves, strict=True):
+        if arrays[name].shape != leaf.shape:
+            raise UserError(
+                f"checkpoint {folder / str(step)}: {name} holds {len(arrays[name])} networks, "
+                f"{leaf.shape[0]} are wanted"
+            )
     return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted]), record
 
 
@@ -179,7 +193,8 @@ def read(
       step: which.
       parts: their names, such as `params`.
       member: as for `load`.
-      expected: names and shapes that the parts must have; anything goes where it is `None`.
+      expected: names and shapes, without the axis of members, that the parts must have; anything
+        goes where it is `None`.
 
     Raises:
       DamagedError: unfinished, unreadable, or not what was saved.
@@ -189,7 +204,7 @@ def read(
     sealed = _read_seal(path)
     parts = set(parts)
     saved = {
-        name: tuple(shape if member is None else shape[1:])
+        name: tuple(shape[1:])
         for name, shape in sealed["shapes"].items()
         if name.partition("/")[0] in parts
     }

@@ -40,7 +40,7 @@ def end_epoch(program: Program, at: Position) -> None:
             validation={} if means is None else means[i],
             metrics=program.task.metrics,
             learning_rate=rates[i],
-            seconds=at.seconds / at.training.sum(),
+            seconds=at.seconds / int(at.training.sum()),
         )
         at.rows[i].append(row)
     at.epochs += 1

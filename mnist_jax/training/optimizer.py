@@ -57,7 +57,7 @@ def build(
 
 def fractions(config: Config) -> list[str]:
     """The durations of the schedule that are fractions of the run, by their fields."""
-    keywords = dict(config.schedule.keywords)
+    keywords = dict(config.schedule.keywords) if config.schedule.name else {}
     found = [
         f"config.schedule.{name} = {value}"
         for name, value in keywords.items()

@@ -67,7 +67,13 @@ def populations(workdir: Path) -> list[PopulationDir]:
       UserError: a file of one is damaged.
     """
     paths = sorted((workdir / "populations").glob("*/members.json"))
-    found = [PopulationDir(path.parent, tuple(_read(path))) for path in paths]
+    found = [population_dir(workdir, _read(path)) for path in paths]
+    for path, folder in zip(paths, found, strict=True):
+        if path.parent != folder.path:
+            raise UserError(
+                f"{path} is damaged: it names other members than those of its folder. Remove "
+                f"{path.parent}, and its members are trained again"
+            )
     order = {key(member): i for i, member in enumerate(asked(workdir))}
     return sorted(found, key=lambda its: order.get(key(its.members[0]), len(order)))
 

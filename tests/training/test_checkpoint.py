@@ -95,7 +95,7 @@ class TestAnotherNetwork:
 
     def test_a_larger_one_was_saved(self, tmp_path):
         save(tmp_path, 10, state=DEEPER)
-        line = "params/dense_2/kernel: saved (1, 4, 4), wanted nothing"
+        line = "params/dense_2/kernel: saved (4, 4), wanted nothing"
         self.refused(tmp_path, SHALLOWER, line)
         assert checkpoint.steps(tmp_path) == [10]
 
@@ -104,14 +104,14 @@ class TestAnotherNetwork:
         self.refused(
             tmp_path,
             DEEPER,
-            "params/dense_2/kernel: saved nothing, wanted (1, 4, 4)",
-            "variables/norm/mean: saved nothing, wanted (1, 4)",
+            "params/dense_2/kernel: saved nothing, wanted (4, 4)",
+            "variables/norm/mean: saved nothing, wanted (4,)",
         )
 
     def test_one_of_other_shapes_was_saved(self, tmp_path):
         save(tmp_path, 10, state=SHALLOWER)
         wider = jax.tree.map(lambda x: np.ones((1, 4, 8)), SHALLOWER)
-        line = "params/dense_1/kernel: saved (1, 4, 4), wanted (1, 4, 8)"
+        line = "params/dense_1/kernel: saved (4, 4), wanted (4, 8)"
         self.refused(tmp_path, wider, line)
 
     def test_batch_statistics_that_are_not_wanted_are_named_where_their_part_is(self, tmp_path):
@@ -122,8 +122,8 @@ class TestAnotherNetwork:
         self.refused(
             tmp_path,
             more,
-            "variables/norm/mean: saved (1, 4), wanted nothing",
-            "variables/norm/var: saved nothing, wanted (1, 4)",
+            "variables/norm/mean: saved (4,), wanted nothing",
+            "variables/norm/var: saved nothing, wanted (4,)",
         )
 
     def test_nothing_is_set_aside(self, tmp_path):
@@ -220,7 +220,6 @@ class TestTheSystemRefuses:
         self.refuse(monkeypatch, error, lambda path: path.name == unreadable.name)
         self.refused(tmp_path)
 
-    @pytest.mark.xfail(raises=OSError, strict=True, reason="`checkpoint.steps` lets it through")
     def test_to_list_the_folder(self, tmp_path, monkeypatch, error):
         save(tmp_path, 10, 20)
         with monkeypatch.context() as patch:

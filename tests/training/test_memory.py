@@ -77,7 +77,7 @@ def swept(plan, folder):
         results = sweep.train(
             plan, folder, StopSignal(), keep_clock=lambda: None, on_epoch=told.extend
         )
-    assert len(told) == len(plan)
+    assert len(told) in (0, len(plan))  # none where all are trained already
     return {(its["architecture"], its["seed"]): its for its in results}, needs
 
 
@@ -119,17 +119,15 @@ def test_a_population_that_does_not_fit_is_halved(monkeypatch, tmp_path, whole, 
 
 @pytest.mark.usefixtures("quick_compiles")
 def test_a_population_that_was_begun_is_not_halved(monkeypatch, tmp_path, whole):
-    plan, expected, _ = whole
+    plan, _, _ = whole
     monkeypatch.setattr(memory, "available", lambda devices: float("inf"))
-    swept(plan, tmp_path)
+    expected, _ = swept(plan, tmp_path)
     (folder,) = sweepdir.populations(tmp_path)
     (folder.path / "results.json").unlink()
     monkeypatch.setattr(memory, "available", lambda devices: 0)
     found, _ = swept(plan, tmp_path)
     assert [len(its.members) for its in sweepdir.populations(tmp_path)] == [3]
-    assert {name: its["test"] for name, its in found.items()} == {
-        name: its["test"] for name, its in expected.items()
-    }
+    assert found == expected
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,6 @@ from mnist_jax.training.session import Clock, opened, trained
 from mnist_jax.training.stop import StoppedError
 from tests.training.small import SMALL, assert_same_bits, on_devices, untimed
 
-pytestmark = pytest.mark.usefixtures("quick_compiles")
-
 BASE = parse(
     SMALL
     | {"num_epochs": 5, "chunk_steps": 10, "ema_decay": 0.5, "best": "val_loss", "keep_latest": 10}
@@ -25,6 +23,14 @@ BASE = parse(
 )
 SHORTER = dataclasses.replace(BASE, chunk_steps=4)
 NEVER = 10**6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_compiled_alike():
+    """As `quick_compiles`, for what the fixtures of this module compile, too."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 class Told:
