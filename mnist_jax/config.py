@@ -13,7 +13,6 @@ A configuration file starts from the defaults and changes what its experiment ne
 """
 
 import ast
-import copy
 import dataclasses
 import importlib.util
 import math
@@ -177,14 +176,14 @@ def load(path: str, overrides: Sequence[tuple[str, Any]] = ()) -> Config:
             f"{path}: is a sweep of many networks; train it by "
             f"python -m mnist_jax.sweep --config={path}"
         )
-    return parse(overridden(from_module(module, path), overrides))
+    values = plain(from_module(module, path), f"{path}: get_config()")
+    return parse(overridden(values, overrides))
 
 
-def from_module(module: Any, path: str) -> dict[str, Any]:
-    """The plain values that `get_config` of the module of a configuration file gives."""
+def from_module(module: Any, path: str) -> Any:
+    """What `get_config` of the module of a configuration file returns."""
     argument = split_path(path)[1]
-    arguments = () if argument is None else (argument,)
-    return plain(call(module, "get_config", path, *arguments), f"{path}: get_config()")
+    return call(module, "get_config", path, *(() if argument is None else (argument,)))
 
 
 def split_path(path: str) -> tuple[str, str | None]:
@@ -237,8 +236,6 @@ def call(module: Any, function: str, path: str, *arguments: Any) -> Any:
 
 def plain(config: Any, where: str) -> dict[str, Any]:
     """The plain values of what `where`, for the message, gave as a configuration."""
-    if isinstance(config, Mapping):  # a copy: overrides change it
-        return copy.deepcopy(dict(config))
     if not isinstance(config, ml_collections.ConfigDict | Config):
         raise UserError(f"{where}: must be a configuration, as default() gives it, not {config!r}")
     return config.to_dict()

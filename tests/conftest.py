@@ -56,6 +56,17 @@ def _refuse_skip(report):
     return report
 
 
+@pytest.fixture(autouse=True)
+def users_modules(tmp_path_factory):
+    """Forgets the modules that a test has written: another test's may have the same names."""
+    path, folder = [*sys.path], str(tmp_path_factory.getbasetemp())
+    yield
+    sys.path[:] = path
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    for name in [name for name, file in files.items() if file and file.startswith(folder)]:
+        del sys.modules[name]
+
+
 @pytest.fixture
 def strict_dtypes():
     """No implicit promotion between types of numbers."""
@@ -115,13 +126,8 @@ def make_task():
 def user_module(tmp_path, monkeypatch):
     """A function that writes a user's module into the current folder, a temporary one."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    written = []
 
     def write(name: str, source: str) -> None:
         (tmp_path / f"{name}.py").write_text(source)
-        written.append(name)
 
-    yield write
-    for name in written:  # another test's module may have the same name
-        sys.modules.pop(name, None)
+    return write

@@ -360,8 +360,8 @@ def _refuse_unreadable_files(path: Path) -> None:
 
 def _refused(path: Path, error: BaseException) -> UserError:
     return UserError(
-        f"the system refuses to read checkpoint {path}: {error}. It may be sound, so it was not "
-        f"touched. See to the disk or the permissions, then run the same command again"
+        f"the system refuses to read checkpoint {path}: {_root(error)}. It may be sound, so it was "
+        f"not touched. See to the disk or the permissions, then run the same command again"
     )
 
 

@@ -113,11 +113,20 @@ class Program:
 
     def advance(self, state: TrainState, chunk: Chunk, active: np.ndarray) -> TrainState:
         """`state` after a chunk of steps of the networks `[M]` that are active; it is used up."""
-        length = chunk.stop - chunk.start
-        if length not in self.chunks:  # a run is taken up within a chunk
-            self.chunks[length], _ = self.compile(jax.tree.map(_shape, chunk.rows))
-        after = self.chunks[length](state, self.numbers, active, chunk.rows, self.feed.resident)
+        program = self.chunks[chunk.stop - chunk.start]
+        after = program(state, self.numbers, active, chunk.rows, self.feed.resident)
         return jax.block_until_ready(after)
+
+    def make_ready(self, chunk: Chunk) -> float:
+        """Compiles what a chunk of an unusual length needs; returns the seconds that it took.
+
+        A run that is taken up within a chunk has such a one.
+        """
+        length, started = chunk.stop - chunk.start, time.perf_counter()
+        if length in self.chunks:
+            return 0.0
+        self.chunks[length], _ = self.compile(jax.tree.map(_shape, chunk.rows))
+        return time.perf_counter() - started
 
     def compile(self, rows: Any) -> tuple[Callable[..., TrainState], Any]:
         """A program for chunks of these shapes, `[M, S, B, ...]`; see `Layout.compile_steps`."""
