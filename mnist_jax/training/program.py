@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnist_jax import data
+from mnist_jax import data, models
 from mnist_jax.config import Config
 from mnist_jax.data import Spec, Split
 from mnist_jax.data.feed import Chunk, Feed, open_feed
@@ -23,9 +23,10 @@ from mnist_jax.training.state import TrainState, evaluation_weights, init_state
 from mnist_jax.training.step import run_steps
 from mnist_jax.training.task import Task
 
-# Of all the networks on a device, in one call: seconds for the CNNs here. A sweep that is told to
-# stop does so after the call.
-STEPS_AT_A_TIME = 250
+# A sweep that is told to stop does so after the call under way, so that a call must not take longer
+# than some seconds: on a core, so many multiplications, as `_work` estimates them.
+WORK_AT_A_TIME = 2.5e11
+WORK_OF_A_PIXEL = 500  # of an image, for what is no product: gathering, distortion, activations
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,22 @@ def prepare_many(configs: Sequence[Config]) -> Program:
     Raises:
       UserError: they ask for something that is not there.
     """
-    layout = layouts.for_members(configs[0], len(configs))
+    first = configs[0]
+    layout = layouts.for_members(first, len(configs))
     seeds = [config.seed for config in configs]
-    feed = open_feed(configs[0], layout.shared, seeds, STEPS_AT_A_TIME // layout.turns)
-    return _compiled(configs, layout, _lane(configs[0], layout, feed))
+    most = int(WORK_AT_A_TIME / (_work(first) * layout.turns))
+    feed = open_feed(first, layout.shared, seeds, most)
+    return _compiled(configs, layout, _lane(first, layout, feed))
+
+
+def _work(config: Config) -> float:
+    """About how many multiplications a step of one network takes; too many for a convolution."""
+    spec = data.spec(config.data.name)
+    model = models.build(config.model, spec, config.dtype)
+    params, _ = jax.eval_shape(model.init, jax.random.key(0))
+    pixels = spec.image_shape[0] * spec.image_shape[1]
+    kernels = sum(x.size * (pixels if x.ndim > 2 else 1) for x in jax.tree.leaves(params))
+    return config.batch_size * (kernels + WORK_OF_A_PIXEL * pixels)
 
 
 def _lane(config: Config, layout: Layout, feed: Feed) -> Lane:

@@ -299,7 +299,7 @@ def test_no_placement_and_no_bound_changes_a_bit_of_many_networks(monkeypatch, m
         its = dataclasses.replace(config.data, placement=placement)
         configs = [dataclasses.replace(config, data=its, seed=seed) for seed in seeds]
         with pytest.MonkeyPatch.context() as patch, small.on_devices(2):
-            patch.setattr(programs, "STEPS_AT_A_TIME", most)
+            patch.setattr(programs, "WORK_AT_A_TIME", most * programs._work(config))
             program = prepare_many(configs)
         at = small.trained(program)
         return program.layout.members(at.state), set(program.chunks)
