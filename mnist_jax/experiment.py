@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax import data, models
-from mnist_jax.analysis.comparison import Member
-from mnist_jax.analysis.comparison_report import WHOLE
 from mnist_jax.analysis.evaluation import Predictions
 from mnist_jax.analysis.publish import publish
 from mnist_jax.analysis.summary import summary
-from mnist_jax.compare import compare
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
@@ -209,6 +206,10 @@ def run_sweep(
       StoppedError: the process was told to stop; what is done is saved.
       UserError: a member asks for what is not there, or the folder holds something else.
     """
+    from mnist_jax.analysis.comparison import Member  # one network needs none of this
+    from mnist_jax.analysis.comparison_report import WHOLE
+    from mnist_jax.compare import compare
+
     plan = sweep.resolve(plan)
     if _compared(plan, folder):
         return False

@@ -71,6 +71,7 @@ class Program:
     layout: Layout
     seeds: jax.Array  # [P] uint32
     numbers: dict[str, jax.Array]  # [P], by field: what the networks differ in
+    draw: Callable[..., TrainState]  # first states; compiled at its first call, if there is one
     shapes: TrainState  # of the state: `jax.ShapeDtypeStruct`s [P, ...]
     chunks: dict[int, Callable[..., TrainState]]  # the compiled chunk, by number of steps
     schedules: tuple[Schedule | None, ...]  # of each network; None: the optimizer has its own rate
@@ -103,14 +104,9 @@ class Program:
         """True if the devices have the memory for it."""
         return self.bytes_needed <= memory.available(self.layout.devices)
 
-    @functools.cached_property
-    def _start(self) -> Callable[..., TrainState]:
-        """Compiled when it is first called: a run that is taken up again does not need it."""
-        return jax.jit(jax.vmap(self.lane.start))
-
     def start(self) -> TrainState:
         """The state before the first step, `[P, ...]`."""
-        return self.layout.place(self._start(self.seeds, self.numbers))
+        return self.layout.place(self.draw(self.seeds, self.numbers))
 
     def advance(self, state: TrainState, chunk: Chunk, active: np.ndarray) -> TrainState:
         """`state` after a chunk of steps of the networks `[M]` that are active; it is used up."""
@@ -198,7 +194,8 @@ def _compiled(configs: Sequence[Config], layout: Layout, lane: Lane) -> Program:
     started = time.perf_counter()
     seeds = layout.place(np.asarray([config.seed for config in configs], np.uint32))
     numbers = layout.place(population.stacked(configs))
-    shapes = jax.eval_shape(jax.vmap(lane.start), seeds, numbers)
+    draw = jax.jit(jax.vmap(lane.start))
+    shapes = jax.eval_shape(draw, seeds, numbers)
     compiled = {
         length: layout.compile_steps(lane.steps, shapes, numbers, rows, feed.resident)
         for length, rows in feed.shapes().items()
@@ -209,6 +206,7 @@ def _compiled(configs: Sequence[Config], layout: Layout, lane: Lane) -> Program:
         layout=layout,
         seeds=seeds,
         numbers=numbers,
+        draw=draw,
         shapes=shapes,
         chunks={length: call for length, (call, _) in compiled.items()},
         schedules=_schedules(configs, feed.steps_per_epoch),
