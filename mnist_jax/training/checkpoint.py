@@ -218,11 +218,6 @@ def read(
     return arrays, sealed["record"]
 
 
-def read_record(folder: Path, step: int) -> Record:
-    """The record of one checkpoint, without its arrays; errors as `load` has them."""
-    return _read_seal(folder.resolve() / str(step))["record"]
-
-
 def refuse_differences(
     what: str, saved: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
 ) -> None:

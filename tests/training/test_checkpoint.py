@@ -50,7 +50,7 @@ def test_restores_what_was_saved(tmp_path):
     save(tmp_path, 10)
     state, record = checkpoint.load(tmp_path, 10, STATE)
     assert_same(state, STATE)
-    assert record == checkpoint.read_record(tmp_path, 10) == {"rows": [10]}
+    assert record == {"rows": [10]}
 
 
 @pytest.mark.parametrize("member", [0, 1])
@@ -168,7 +168,6 @@ def test_another_format_is_refused_by_name_with_what_to_do(tmp_path, number):
     for read in (
         lambda: checkpoint.load(tmp_path, 10, STATE),
         lambda: checkpoint.newest_sound(tmp_path, STATE, set_aside=True),
-        lambda: checkpoint.read_record(tmp_path, 10),
         lambda: list(checkpoint.verify(tmp_path)),
     ):
         with pytest.raises(UserError, match=message):
