@@ -13,11 +13,11 @@ from mnist_jax.config import default
 def get_config():
     config = default()
     config.num_epochs = 14
-    config.chunk_steps = 143  # three chunks an epoch: the bar moves, and stopping is prompt
+    config.chunk_steps = 143  # three chunks per epoch: smooth progress bar, prompt stop
 
     config.model = dict(name="cnn", features=(16, 32), kernel=(5, 3), pooling="max", dense=(128,))
 
-    # Chosen on the validation split; elastic distortion needs more epochs than these to pay.
+    # Chosen on the validation split; elastic distortion helps only with more epochs.
     config.augment.rotation = 10.0  # degrees
     config.augment.translation = 2.0  # pixels
     config.augment.scale = 0.1

@@ -1,10 +1,11 @@
-"""99 % in one epoch: two small convolutions, pooled first, batch norm, one cycle of a high rate.
+"""A small convolutional network that reaches a test accuracy of 99 % in one epoch.
 
 python -m mnist_jax.main --config=configs/fast.py
 
-Chosen on the validation split, trained on train[:55000]: batch norm, and then a rate that only it
-allows, were worth most; kernels of 5 and further epochs were worth less than they cost. The recipe
-is fixed, so it may then have all of train.
+It has two convolutions with max pooling before batch norm, and one cycle of a high learning rate.
+The recipe was chosen on the validation split, after training on train[:55000]. Batch norm, and then
+the high learning rate that only batch norm allows, gained most; kernels of size 5 and more epochs
+gained less than they cost. The recipe is fixed now, so it trains on all of train.
 
 Measured: test accuracy 99.16 ± 0.07 %, loss 0.0756 ± 0.0012
 (30 seeds, lowest 99.02 %); 6 s in all on CPU AMD EPYC, 2 cores,
@@ -20,7 +21,7 @@ def get_config():
     config.data.train_split = "train"
     config.data.val_split = ""
 
-    # Features in multiples of 8, the numbers that a vector unit holds.
+    # Multiples of 8 features fill the vector units of a CPU.
     config.model = dict(
         name="cnn",
         features=(8, 16),

@@ -1,4 +1,4 @@
-"""Logistic regression: 784-10, no hidden layer.
+"""Logistic regression: a dense network without hidden layers, 784-10.
 
 python -m mnist_jax.main --config=configs/logistic.py
 
@@ -16,7 +16,7 @@ def get_config():
 
     config.model = dict(name="mlp", hidden=())
 
-    # The loss is convex, so all that is left is to get to its bottom and stay there.
+    # The loss is convex, so the optimizer only has to reach its minimum and stay there.
     config.optimizer = dict(name="adam")
     config.schedule = dict(name="cosine_decay_schedule", init_value=3e-3, decay_steps=1.0)
     return config

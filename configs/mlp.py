@@ -1,4 +1,4 @@
-"""The network of a first course: 784-128-32-10, ReLU, softmax, Adam, 25 epochs.
+"""The dense network of an introductory course: 784-128-32-10, ReLU, softmax, Adam, 25 epochs.
 
 python -m mnist_jax.main --config=configs/mlp.py
 
@@ -16,7 +16,7 @@ def get_config():
 
     config.model = dict(name="mlp", hidden=(128, 32), dropout=0.1)
 
-    # Adam as it comes, as in the course; the schedule only brings it to rest at the end.
+    # Adam's defaults, as in the course; the schedule only lowers the learning rate to 0.
     config.optimizer = dict(name="adam")
     config.schedule = dict(name="cosine_decay_schedule", init_value=1e-3, decay_steps=1.0)
     return config

@@ -26,18 +26,18 @@
 # ## 1. Set-up
 #
 # The next three cells install `mnist_jax` and the JAX that fits this machine. They do nothing if
-# `mnist_jax` is installed already. If this notebook lies in a checkout of the project, it is
-# installed from there. Otherwise write the project's folder, or its address as `git+https://...`,
-# into `SOURCE`.
+# `mnist_jax` is installed already. If this notebook lies in a checkout of the project, they install
+# that checkout. Otherwise write the project's folder, or its address as `git+https://...`, into
+# `SOURCE`.
 
 # %%
 from pathlib import Path
 
-SOURCE = ""  # a folder or "git+https://..."; empty: the checkout around this notebook
+SOURCE = ""  # a folder or "git+https://..."; empty: the checkout that holds this notebook
 
 
 def find_checkout():
-    """The folder of the project in which this notebook lies, or None."""
+    """Returns the folder of the project that holds this notebook, or None."""
     for folder in (Path.cwd(), *Path.cwd().parents):
         project = folder / "pyproject.toml"
         if project.is_file() and 'name = "mnist_jax"' in project.read_text():
@@ -51,7 +51,7 @@ import subprocess
 
 
 def accelerator():
-    """The project's extra for this machine's accelerator; empty if it has none."""
+    """Returns the project's extra for this machine's accelerator; empty if there is none."""
     if glob.glob("/dev/accel[0-9]*") or glob.glob("/dev/vfio/[0-9]*"):
         return "tpu"
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
@@ -59,7 +59,7 @@ def accelerator():
         driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return "cuda" if int(driver.split(".")[0]) >= 580 else "cuda12"  # what CUDA 13 needs
+    return "cuda" if int(driver.split(".")[0]) >= 580 else "cuda12"  # CUDA 13 needs 580
 
 
 # %%
@@ -71,8 +71,8 @@ def install(source):
     """Installs the project with pip, from a folder or an address."""
     if not source:
         raise FileNotFoundError(
-            "Where is mnist_jax? This notebook lies in no checkout of it. Set SOURCE above to its "
-            "folder, or to its address as 'git+https://...', and run the cells again."
+            "mnist_jax was not found: this notebook lies in no checkout of the project. Set SOURCE "
+            "above to its folder, or to its address as 'git+https://...', and run the cells again."
         )
     extra = f"[{accelerator()}]" if accelerator() else ""
     what = [f"mnist_jax{extra} @ {source}"]
@@ -84,13 +84,13 @@ def install(source):
     command = [sys.executable, "-m", "pip", "install", "-q", *what]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"pip, which needs a network, could not install it:\n{done.stderr}")
+        raise RuntimeError(f"pip could not install it; is there a network?\n{done.stderr}")
     importlib.invalidate_caches()
-    print("Done. If an import below fails, restart the session and go on from the top.")
+    print("Done. If an import below fails, restart the session and run all cells again.")
 
 
 found = importlib.util.find_spec("mnist_jax")
-if found and found.origin:  # a mere folder of that name has no origin
+if found and found.origin:  # a folder of that name has no origin
     print("mnist_jax is installed.")
 else:
     install(SOURCE or find_checkout())
@@ -98,7 +98,7 @@ else:
 # %% [markdown]
 # These are all the parts of the project that this notebook uses. `mnist_jax` itself trains, loads
 # and compares networks, and `data` gives you the images as arrays: that is enough for most work of
-# your own. The rest is imported because this notebook also looks inside and draws.
+# your own. The rest is imported because this notebook also shows intermediate steps and figures.
 
 # %%
 import jax
@@ -111,26 +111,25 @@ from mnist_jax.analysis.summary import summary
 from mnist_jax.config import parse
 
 # %% [markdown]
-# JAX finds the devices of this machine by itself. Everything below is the same on each kind.
+# JAX finds the devices of this machine by itself. Everything below works on each kind of device.
 
 # %%
 print(f"JAX {jax.__version__} computes on {jax.devices()}")
 if accelerator() and jax.default_backend() == "cpu":
     print(
-        f"Attention: this machine has an accelerator, and JAX does not use it. Run pip install "
-        f"'jax[{accelerator()}]', restart the session, and go on from the top."
+        f"Attention: this machine has an accelerator, but JAX does not use it. Run pip install "
+        f"'jax[{accelerator()}]', restart the session, and run all cells again."
     )
 
 # %% [markdown]
 # Every number that you may want to change is in the next cell. All files are written under
-# `WORKDIR`. The folder of a run belongs to that run: after changing a number choose another
-# `WORKDIR`, and nothing gets mixed up.
+# `WORKDIR`. A folder holds a single run, so choose another `WORKDIR` after changing a number.
 
 # %% tags=["parameters"]
 WORKDIR = Path("runs/notebook")
 
 TRAIN_SPLIT = "train[:55000]"  # the network learns from these images
-VAL_SPLIT = "train[55000:]"  # choices are made on these; the test images are for the end
+VAL_SPLIT = "train[55000:]"  # choices are made on these; the test images are used at the end
 SEED = 0
 EPOCHS = 5
 
@@ -166,8 +165,8 @@ def show(*figures, place=None):
 # ## 2. The data
 #
 # MNIST is in the package, so nothing is downloaded. It has 70,000 images of 28 x 28 pixels with
-# values from 0 to 255. Keras gives you two arrays, for training and for the test. Here a *split* is
-# named by a string, and the last 5,000 training images are kept back for validation.
+# values from 0 to 255. Keras gives you one array for training and one for testing. Here a *split*
+# is named by a string, and the last 5,000 training images are kept back for validation.
 
 # %%
 test = data.load("mnist", "test")
@@ -175,15 +174,14 @@ print(f"images  {test.images.shape} {test.images.dtype}")
 print(f"labels  {test.labels.shape} {test.labels.dtype}, the first ones: {test.labels[:10]}")
 
 # %% [markdown]
-# Everything about an experiment is said in one object, the *configuration*: which data, which
-# network, how to train. `mnist_jax.default()` gives you one to edit, and a misspelt field is an
-# error at once.
+# One object, the *configuration*, describes an experiment completely: its data, its network and its
+# training. `mnist_jax.default()` returns one to edit, and a misspelt field is an error at once.
 
 # %%
 
 
 def configuration(**model):
-    """The defaults with the numbers chosen above, and a network."""
+    """Returns the defaults with the numbers chosen above, and a network."""
     config = mnist_jax.default()
     config.seed = SEED
     config.num_epochs = EPOCHS
@@ -195,9 +193,9 @@ def configuration(**model):
 
 # %% [markdown]
 # What is in the data? The next cell prints what the command `python -m mnist_jax.explore` prints.
-# `parse` checks the configuration's values and gives it the type that is used inside the project;
-# `train` and `sweep` below do that for you. The end of the text names the pictures that the command
-# writes as well; two of them follow.
+# `parse` checks the configuration's values and converts it to the type that is used inside the
+# project; `train` and `sweep` below do that for you. The end of the text names the pictures that
+# the command writes as well; two of them follow.
 
 # %%
 asked = parse(configuration(name="mlp").to_dict())
@@ -209,8 +207,7 @@ print(exploration.tell(explored, width=80))
 show(exploration_plots.draw_samples(splits["training"], rows=5))
 
 # %% [markdown]
-# Are all digits about as frequent as each other? If they were not, the accuracy alone would
-# mislead.
+# Are all digits about equally frequent? If they were not, the accuracy alone would mislead.
 
 # %%
 show(exploration_plots.draw_balance(explored))
@@ -230,7 +227,7 @@ show(exploration_plots.draw_balance(explored))
 # | `compile(metrics=[mine])` | `config.metrics = ("module:mine",)` |
 # | `fit(epochs=5)` | `run = mnist_jax.train(config, workdir=DIR, num_epochs=5)` |
 # | the `History` that `fit` returns | `run.history`, one row per epoch |
-# | `EarlyStopping(patience=3)` | `config.patience = 3`; it follows `config.best` |
+# | `EarlyStopping(patience=3)` | `config.patience = 3`; it watches `config.best` |
 # | `ModelCheckpoint(save_best_only=True)` | always on: `mnist_jax.load(DIR, checkpoint="best")` |
 # | a callback after each epoch | `mnist_jax.train(config, workdir=DIR, on_epoch=function)` |
 # | `load_model` | `classifier = mnist_jax.load(DIR)` |
@@ -238,14 +235,14 @@ show(exploration_plots.draw_balance(explored))
 # | `evaluate(images, labels)` | `classifier.evaluate("test")` |
 #
 # The first network is a dense one: it takes all the pixels of an image, has hidden layers of 128
-# and 32 units, and gives 10 outputs. You do not say how large an image is or how many classes there
-# are, because the data know. Building a network computes nothing yet.
+# and 32 units, and gives 10 outputs. You need not say how large an image is or how many classes
+# there are, because both follow from the data. Building a network computes nothing yet.
 
 # %%
 
 
 def build(config):
-    """The network of a configuration, for the images and classes of its data."""
+    """Builds the network of a configuration, for the images and classes of its data."""
     return models.build(parse(config.to_dict()).model, data.spec(config.data.name))
 
 
@@ -258,8 +255,8 @@ picture, _ = draw_network(dense, WORKDIR / "drawings" / "mlp")
 display(Image(filename=picture))
 
 # %% [markdown]
-# A convolutional network is another value. It looks at small neighbourhoods of pixels with the same
-# weights everywhere, which suits pictures.
+# A convolutional network is another value. It applies the same weights to every small neighbourhood
+# of pixels, which suits images.
 
 # %%
 cnn = configuration(name="cnn", features=(16, 32), kernel=(5, 3), pooling="max", dense=(128,))
@@ -273,10 +270,10 @@ display(Image(filename=picture))
 # %% [markdown]
 # ## 4. Training
 #
-# We train the convolutional network. The configuration also says how. The optimizer and the
-# schedule of its learning rate have the names and keywords of the library optax;
-# `transition_steps=1.0` means the whole run. The training images are distorted: each one is
-# rotated, shifted, scaled and sheared a little, and differently in each epoch.
+# We train the convolutional network. The configuration also sets the optimizer and the schedule of
+# its learning rate, with the names and keywords of the library optax; `transition_steps=1.0` means
+# the whole run. The training images are distorted: each one is rotated, shifted, scaled and sheared
+# a little, and differently in each epoch.
 
 # %%
 cnn.chunk_steps = 143  # steps in one compiled call; the run can be stopped after each call
@@ -297,7 +294,7 @@ show(exploration_plots.draw_augmentation(splits["training"], distortion, SEED))
 # saves a checkpoint after each epoch, and evaluates on the test images at the end. After each epoch
 # it calls `on_epoch` with the rows of all epochs so far, so the curves below grow while you watch.
 #
-# You may stop the cell. The run is saved first, and running the cell again goes on from there.
+# You may interrupt the cell. The run is saved first, and running the cell again resumes it.
 
 # %%
 RUN = WORKDIR / "cnn"
@@ -306,12 +303,12 @@ loss, accuracy = metrics.find()  # the two metrics that every run has
 
 
 def redraw(rows):
-    """Draws the epochs so far, in the place of the last picture."""
+    """Draws the curves of the epochs so far, in place of the last picture."""
     show(plots.draw_curve(rows, accuracy), plots.draw_curve(rows, loss), place=curves)
 
 
 run = mnist_jax.train(cnn, workdir=RUN, on_epoch=redraw)
-redraw(run.history)  # the run may have been finished before
+redraw(run.history)  # if the run was finished before, on_epoch was not called
 
 # %% [markdown]
 # The training curve is a mean over the epoch, on distorted images, while the network still learns.
@@ -322,8 +319,8 @@ redraw(run.history)  # the run may have been finished before
 # %% [markdown]
 # ## 5. Evaluation
 #
-# The test images have decided nothing so far: neither the network nor the number of epochs. So the
-# accuracy on them says what to expect of new digits.
+# The test images have not been used for any choice so far, neither of the network nor of the number
+# of epochs. So the accuracy on them tells what to expect of new digits.
 
 # %%
 result = run.result
@@ -334,22 +331,22 @@ print(f"parameters     {result['parameters']:,}")
 print(f"trained on     {result['device']}")
 
 # %% [markdown]
-# Which digits are taken for which? A row is a true digit, a column is what the network said.
+# Which digits does the network confuse? A row is a true digit, a column is a predicted digit.
 
 # %%
 display(Image(filename=RUN / "plots" / "confusion.png"))
 
 # %% [markdown]
 # These are the worst mistakes, where the network gave the true digit the lowest probability. Would
-# you have read them right?
+# you have read them correctly?
 
 # %%
 display(Image(filename=RUN / "plots" / "mistakes.png"))
 
 # %% [markdown]
-# Can its probabilities be trusted? Of the images for which it says 90 %, about 90 % should be
-# right, and then the points lie on the dashed line. The bars below count the images. Most images
-# are at the right end; where there are few, the intervals are wide.
+# Can the network's probabilities be trusted? Of the images that it classifies with a probability of
+# 90 %, about 90 % should be right; then the points lie on the dashed line. The bars below count the
+# images. Most images are at the right end; where there are few, the intervals are wide.
 
 # %%
 display(Image(filename=RUN / "plots" / "calibration.png"))
@@ -357,8 +354,8 @@ display(Image(filename=RUN / "plots" / "calibration.png"))
 # %% [markdown]
 # ## 6. Single images
 #
-# `mnist_jax.load` gives you the trained network from its folder. `predict` takes images with values
-# from 0 to 255, or floats from 0 to 1, and gives labels and probabilities.
+# `mnist_jax.load` loads the trained network from its folder. `predict` takes images with values
+# from 0 to 255, or floats from 0 to 1, and returns labels and probabilities.
 
 # %%
 classifier = mnist_jax.load(RUN)
@@ -370,7 +367,7 @@ print(f"probabilities  {first.probabilities[0].round(3)}")
 
 
 def draw_prediction(top, bottom, number, label, probabilities):
-    """One image on the axes `top`, and its probabilities on the axes `bottom`."""
+    """Draws one image on the axes `top`, and its probabilities on the axes `bottom`."""
     true = test.labels[number]
     color = canvas.BLUE if label == true else canvas.VERMILLION
     top.imshow(test.images[number], cmap="gray_r")
@@ -391,7 +388,7 @@ def draw_prediction(top, bottom, number, label, probabilities):
 
 
 def draw_predictions(numbers):
-    """Test images by their numbers, and below each one the probabilities of the ten digits."""
+    """Draws test images by their numbers, each above the probabilities of the ten digits."""
     said = classifier.predict(test.images[numbers])
     figure = canvas.new_figure(9, 3.6)
     axes = figure.subplots(2, len(numbers), sharey="row", squeeze=False)
@@ -412,7 +409,7 @@ show(draw_predictions([0, 1, 2, 3, 4]))
 # %%
 said = classifier.predict(test.images)
 certainty = said.probabilities.max(axis=1)
-certainty[said.labels == test.labels] = 0.0  # what is right is no mistake
+certainty[said.labels == test.labels] = 0.0  # correct predictions are no mistakes
 show(draw_predictions(np.argsort(-certainty)[:5]))
 
 # %% [markdown]
@@ -428,7 +425,7 @@ print(f"accuracy    {again['accuracy']:.2%}")
 print(f"as before   {again['accuracy'] == result['test_accuracy']}")
 
 # %% [markdown]
-# Each checkpoint also holds the weights after the best epoch so far, by the validation accuracy
+# Each checkpoint also holds the weights after the epoch with the best validation accuracy so far
 # (`config.best` names the column). If the last epoch was the best one, the two lines are the same.
 
 # %%
@@ -437,10 +434,10 @@ for name in ("latest", "best"):
     print(f"{name:6}  step {figures['checkpoint']}  validation {figures['accuracy']:.2%}")
 
 # %% [markdown]
-# Checkpoints are also the reason why a run is never lost. Start the same run again, and it goes on
+# Checkpoints are also the reason why a run is never lost. Start the same run again, and it resumes
 # from the last checkpoint: after you stopped it, after a crash, or after Colab took the machine
 # away (if `WORKDIR` is on a mounted drive). This run is finished, so nothing is trained, and the
-# result is the old one with all its timings:
+# result is the same as before, including its timings:
 
 # %%
 repeated = mnist_jax.train(cnn, workdir=RUN)
@@ -451,10 +448,10 @@ print(f"nothing was trained: {repeated.result == result}")
 #
 # Train a network twice with different seeds, and you get two accuracies. So two networks have to be
 # compared over several seeds each. A *sweep* does that: it trains every network with every seed,
-# and networks that differ in their seed only share one compiled program. On a CPU, JAX in this
-# notebook has a single device unless it is told otherwise, so they train one after the other; the
-# command `python -m mnist_jax.sweep`, which reads a sweep from a file, makes each core a device,
-# and they train side by side.
+# and networks that differ only in their seed share one compiled program. On a CPU, JAX in this
+# notebook has a single device by default, so the networks train one after the other. The command
+# `python -m mnist_jax.sweep`, which reads a sweep from a file, makes each core a device, so that
+# networks train in parallel.
 
 # %%
 HIDDEN = {"no hidden layer": (), "32 units": (32,), "128 units": (128,), "128 + 32": (128, 32)}
@@ -479,7 +476,7 @@ display(Image(filename=SWEEP / "plots" / "ranking.png"))
 
 # %% [markdown]
 # What may we conclude? Trainings with the same seed see the images in the same order, so compare
-# them seed by seed. `compared.table` has one row per training, and here becomes one row per seed:
+# them seed by seed. `compared.table` has one row per training; the next cell makes it one per seed:
 
 # %%
 by_seed = 100 * compared.table.pivot(index="seed", columns="architecture", values="val_accuracy")
@@ -499,10 +496,10 @@ for less, more in pairwise(HIDDEN):
     print(f"{change:33}  {gain.mean():+.2f} ± {gain.sem():.2f} points  {verdict}")
 
 # %% [markdown]
-# A hidden layer is worth points, and so is a wider one. Where the last line says *may be chance*,
-# that does not prove that a second layer is worth nothing: these few epochs and seeds cannot show
-# it. More epochs or more seeds could: change the numbers in section 1 and look. The conclusions
-# hold for these networks on these images, and not for all.
+# A hidden layer improves the accuracy, and so does a wider one. If the last line says *may be
+# chance*, that does not prove that a second layer is useless: these few epochs and seeds cannot
+# show its effect. More epochs or more seeds could: change the numbers in section 1 and run the
+# cells again. The conclusions hold only for these networks and these images.
 #
 # ## 9. What next
 #

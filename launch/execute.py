@@ -1,10 +1,10 @@
-"""Runs the notebook from top to bottom and keeps what it showed.
+"""Runs the notebook from top to bottom and saves it with its outputs.
 
   python -m launch.execute
 
-launch/colab.py is the notebook's source, in jupytext's percent format; launch/colab.ipynb is made
-from it. From one run to the next only timings differ, and which epochs of a sweep get a line of
-their own. Needs the extra [notebook].
+launch/colab.py is the notebook's source, in jupytext's percent format; launch/colab.ipynb is
+generated from it. Between two runs only timings differ, and which epochs of a sweep are printed.
+Needs the extra [notebook].
 """
 
 import hashlib
@@ -24,25 +24,25 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "launch" / "colab.py"
 NOTEBOOK = SOURCE.with_suffix(".ipynb")
-LONGEST = 1800  # seconds for a cell
+LONGEST = 1800  # seconds per cell, at most
 
 
 class ThisInterpreter(AsyncKernelManager):
-    """Starts kernels of this Python, whatever others are installed."""
+    """Starts kernels with the current Python, whichever kernels are installed."""
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """The only one."""
+        """The specification of a kernel that runs the current Python."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=[*command, "--log-level=ERROR"], language="python")
 
 
 def read() -> NotebookNode:
-    """The notebook as its source has it, without outputs."""
+    """Reads the notebook from its source, without outputs."""
     notebook = jupytext.read(SOURCE, fmt="py:percent")
     notebook.metadata.pop("jupytext", None)
     for cell in notebook.cells:
-        cell.source = cell.source.strip("\n")  # a formatter puts two before a function
+        cell.source = cell.source.strip("\n")  # a formatter puts blank lines before a function
         cell.id = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
         cell.metadata.pop("lines_to_next_cell", None)
     nbformat.validate(notebook)
@@ -50,10 +50,15 @@ def read() -> NotebookNode:
 
 
 def execute(notebook: NotebookNode, folder: Path, environment: Mapping[str, str]) -> None:
-    """Runs a notebook in a folder, and puts what its cells show into it.
+    """Runs a notebook in a folder, and stores the outputs in its cells.
+
+    Args:
+      notebook: the notebook; changed in place.
+      folder: the working directory of the kernel.
+      environment: the environment variables of the kernel.
 
     Raises:
-      CellExecutionError: a cell did; its message shows where.
+      CellExecutionError: a cell raised an exception; the message shows where.
     """
     metadata = notebook.metadata.copy()
     client = NotebookClient(
@@ -65,11 +70,11 @@ def execute(notebook: NotebookNode, folder: Path, environment: Mapping[str, str]
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=dict(environment))
-    notebook.metadata = metadata  # it says which Python this was
+    notebook.metadata = metadata  # execution adds the version of Python
 
 
 def main() -> None:
-    """Runs the notebook in a folder that is thrown away, and writes it."""
+    """Runs the notebook in a temporary folder, and writes it with its outputs."""
     notebook = read()
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""MNIST in JAX and Flax: train, compare and use dense and convolutional networks.
+"""Trains, compares and applies dense and convolutional networks on MNIST, in JAX and Flax.
 
     import mnist_jax
 
@@ -7,8 +7,7 @@
     classifier.predict(images).labels
     mnist_jax.sweep("configs/sweeps/looped.py", seeds=3).table
 
-What these names stand for is imported when it is first asked for: `import mnist_jax` alone imports
-neither JAX nor NumPy.
+Each name is imported on its first use, so `import mnist_jax` alone imports neither JAX nor NumPy.
 """
 
 import importlib
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from mnist_jax.api import load, sweep, train
     from mnist_jax.config import Config, default
 
-STARTED = time.perf_counter()  # of the process, as near as its own code can tell
+STARTED = time.perf_counter()  # start of the process, as early as the package can record it
 API = {
     "train": "mnist_jax.api",
     "load": "mnist_jax.api",
@@ -44,10 +43,10 @@ def __dir__() -> list[str]:
 
 
 class _Package(types.ModuleType):
-    """Keeps `mnist_jax.sweep` the function where the module of that name has been imported.
+    """Keeps `mnist_jax.sweep` a function after the module `mnist_jax/sweep.py` is imported.
 
-    Python sets a submodule as an attribute of its package
-    (https://docs.python.org/3/reference/import.html#submodules).
+    Python sets each imported submodule as an attribute of its package
+    (https://docs.python.org/3/reference/import.html#submodules), which would replace the function.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

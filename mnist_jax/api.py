@@ -1,12 +1,14 @@
-"""The public API: `mnist_jax.train`, `load` and `sweep`, as a notebook or a script uses them.
+"""Defines the public API for notebooks and scripts: `train`, `load` and `sweep`.
 
-import mnist_jax
+    import mnist_jax
 
-run = mnist_jax.train("configs/mlp.py", num_epochs=3)
-run.result["test_accuracy"]
-classifier = mnist_jax.load(run.workdir)
-classifier.predict(images).labels
-mnist_jax.sweep("configs/sweeps/looped.py", seeds=3).table
+    run = mnist_jax.train("configs/mlp.py", num_epochs=3)
+    run.result["test_accuracy"]
+    classifier = mnist_jax.load(run.workdir)
+    classifier.predict(images).labels
+    mnist_jax.sweep("configs/sweeps/looped.py", seeds=3).table
+
+The package `mnist_jax` itself exports these functions.
 """
 
 import functools
@@ -37,52 +39,55 @@ if TYPE_CHECKING:
     import pandas
 
 Overrides = Mapping[str, Any]
-BATCH = 500  # images that are predicted at a time
+BATCH = 500  # images per call of the network in `Classifier.predict`
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run."""
+    """A finished run, with its results and its history read from its folder."""
 
     workdir: Path
 
     @functools.cached_property
     def result(self) -> dict[str, Any]:
-        """The run in figures, with the keys of `result.json`: `test_accuracy`, `parameters`, ..."""
+        """The contents of `result.json`: `test_accuracy`, `parameters` and more."""
         return read_json(self.workdir / "result.json")
 
     @functools.cached_property
     def history(self) -> list[dict[str, Any]]:
-        """One row per epoch, with the keys of `metrics.jsonl`: `epoch`, `val_accuracy`, ..."""
+        """The rows of `metrics.jsonl`, one per epoch: `epoch`, `val_accuracy` and more."""
         return read_rows(self.workdir / "metrics.jsonl")
 
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A finished sweep."""
+    """A finished sweep, with its results and tables read from its folder."""
 
     workdir: Path
 
     @functools.cached_property
     def result(self) -> dict[str, Any]:
-        """The sweep in figures, with the keys of its `result.json`: `members`, `diverged`, ..."""
+        """The contents of the sweep's `result.json`: `members`, `diverged` and more."""
         return read_json(self.workdir / "result.json")
 
     @functools.cached_property
     def history(self) -> list[dict[str, Any]]:
-        """One row per network and epoch: `architecture`, `seed` and the row of `metrics.jsonl`."""
+        """The rows of `sweep.jsonl`, one per network and epoch.
+
+        Each holds `architecture`, `seed` and the fields of a row of `metrics.jsonl`.
+        """
         return read_rows(self.workdir / "sweep.jsonl")
 
     @property
     def table(self) -> "pandas.DataFrame":
-        """`sweep.csv`: one row per network, with its figures and what varies."""
+        """The table `sweep.csv`: one row per network, with its metrics and the fields that vary."""
         import pandas
 
         return pandas.read_csv(self.workdir / "sweep.csv")
 
     @property
     def summary(self) -> "pandas.DataFrame":
-        """`summary.csv`: one row per architecture, with means and spreads over its seeds."""
+        """The table `summary.csv`: one row per architecture, with mean and spread over seeds."""
         import pandas
 
         return pandas.read_csv(self.workdir / "summary.csv")
@@ -90,44 +95,44 @@ class SweepRun:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier says of n images."""
+    """The predicted labels and class probabilities of n images."""
 
-    labels: np.ndarray  # [n] int32: the class of the highest probability, the lowest on ties
-    probabilities: np.ndarray  # [n, K] float32, rows of sum 1
+    labels: np.ndarray  # [n] int32: the most probable class; on ties the lowest label
+    probabilities: np.ndarray  # [n, K] float32; each row sums to 1
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A trained network, ready to be used."""
+    """A trained network that classifies images and can be evaluated."""
 
     network: network.Network
     restored: Restored
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the K classes, by label."""
+        """The names of the K classes, in the order of their labels."""
         return self.restored.spec.class_names
 
     @property
     def config(self) -> Config:
-        """What it was trained with."""
+        """The configuration with which the network was trained."""
         return self.restored.config
 
     @property
     def weights(self) -> dict[str, Any]:
-        """`params` and `variables`, nested dicts of arrays."""
+        """The weights: nested dicts of arrays under the keys `params` and `variables`."""
         return self.restored.weights
 
     def predict(self, images: Any) -> Predictions:
-        """Classifies images.
+        """Predicts the labels and the class probabilities of images.
 
         Args:
-          images: `[n, H, W]` or `[n, H, W, C]` of the data set's own shape: uint8 from 0 to 255, or
+          images: `[n, H, W]` or `[n, H, W, C]`, of the data set's shape: uint8 from 0 to 255, or
             floats from 0 to 1.
 
         Raises:
-          ValueError: another shape or type, a value outside [0, 1], or NaN; or the network gives
-            probabilities that are not finite.
+          ValueError: the images have another shape or type, or contain NaN or floats outside
+            [0, 1]; or a predicted probability is not finite.
         """
         images = self._as_floats(images)
         kind = self.restored.model.output_activation
@@ -140,20 +145,30 @@ class Classifier:
             p = probabilities(outputs, output_activation=kind)
             found[start : start + BATCH] = jax.device_get(p)[: len(batch)]
         if not np.isfinite(found).all():
-            raise UserError(f"{self.network.title}: a probability is not finite")
+            raise UserError(f"{self.network.title}: a predicted probability is not finite")
         return Predictions(found.argmax(axis=1).astype(np.int32), found)
 
     def evaluate(self, split: str = "test") -> dict[str, Any]:
-        """Evaluates on any split of tfds; the keys are those of `evaluation.json`. Writes nothing.
+        """Evaluates the network on a split and returns the results; writes no files.
+
+        Args:
+          split: any split string of TensorFlow Datasets, such as `test` or `train[55000:]`.
+
+        Returns:
+          The results, with the keys of `evaluation.json`.
 
         Raises:
-          ValueError: there is no such split, or no example in it.
+          ValueError: the split does not exist or is empty, or an output is not finite.
         """
         figures = evaluate(experiment.examined(self.restored, split))
         return figures | {"checkpoint": self.restored.step}
 
     def _as_floats(self, images: Any) -> np.ndarray:
-        """`[n, H, W, C]` float32 from 0 to 1."""
+        """Returns the images as float32 `[n, H, W, C]` from 0 to 1.
+
+        Raises:
+          UserError: the images have another shape or type, or contain NaN or floats outside [0, 1].
+        """
         images = np.asarray(images)
         shape, given = self.restored.spec.image_shape, list(images.shape)
         if shape[-1] == 1 and images.ndim == 3:
@@ -172,7 +187,7 @@ class Classifier:
         if images.size and not (images.min() >= 0.0 and images.max() <= 1.0):  # NaN fails, too
             raise UserError(
                 f"images: floats must be from 0 to 1, got values from {images.min()} to "
-                f"{images.max()}; divide by 255 what goes from 0 to 255"
+                f"{images.max()}; if they are from 0 to 255, divide by 255"
             )
         return images.astype(np.float32)
 
@@ -185,22 +200,23 @@ def train(
     on_epoch: OnEpoch = experiment.nothing,
     **fields: Any,
 ) -> Run:
-    """Trains a network and evaluates it on the test split; goes on where the folder's run stands.
+    """Trains a network and evaluates it on the test split; resumes a run that its folder holds.
 
     Args:
-      config: a configuration file, or a configuration, as `mnist_jax.default()` gives it.
+      config: a configuration file, or a configuration as `mnist_jax.default()` returns it.
       workdir: the folder of the run; by default `runs/<stem of the file>`.
-      overrides: fields by their dotted names: `{"model.hidden": (64,)}`.
-      on_epoch: is called with the rows of all epochs so far, after each one.
-      fields: top-level fields: `num_epochs=3`.
+      overrides: values of fields by their dotted names, such as `{"model.hidden": (64,)}`.
+      on_epoch: called after each epoch with the rows of all epochs so far.
+      fields: values of top-level fields, such as `num_epochs=3`.
 
     Returns:
-      The finished run: `.result`, `.history`, `.workdir`.
+      The finished run, with `.result`, `.history` and `.workdir`.
 
     Raises:
-      ValueError: the configuration asks for what is not there, the folder holds another run, or the
-        network diverged; the message says what to do.
-      KeyboardInterrupt: told to stop. Everything is saved: the same call goes on.
+      ValueError: the configuration is invalid, the folder holds another run, or the network
+        diverged; the message says what to do.
+      KeyboardInterrupt: the process was told to stop. Everything is saved, and the same call
+        resumes the run.
     """
     started = time.perf_counter()
     changes = [*fields.items(), *(overrides or {}).items()]
@@ -223,25 +239,27 @@ def sweep(
     on_epoch: OnEpoch = experiment.nothing,
     **fields: Any,
 ) -> SweepRun:
-    """Trains many networks, those of the same shapes together, and compares them.
+    """Trains many networks and compares them; networks with the same shapes train together.
 
-    A process whose JAX has one CPU device trains one network at a time; `python -m mnist_jax.sweep`
-    makes each core a device.
+    If JAX has a single CPU device, networks train one at a time. `python -m mnist_jax.sweep` makes
+    each core a device.
 
     Args:
       config: a sweep file, a `mnist_jax.members.Sweep`, or a configuration to train over `seeds`.
       workdir: the folder of the sweep; by default `runs/<stem of the file>-sweep`.
-      seeds: how many of each architecture; by default as the sweep says.
-      overrides: fields of every network by their dotted names.
-      on_epoch: is called with the new lines of `sweep.jsonl`, after each epoch.
-      fields: top-level fields of every network.
+      seeds: number of seeds per architecture; by default the number that the sweep gives.
+      overrides: values of fields of every network, by their dotted names.
+      on_epoch: called after each epoch with the new rows of `sweep.jsonl`.
+      fields: values of top-level fields of every network.
 
     Returns:
-      The finished sweep: `.table`, `.summary`, `.history`, `.result`, `.workdir`.
+      The finished sweep, with `.table`, `.summary`, `.history`, `.result` and `.workdir`.
 
     Raises:
-      ValueError: as `train`.
-      KeyboardInterrupt: told to stop. What is done is saved: the same call goes on.
+      ValueError: a configuration is invalid, or the folder holds something else; the message says
+        what to do.
+      KeyboardInterrupt: the process was told to stop. Finished work is saved, and the same call
+        resumes the sweep.
     """
     started = time.perf_counter()
     changes = [*fields.items(), *(overrides or {}).items()]
@@ -267,16 +285,16 @@ def load(
     member: str = "",
     seed: int | None = None,
 ) -> Classifier:
-    """A trained network from its folder, on whatever devices there are.
+    """Loads a trained network from its folder onto the available devices.
 
     Args:
-      workdir: of a run or a sweep.
-      checkpoint: `latest`, `best` (after the epoch that was best by `config.best`) or a step.
-      member: of a sweep: the architecture, or `best`.
-      seed: of a sweep: may be left out where the architecture has only one.
+      workdir: the folder of a run or a sweep.
+      checkpoint: `latest`, `best` (the epoch that is best by `config.best`) or a step.
+      member: in a sweep, the architecture or `best`.
+      seed: in a sweep, the seed; may be omitted if the architecture has only one.
 
     Raises:
-      ValueError: there is no such network or checkpoint, or it is damaged.
+      ValueError: the network or the checkpoint does not exist or is damaged.
     """
     found = network.find(Path(workdir), member, seed)
     return Classifier(found, restore(found, str(checkpoint)))
@@ -294,5 +312,5 @@ def _folder(config: Any, workdir: str | Path | None, suffix: str) -> Path:
     if workdir is not None:
         return Path(workdir)
     if not isinstance(config, str | Path):
-        raise UserError("workdir: a configuration that comes from no file needs workdir=")
+        raise UserError("workdir: pass workdir= for a configuration that is not read from a file")
     return Path("runs") / f"{configuration.stem(str(config))}{suffix}"

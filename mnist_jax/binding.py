@@ -1,8 +1,8 @@
 """Turns names and plain values from a configuration into typed keyword arguments.
 
 Everything that a configuration can name (a section, a model, an optimizer, a schedule) is a Python
-callable. Its signature is the schema: the parameters are the fields, the annotations their types,
-the defaults their defaults.
+callable. Its signature is the schema: its parameters are the fields, its annotations the types of
+the fields, and its defaults the default values of the fields.
 """
 
 import contextlib
@@ -23,7 +23,10 @@ from mnist_jax.lifted import is_lifted
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` where a known name is near, and else the known names."""
+    """Returns the end of an error message: a similar known name, or else all known names.
+
+    For example `; did you mean 'mlp'?` or `; known: cnn, mlp`.
+    """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     if near:
@@ -32,12 +35,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def find(name: str, known: Mapping[str, Any], where: str) -> Any:
-    """The object that `name` stands for: one of `known`, or the user's own `package.module:Name`.
+    """Returns the object called `name`: one of `known`, or the user's own `package.module:Name`.
 
-    The user's module is looked for where Python looks, and in the current folder.
+    Searches for the user's module on Python's import path and in the current folder.
+
+    Args:
+      name: a key of `known`, or `package.module:Name`.
+      known: the project's own objects, by name.
+      where: path of the field that holds `name`, for messages.
 
     Raises:
-      UserError: no such name, module or attribute.
+      UserError: there is no such name, module or attribute.
     """
     if ":" not in name:
         if name not in known:
@@ -52,7 +60,7 @@ def find(name: str, known: Mapping[str, Any], where: str) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the user's module was found, and its own imports fail: show where
+            raise  # an import inside the user's module failed: keep its traceback
         raise UserError(
             f"{where}: cannot import {module_name!r} (from {name!r}); "
             f"run in the folder that holds it, or install it"
@@ -72,19 +80,19 @@ def bind(
     given: Collection[str] = (),
     defaults: bool = True,
 ) -> dict[str, Any]:
-    """Keyword arguments for `target` from plain values, checked against its signature.
+    """Converts plain values to keyword arguments for `target`, and checks them by its signature.
 
     Args:
-      target: a class or function; dataclass-typed parameters are bound in turn.
-      values: from a configuration file or the command line.
+      target: a class or function; parameters whose type is a dataclass are bound recursively.
+      values: plain values from a configuration file or the command line.
       where: the configuration's path to `values`, for messages.
-      given: parameters that the program passes itself, so no configuration may.
-      defaults: include the defaults of the parameters that `values` leaves out.
+      given: parameters that the program passes itself and that a configuration may not set.
+      defaults: True to include the defaults of parameters that `values` omits.
 
     Raises:
-      UserError: an unknown or missing name, or a value of another type.
+      UserError: a name is unknown or missing, or a value has the wrong type.
     """
-    # A class is known by its __init__: a metaclass such as NNX's hides it.
+    # Use the signature of __init__: a metaclass such as NNX's hides it from inspect.signature.
     function = target.__init__ if inspect.isclass(target) else target
     signature = dict(inspect.signature(function).parameters)
     if inspect.isclass(target):
@@ -110,7 +118,7 @@ def bind(
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations; none where they name what only a type checker sees, as optax's do."""
+    """Returns the annotations; none if only a type checker can resolve them, as in optax."""
     if isinstance(function, functools.partial):
         function = function.func
     try:
@@ -120,13 +128,18 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:
-    """`value` as the type that `hint` names: an int serves as a float, a list as a tuple.
+    """Converts `value` to the type `hint`; accepts an int for a float and a list for a tuple.
 
-    Hints outside the configuration's own types (int, float, bool, str, tuples and unions of them,
-    dataclasses) are left to the callable itself.
+    Checks the types that configurations use: int, float, bool, str, dataclasses, and tuples and
+    unions of these. A value with any other hint is returned as it is.
+
+    Args:
+      value: a plain value.
+      hint: a type annotation.
+      where: path of the field that holds `value`, for messages.
 
     Raises:
-      UserError: `value` is of another type.
+      UserError: `value` has another type.
     """
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _convert_section(value, hint, where)
@@ -149,7 +162,7 @@ def _convert_section(value: Any, hint: type, where: str) -> Any:
     if isinstance(value, hint):
         return value
     if not isinstance(value, Mapping):
-        raise UserError(f"{where}: is a section; set {where}.name or another of its fields")
+        raise UserError(f"{where}: is a section; set its fields, such as {where}.name")
     return hint(**bind(hint, value, where))
 
 
@@ -172,7 +185,7 @@ def _convert_union(value: Any, hint: Any, where: str) -> Any:
 def _convert_tuple(value: Any, hint: Any, where: str) -> tuple:
     kinds = typing.get_args(hint) or (Any, ...)
     if isinstance(value, str) and kinds[0] is str:
-        value = tuple(filter(None, value.split(",")))  # as on the command line
+        value = tuple(filter(None, value.split(",")))  # from the command line
     items = (value,) if isinstance(value, (bool, int, float, str)) else value
     if not isinstance(items, (list, tuple)):
         raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")

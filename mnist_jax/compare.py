@@ -1,4 +1,4 @@
-"""Tables, pictures and a report of many trainings: of a sweep, or of finished runs of `main`."""
+"""Writes tables, plots and a report that compare the networks of a sweep or finished runs."""
 
 import dataclasses
 import json
@@ -21,12 +21,13 @@ from mnist_jax.training.workdir import RUN, SWEEP, plain, read_config
 
 
 def compare(members: Sequence[Member], workdir: Path, facts: dict[str, Any]) -> None:
-    """Writes the tables, pictures and report of a comparison, and prints where they are.
+    """Writes the tables, plots and report of a comparison, and prints the report's path.
 
     Args:
-      members: one or more.
-      workdir: the tables' folder.
-      facts: where the numbers come from, by name; a number is a time in seconds.
+      members: the trainings to compare, at least one.
+      workdir: the folder to write to.
+      facts: conditions of the measurement by name, such as the device; a number is a time in
+        seconds.
     """
     write_comparison(
         workdir,
@@ -39,16 +40,21 @@ def compare(members: Sequence[Member], workdir: Path, facts: dict[str, Any]) -> 
 
 
 def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
-    """Compares finished runs of `main`: those of one configuration are its seeds.
+    """Compares finished runs of `main`; runs that differ only in their seed are one architecture.
+
+    Args:
+      folders: the folders of the runs.
+      workdir: the folder to write to.
 
     Raises:
-      UserError: a folder holds no finished run, or two hold the same one.
+      UserError: a folder holds no finished run, two hold the same run, or `workdir` holds a run or
+        a sweep.
     """
     for kind in (RUN, SWEEP):
         if (workdir / kind).exists():
             raise UserError(
-                f"{workdir} holds a run or a sweep of its own, whose files this would replace; "
-                f"give another --workdir="
+                f"{workdir} holds a run or a sweep of its own, whose files the comparison would "
+                f"replace; give another --workdir="
             )
     runs = [_read(folder) for folder in folders]
     members = [dataclasses.replace(run, architecture=_name(run, runs)) for run in runs]
@@ -56,7 +62,7 @@ def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
     for member, folder in zip(members, folders, strict=True):
         other = taken.setdefault((_but_seed(member), member.seed), folder)
         if other is not folder:
-            raise UserError(f"{other} and {folder} hold the same run: give one of them")
+            raise UserError(f"{other} and {folder} hold the same run; give only one of them")
     results = [read_json(folder / "result.json") for folder in folders]
     facts = {"training": sum(member.seconds for member in members)}
     facts |= {name: _common(results, name) for name in ("device", "versions", "commit")}
@@ -65,7 +71,7 @@ def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
 
 
 def _read(folder: Path) -> Member:
-    """A finished run, by the path of its folder."""
+    """Reads a finished run; its architecture is named by the path of its folder."""
     config = plain(read_config(folder).to_dict())
     result = workdir_files.result(folder)
     if result is None:
@@ -90,7 +96,10 @@ def _but_seed(run: Member) -> str:
 
 
 def _name(run: Member, runs: Sequence[Member]) -> str:
-    """The folder's name without its seed: `mlp` for `runs/mlp-0`; its path, if others are `mlp`."""
+    """Names a run's architecture by its folder without the seed: `mlp` for `runs/mlp-0`.
+
+    If several architectures would have that name, the name is the path of the folder instead.
+    """
     first = {_but_seed(r): r for r in reversed(runs)}
     names = [_bare(r) for r in first.values()]
     name = _bare(first[_but_seed(run)])
@@ -103,13 +112,13 @@ def _bare(run: Member) -> str:
 
 
 def _common(results: Sequence[dict[str, Any]], name: str) -> Any:
-    """What all results say; where they differ, all that they say."""
+    """Returns the value that all results share, or their different values joined by `; `."""
     said = {json.dumps(result[name], sort_keys=True): result[name] for result in results}
     return next(iter(said.values())) if len(said) == 1 else "; ".join(map(str, said.values()))
 
 
 def _drawings(members: Sequence[Member], folder: Path) -> dict[str, Path]:
-    """A drawing of each network unlike those before it, by its first architecture."""
+    """Draws each distinct network once; returns the files by the first architecture that has it."""
     first: dict[str, Member] = {}
     for member in members:
         first.setdefault(json.dumps(member.config["model"], sort_keys=True), member)
@@ -120,6 +129,6 @@ def _drawings(members: Sequence[Member], folder: Path) -> dict[str, Path]:
             config = parse(member.config)
             model = models.build(config.model, data.spec(config.data.name))
             drawn[member.architecture] = draw_network(model, folder / f"{number:02d}-{name}")[0]
-        except Exception as error:  # a picture more or less must not cost the comparison
+        except Exception as error:  # a failed drawing must not end the comparison
             print(f"warning: {member.architecture} cannot be drawn: {error}", file=sys.stderr)
     return drawn

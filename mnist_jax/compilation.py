@@ -1,4 +1,4 @@
-"""Compiled programs are kept, so that a second start does not compile again."""
+"""Keeps compiled programs on disk, so that a second start does not compile them again."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import jax
 def keep_programs() -> None:
     """Turns on JAX's persistent compilation cache, for programs of any size.
 
-    In `JAX_COMPILATION_CACHE_DIR` where that is set, else in the user's cache folder.
+    The cache is in `JAX_COMPILATION_CACHE_DIR` if that is set, else in the user's cache folder. See
     https://docs.jax.dev/en/latest/persistent_compilation_cache.html
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

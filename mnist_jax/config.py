@@ -1,4 +1,4 @@
-"""The configuration: typed, frozen, and the only definition of each field.
+"""Defines the typed, frozen configuration: every field, its default, its range and its meaning.
 
 A configuration file starts from the defaults and changes what its experiment needs:
 
@@ -31,24 +31,24 @@ from mnist_jax.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Which images, and where they live while training."""
+    """Data set, splits, and where the images are kept during training."""
 
     name: str = "mnist"  # mnist, fashion_mnist or kmnist
-    train_split: str = "train[:55000]"  # any split string of tfds
-    val_split: str = "train[55000:]"  # empty: no validation
-    placement: str = "device"  # device: the whole split; host: batches, with prefetch
+    train_split: str = "train[:55000]"  # any split string of TensorFlow Datasets
+    val_split: str = "train[55000:]"  # empty: no validation split
+    placement: str = "device"  # device: keep the whole split there; host: prefetch batches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random distortion of each training image; everything off by default.
+    """Random distortions of the training images; all are off by default.
 
-    Each range is symmetric: a value is drawn uniformly from [-range, range].
+    Rotation, translation, scale and shear are drawn uniformly from [-value, value].
     """
 
     rotation: float = 0.0  # degrees
     translation: float = 0.0  # pixels, both axes
-    scale: float = 0.0  # fraction: 0.1 draws from 0.9 to 1.1, each axis by itself
+    scale: float = 0.0  # fraction: 0.1 scales each axis independently by 0.9 to 1.1
     shear: float = 0.0  # degrees
     elastic: float = 0.0  # standard deviation of the displacement, pixels
     elastic_sigma: float = 4.0  # width of the Gaussian that smooths the displacement, pixels
@@ -56,16 +56,16 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class Init:
-    """Which network in the folder `init_from` to start from, and what of it to leave out."""
+    """Which network of the folder `init_from` to start from, and which weights to leave out."""
 
-    member: str = ""  # of a sweep: the architecture, or "best"
-    seed: int | None = None  # of a sweep: may be left out where there is only one
-    leave_out: tuple[str, ...] = ()  # parts (variables) or layers (output) that start afresh
+    member: str = ""  # in a sweep: the architecture, or "best"
+    seed: int | None = None  # in a sweep: may be omitted if there is only one
+    leave_out: tuple[str, ...] = ()  # parts ("variables") or layers ("output") to initialise anew
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Something chosen by name, with keywords of its own: a model, an optimizer, a schedule."""
+    """A model, an optimizer or a schedule, chosen by name, and its keyword arguments."""
 
     name: str
     keywords: Mapping[str, Any] = field(default_factory=dict)
@@ -73,38 +73,38 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """One training run. Two equal configurations give the same bits on the same machine."""
+    """Configuration of a training run; equal ones give bit-identical results on one machine."""
 
     seed: int = 0
     num_epochs: int = 10
-    batch_size: int = 128  # over all devices
-    chunk_steps: int = 0  # steps in one compiled call; 0: a whole epoch
+    batch_size: int = 128  # examples per step, over all devices
+    chunk_steps: int = 0  # steps per compiled call; 0: a whole epoch
 
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
 
     model: Choice = Choice("mlp")  # mlp, cnn, or your own package.module:Class
-    dtype: str = "float32"  # of the arithmetic (or bfloat16, float16); parameters stay float32
-    init_from: str = ""  # a workdir whose weights to start from
+    dtype: str = "float32"  # of the computation; or bfloat16, float16. Parameters stay float32
+    init_from: str = ""  # workdir of a trained network to start from
     init: Init = field(default_factory=Init)
 
     loss: str = "cross_entropy"  # or your own package.module:function
     label_smoothing: float = 0.0
-    optimizer: Choice = Choice("adam", {"learning_rate": 1e-3})  # optax's name and keywords
-    schedule: Choice = Choice("")  # optax's name and keywords; gives the learning rate
-    weight_decay: float = 0.0  # decoupled, on kernels only; times the learning rate
-    clip_norm: float = 0.0  # global norm of the gradient; 0: no clipping
-    ema_decay: float = 0.0  # average of the parameters, used in evaluation; 0: none
-    metrics: tuple[str, ...] = ()  # further ones, by name or your own package.module:function
-    best: str = "val_accuracy"  # the column that decides which epoch is the best one
-    patience: int = 0  # epochs without a better `best` before stopping; 0: never
+    optimizer: Choice = Choice("adam", {"learning_rate": 1e-3})  # name and keywords of optax
+    schedule: Choice = Choice("")  # of the learning rate: name and keywords of optax
+    weight_decay: float = 0.0  # decoupled, for kernels only; multiplied by the learning rate
+    clip_norm: float = 0.0  # largest global norm of the gradient; 0: no clipping
+    ema_decay: float = 0.0  # of the parameters' moving average, used in evaluation; 0: none
+    metrics: tuple[str, ...] = ()  # further ones: names, or your own package.module:function
+    best: str = "val_accuracy"  # the column that decides which epoch is best
+    patience: int = 0  # epochs without improvement of `best` before stopping; 0: never
 
     parallel: str = "auto"  # auto, jit, pmap or shard_map
-    reduction: str = "mean"
-    keep_latest: int = 2  # checkpoints; the weights of the best epoch are in each
+    reduction: str = "mean"  # of the gradients over all devices
+    keep_latest: int = 2  # number of checkpoints to keep; each holds the best epoch's weights
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested dicts, as `config.json` holds them and `parse` reads them."""
+        """Returns plain nested dicts, as in `config.json`; `parse` is the inverse."""
         values = dataclasses.asdict(self)
         for name in CHOICES:
             choice = getattr(self, name)
@@ -137,19 +137,19 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
 def default() -> ml_collections.ConfigDict:
-    """The defaults as a ConfigDict to edit; a misspelt field is an error there and then."""
+    """Returns the default configuration to edit; setting an unknown field raises AttributeError."""
     config = ml_collections.ConfigDict(Config().to_dict()).lock()
     for name in CHOICES:
         section: Any = config[name]
-        section.unlock()  # its fields are those of what is named
+        section.unlock()  # its fields depend on its name
     return config
 
 
 def parse(values: Mapping[str, Any]) -> Config:
-    """The border: plain values in, a typed `Config` out.
+    """Converts plain nested values to a `Config`, and checks them.
 
     Raises:
-      UserError: names the field that is wrong, and which one was meant.
+      UserError: a field is unknown or its value invalid; the message names the field.
     """
     values = dict(values)
     for name in CHOICES:
@@ -161,19 +161,19 @@ def parse(values: Mapping[str, Any]) -> Config:
 
 
 def load(path: str, overrides: Sequence[tuple[str, Any]] = ()) -> Config:
-    """The configuration in a file, with overrides such as `("model.hidden", "64,32")` applied.
+    """Reads a configuration file and applies overrides such as `("model.hidden", "64,32")`.
 
     Args:
-      path: of a Python file with `get_config()`; of `FILE:ARGUMENT` it is `get_config(ARGUMENT)`.
-      overrides: dotted names and values, where a text is read as on the command line.
+      path: a Python file with `get_config()`; `FILE:ARGUMENT` calls `get_config(ARGUMENT)`.
+      overrides: dotted names and values; a string is parsed as on the command line.
 
     Raises:
-      UserError: the file is not there or does not give a configuration; a field is wrong.
+      UserError: the file does not exist or returns no configuration, or a field is invalid.
     """
     module = import_file(path)
     if hasattr(module, "get_sweep"):
         raise UserError(
-            f"{path}: is a sweep of many networks; train it by "
+            f"{path}: is a sweep of many networks; train it with "
             f"python -m mnist_jax.sweep --config={path}"
         )
     values = plain(from_module(module, path), f"{path}: get_config()")
@@ -181,75 +181,97 @@ def load(path: str, overrides: Sequence[tuple[str, Any]] = ()) -> Config:
 
 
 def from_module(module: Any, path: str) -> Any:
-    """What `get_config` of the module of a configuration file returns."""
+    """Calls `get_config` of a configuration file, with the argument of `FILE:ARGUMENT` if any."""
     argument = split_path(path)[1]
     return call(module, "get_config", path, *(() if argument is None else (argument,)))
 
 
 def split_path(path: str) -> tuple[str, str | None]:
-    """`FILE:ARGUMENT` as its two parts; the argument is `None` where there is none."""
+    """Splits `FILE:ARGUMENT` into its two parts; the argument is None if there is none."""
     file, colon, argument = path.partition(".py:")
     return (f"{file}.py", argument) if colon else (path, None)
 
 
 def stem(path: str) -> str:
-    """The name of what a configuration file trains: its stem, and the argument if there is one."""
+    """Returns the name of a configuration's run: the file's stem, and the argument if any."""
     file, argument = split_path(path)
     words = re.sub(r"[^\w.-]+", "-", argument or "")
     return f"{Path(file).stem}-{words}" if words else Path(file).stem
 
 
 def import_file(path: str) -> Any:
-    """The module in a configuration file.
+    """Imports a configuration file and returns its module.
 
     Raises:
-      UserError: there is no such file.
+      UserError: there is no such file, or it is not a Python file.
     """
     found = find_file(split_path(path)[0])
     spec = importlib.util.spec_from_file_location(f"config_{found.stem}", found)
     if spec is None or spec.loader is None:
-        raise UserError(f"{path}: a configuration is a Python file with get_config()")
+        raise UserError(f"{path}: must be a Python file with get_config()")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def call(module: Any, function: str, path: str, *arguments: Any) -> Any:
-    """What a configuration file's function returns.
+    """Calls a function of a configuration file and returns its result.
+
+    Args:
+      module: the imported file.
+      function: name of the function.
+      path: path of the file, for messages.
+      arguments: passed to the function.
 
     Raises:
-      UserError: there is no such function, or it sets a field that there is not.
+      UserError: there is no such function, or it sets an unknown field.
     """
     if not hasattr(module, function):
         raise UserError(f"{path}: has no function {function}()")
     try:
         return getattr(module, function)(*arguments)
     except AttributeError as error:
-        # ml_collections prints the whole configuration around these two names.
+        # The message of ml_collections holds these two names amid the whole configuration.
         names = re.search(r'"(\w+)".*Did you mean "(\w+)"', str(error), flags=re.S)
         if names is None:
-            raise  # a mistake in the file's own code: show where
+            raise  # an error in the file's own code: keep its traceback
         raise UserError(
             f"{path}: there is no field {names[1]!r}; did you mean {names[2]!r}?"
         ) from error
 
 
 def plain(config: Any, where: str) -> dict[str, Any]:
-    """The plain values of what `where`, for the message, gave as a configuration."""
+    """Returns a configuration as plain nested dicts.
+
+    Args:
+      config: a `ConfigDict` or a `Config`.
+      where: the origin of `config`, for the message.
+
+    Raises:
+      UserError: `config` has another type.
+    """
     if not isinstance(config, ml_collections.ConfigDict | Config):
-        raise UserError(f"{where}: must be a configuration, as default() gives it, not {config!r}")
+        raise UserError(f"{where}: must be a configuration as default() returns it, not {config!r}")
     return config.to_dict()
 
 
 def overridden(values: dict[str, Any], overrides: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """`values`, changed in place by overrides such as `("model.hidden", "64,32")`."""
+    """Applies overrides such as `("model.hidden", "64,32")` to `values` in place; returns it.
+
+    Raises:
+      UserError: an override names an unknown section.
+    """
     for name, text in overrides:
         _override(values, name, text)
     return values
 
 
 def find_file(path: str) -> Path:
-    """A relative path is looked for in the current folder, then at the project's root."""
+    """Returns the path of a configuration file, from the current folder or the project's root.
+
+    Raises:
+      UserError: there is no such file in either folder.
+    """
     candidates = [Path.cwd() / path, PROJECT_ROOT / path]
     for candidate in candidates:
         if candidate.is_file():
@@ -259,7 +281,13 @@ def find_file(path: str) -> Path:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
-    """A line for each leaf that differs between two configurations' `to_dict()`."""
+    """Returns one line per field in which two configurations differ, such as `seed: 0 -> 1`.
+
+    Args:
+      old: the first configuration's `to_dict()`.
+      new: the second configuration's `to_dict()`.
+      path: prefix of the fields' names.
+    """
     lines = []
     for name in sorted(old.keys() | new.keys()):
         a, b = old.get(name, "(absent)"), new.get(name, "(absent)")
@@ -271,7 +299,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -
 
 
 def _check_values(config: Config) -> None:
-    """What a type cannot say."""
+    """Checks what types cannot express: ranges, allowed names and combinations of fields."""
     for name, (low, high) in RANGES.items():
         value = operator.attrgetter(name)(config)
         if not low <= value <= high:
@@ -288,7 +316,7 @@ def _check_best(config: Config) -> None:
     known = [f"val_{name}" for name in names]
     if config.best not in known:
         raise UserError(
-            f"config.best: {config.best!r} is no column of validation"
+            f"config.best: {config.best!r} is not a validation column"
             + binding.did_you_mean(config.best, known)
         )
 
@@ -301,7 +329,7 @@ def _choice(values: Mapping[str, Any], where: str) -> Choice:
 
 
 def _freeze(value: Any) -> Any:
-    if isinstance(value, Mapping):  # JSON knows keys of one kind
+    if isinstance(value, Mapping):  # JSON has only string keys
         return {str(k): _freeze(v) for k, v in value.items()}
     return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
 

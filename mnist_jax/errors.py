@@ -1,5 +1,5 @@
-"""The one exception that commands show as a message instead of a traceback."""
+"""Defines the exception that commands show as a message instead of a traceback."""
 
 
 class UserError(ValueError):
-    """Something the user can mend. The text says what is wrong, where, and what to do."""
+    """An error that the user can correct; its text says what is wrong, where, and what to do."""

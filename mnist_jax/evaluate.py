@@ -1,4 +1,4 @@
-"""Runs the command: `python -m mnist_jax.evaluate --help`."""
+"""Runs the evaluation command; see `python -m mnist_jax.evaluate --help`."""
 
 from mnist_jax.commands.evaluate import command
 

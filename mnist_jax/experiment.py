@@ -1,6 +1,6 @@
-"""A run or a sweep from start to end: what the commands and the Python API share.
+"""Trains, evaluates and reports a run or a sweep, for the commands and for the Python API.
 
-The trainer knows nothing of reports, and the reports nothing of training; here they meet.
+The packages `training` and `analysis` do not import each other; this module combines them.
 """
 
 import time
@@ -34,7 +34,7 @@ ADVICE = "Try a lower learning rate, or clip the gradient: --config.clip_norm=1"
 
 
 def nothing(rows: list[Row]) -> None:
-    """What is called after an epoch where nobody asks for more."""
+    """Does nothing; the default for callbacks that are called after each epoch."""
 
 
 # One network
@@ -48,30 +48,30 @@ def run(
     profile: bool = False,
     on_epoch: OnEpoch = nothing,
 ) -> bool:
-    """Trains what is left of the run in a folder, evaluates it on the test split, and shows it.
+    """Trains or resumes the run in a folder, evaluates it on the test split, and writes its report.
 
     Args:
-      config: of the run.
-      folder: its own; made where it is not there.
-      started: when the clock of `total_seconds` started, by `time.perf_counter`.
-      profile: write a trace of a few steps first.
-      on_epoch: is given the rows of all epochs so far, once the last of them is saved.
+      config: the configuration of the run.
+      folder: the folder of the run; created if it does not exist.
+      started: start of `total_seconds`, as returned by `time.perf_counter`.
+      profile: True to write a profiler trace of a few steps first.
+      on_epoch: called after each epoch with the rows of all epochs so far, once they are saved.
 
     Returns:
-      False where the run was finished already, and nothing was done.
+      False if the run was finished already and nothing was done, else True.
 
     Raises:
       StoppedError: the process was told to stop; everything is saved.
-      UserError: the configuration asks for what is not there, the folder holds something else, or
-        the network diverged.
+      UserError: the configuration is invalid, the folder holds something else, or the network
+        diverged.
     """
     config = models.resolve(config)
     if workdir.finished(folder, config):
         return False
     keep_programs()
-    provenance.commit()  # is kept: what changes while the run trains is not what it runs
+    provenance.commit()  # cached now, since files may be edited while the run trains
     with opened(folder) as stop:
-        if workdir.finished(folder, config):  # by another, since the line above
+        if workdir.finished(folder, config):  # by another process, before this one had the lock
             return False
         data.check_splits(config.data.name, config.data.train_split, config.data.val_split)
         program = prepare_one(config)
@@ -88,18 +88,19 @@ def run(
                 log=log,
                 console=report.console,
                 clock=clock,
-                begin=lambda: workdir.claim(folder, config),  # not before: it may be a mistake
+                # Called late, so that an invalid configuration does not claim the folder.
+                begin=lambda: workdir.claim(folder, config),
                 after=report,
             )
             with training as at:
                 result = _evaluate(program, at, clock, folder)
-        write_json(folder / workdir.RESULT, result | clock.record())  # last: now it is finished
+        write_json(folder / workdir.RESULT, result | clock.record())  # last: the run is finished
         print(_closing(result | clock.record(), folder))
     return True
 
 
 class _Reporter:
-    """Prints a line per epoch, and tells whoever asked."""
+    """Prints one line per epoch and calls `on_epoch`."""
 
     def __init__(self, program: Program, on_epoch: OnEpoch) -> None:
         self.console = Console(program.config.num_epochs, program.steps_per_epoch)
@@ -108,13 +109,15 @@ class _Reporter:
 
     def __call__(self, at: Position) -> None:
         (rows,) = at.rows
-        if rows and rows[-1]["step"] == at.step:  # else the run was told to stop within an epoch
+        if rows and rows[-1]["step"] == at.step:  # False if stopped within an epoch
             self.console.end_epoch(rows[-1], self._metrics)
             self._on_epoch([dict(row) for row in rows])
 
 
 def _evaluate(program: Program, at: Position, clock: Clock, folder: Path) -> dict[str, Any]:
-    """Evaluates the last step's weights on the test split; returns what `result.json` holds.
+    """Evaluates the last step's weights on the test split; returns the contents of `result.json`.
+
+    Also writes the evaluation, the plots and the report.
 
     Raises:
       UserError: the network diverged.
@@ -156,15 +159,15 @@ def _evaluate(program: Program, at: Position, clock: Clock, folder: Path) -> dic
 
 
 def predictions(split: data.Split, outputs: Outputs) -> Predictions:
-    """What one network made of a split, for the analysis.
+    """Returns the predictions of one network on a split, as the analysis takes them.
 
     Raises:
-      UserError: an output is not finite.
+      UserError: an output of the network is not finite.
     """
     if not outputs.finite.all() or outputs.probabilities is None:
         raise UserError(
-            f"split {split.split!r}: an output of the network is not finite, so it cannot be "
-            f"evaluated. {ADVICE}"
+            f"split {split.split!r}: an output of the network is not finite, so the network cannot "
+            f"be evaluated. {ADVICE}"
         )
     return Predictions(
         split=split.split,
@@ -178,9 +181,9 @@ def predictions(split: data.Split, outputs: Outputs) -> Predictions:
 
 def _closing(result: dict[str, Any], folder: Path) -> str:
     return (
-        f"test {result['test_accuracy']:.2%} of {result['test_count']:,}, "
+        f"test accuracy {result['test_accuracy']:.2%} of {result['test_count']:,} images, "
         f"loss {result['test_loss']:.4f}; "
-        f"trained {result['train_seconds']:.1f} s of {result['total_seconds']:.1f} s\n"
+        f"training took {result['train_seconds']:.1f} s of {result['total_seconds']:.1f} s\n"
         f"{folder / 'report.html'}"
     )
 
@@ -191,22 +194,22 @@ def _closing(result: dict[str, Any], folder: Path) -> str:
 def run_sweep(
     plan: Sequence[Planned], folder: Path, *, started: float, on_epoch: OnEpoch = nothing
 ) -> bool:
-    """Trains what is left of the sweep in a folder, and compares its members.
+    """Trains or resumes the sweep in a folder, and compares its members.
 
     Args:
-      plan: members, which are added to those that the folder holds.
-      folder: its own; made where it is not there.
-      started: when the clock of `total_seconds` started, by `time.perf_counter`.
-      on_epoch: is given the lines of each epoch in `sweep.jsonl`, once they are saved.
+      plan: the members to train, in addition to those that the folder holds.
+      folder: the folder of the sweep; created if it does not exist.
+      started: start of `total_seconds`, as returned by `time.perf_counter`.
+      on_epoch: called after each epoch with its rows of `sweep.jsonl`, once they are saved.
 
     Returns:
-      False where all members were finished and compared already, and nothing was done.
+      False if all members were finished and compared already and nothing was done, else True.
 
     Raises:
-      StoppedError: the process was told to stop; what is done is saved.
-      UserError: a member asks for what is not there, or the folder holds something else.
+      StoppedError: the process was told to stop; finished work is saved.
+      UserError: the configuration of a member is invalid, or the folder holds something else.
     """
-    from mnist_jax.analysis.comparison import Member  # one network needs none of this
+    from mnist_jax.analysis.comparison import Member  # imported late: `run` does not need it
     from mnist_jax.analysis.comparison_report import WHOLE
     from mnist_jax.compare import compare
 
@@ -214,9 +217,9 @@ def run_sweep(
     if _compared(plan, folder):
         return False
     keep_programs()
-    provenance.commit()  # is kept, as in `run`
+    provenance.commit()  # cached now, as in `run`
     with opened(folder) as stop:
-        if _compared(plan, folder):  # by another, since the line above
+        if _compared(plan, folder):  # by another process, before this one had the lock
             return False
         sweep.try_new(plan, folder)
         plan = sweepdir.claim(folder, plan)
@@ -229,12 +232,12 @@ def run_sweep(
         times = {WHOLE: result["total_seconds"], "training": result["train_seconds"]}
         facts = times | {name: result[name] for name in ("device", "versions", "commit")}
         compare([Member(**its) for its in results], folder, facts)
-        write_json(folder / workdir.RESULT, result)  # last: it says that the sweep is finished
+        write_json(folder / workdir.RESULT, result)  # last: the sweep is finished
     return True
 
 
 def _compared(plan: Sequence[Planned], folder: Path) -> bool:
-    """True if all of `plan` and what the folder holds besides is finished and in the report."""
+    """True if all members of `plan` and of the folder are finished and in the report."""
     both = sweepdir.merged(folder, plan)
     path = folder / workdir.RESULT
     done = sweepdir.finished(sweepdir.populations(folder))
@@ -254,7 +257,7 @@ def _summary(results: Sequence[dict[str, Any]], clock: "_SweepClock") -> dict[st
 
 
 class _SweepClock:
-    """Seconds over all the processes that a sweep takes."""
+    """Measures the seconds that a sweep takes, summed over all processes that work on it."""
 
     def __init__(self, folder: Path, started: float) -> None:
         self._path = folder / "clock.json"
@@ -272,26 +275,27 @@ class _SweepClock:
 
 
 def evaluate(network: Network, which: str, split: str) -> tuple[dict[str, Any], Path]:
-    """Evaluates a checkpoint on a split, and writes what there is to see.
+    """Evaluates a checkpoint on a split, and writes `evaluation.json`, plots and the report.
 
     Args:
-      network: as `network.find` finds it.
-      which: `latest`, `best` or a step.
-      split: any split of tfds.
+      network: the network, as `network.find` returns it.
+      which: the checkpoint: `latest`, `best` or a step.
+      split: any split string of TensorFlow Datasets.
 
     Returns:
-      What `evaluation.json` holds, and the folder that it was written to: the network's own for the
-      test split, `evaluations/<split>` in it for others.
+      The contents of `evaluation.json`, and the folder of the files: the network's own folder for
+      the test split, `evaluations/<split>` in it for another split.
 
     Raises:
-      UserError: no such checkpoint or split.
+      UserError: the checkpoint or the split does not exist, the split is empty, or an output of the
+        network is not finite.
     """
     keep_programs()
     restored = restore(network, which)
     folder = network.output
     if split != TEST:
         folder = folder / "evaluations" / split.replace("/", "-")
-    with sole_writer(folder, ".evaluate.lock"):  # its own: it may run beside `main`
+    with sole_writer(folder, ".evaluate.lock"):  # its own: `main` may hold the other
         found = publish(
             folder,
             examined(restored, split),
@@ -306,19 +310,19 @@ def evaluate(network: Network, which: str, split: str) -> tuple[dict[str, Any], 
 
 
 def examined(restored: Restored, split: str) -> Predictions:
-    """What a network makes of a split.
+    """Returns the predictions of a restored network on a split.
 
     Raises:
-      UserError: there is no such split, no example in it, or an output that is not finite.
+      UserError: the split does not exist or is empty, or an output of the network is not finite.
     """
     examples = data.load(restored.config.data.name, split)
     if not len(examples.labels):
-        raise UserError(f"split {split!r}: there is no example in it")
+        raise UserError(f"split {split!r}: contains no examples; give another split")
     return predictions(examples, restored.examine(examples))
 
 
 def _result(network: Network) -> dict[str, Any] | None:
-    """What is known of the finished training of a network, for its report."""
+    """Returns the results of a network's finished training for its report; None if unfinished."""
     if network.result is not None:
         its = network.result
         last = its["history"][-1] if its["history"] else {}

@@ -1,4 +1,4 @@
-"""Runs the command: `python -m mnist_jax.explore --help`."""
+"""Runs the data exploration command; see `python -m mnist_jax.explore --help`."""
 
 from mnist_jax.commands.explore import command
 

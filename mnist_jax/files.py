@@ -1,4 +1,4 @@
-"""Text and JSON files that are whole or not there."""
+"""Writes text and JSON files atomically, and reads JSON files."""
 
 import json
 import os
@@ -9,10 +9,10 @@ from mnist_jax.errors import UserError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes all of it or nothing.
+    """Writes a text file atomically: either the whole text or nothing.
 
     Raises:
-      UserError: the folder cannot be written.
+      UserError: the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -25,15 +25,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a JSON file, as `write_text` does."""
+    """Writes a value to a JSON file, atomically as in `write_text`."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote.
+    """Reads a JSON file and returns its value.
 
     Raises:
-      UserError: it is damaged.
+      UserError: the file is missing or damaged.
     """
     try:
         return json.loads(path.read_text())
@@ -42,10 +42,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_rows(path: Path) -> list[Any]:
-    """The rows of a file of JSON lines.
+    """Reads a JSON Lines file and returns one value per line.
 
     Raises:
-      UserError: it is damaged.
+      UserError: the file is missing or damaged.
     """
     try:
         return [json.loads(line) for line in path.read_text().splitlines()]

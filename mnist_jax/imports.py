@@ -1,4 +1,4 @@
-"""Imports that do without a package which a library would use wherever it finds it."""
+"""Hides optional packages from the libraries that would import them."""
 
 import contextlib
 import sys
@@ -8,11 +8,12 @@ from typing import Any
 
 @contextlib.contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Inside, importing these packages fails as if they were not installed.
+    """Context manager in which importing these packages fails as if they were not installed.
 
-    For a library that imports a large package for the sake of what this project does not use: None
-    in `sys.modules` is Python's own sign for it (https://docs.python.org/3/reference/import.html,
-    "The module cache"). A package that is imported already stays.
+    It saves the time that a library spends on importing a large package which this project does not
+    need. Python refuses to import a name whose value in `sys.modules` is None
+    (https://docs.python.org/3/reference/import.html, "The module cache"). A package that is already
+    imported stays available.
     """
     modules: Any = sys.modules
     hidden = [name for name in names if name not in modules]

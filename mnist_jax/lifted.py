@@ -1,8 +1,8 @@
-"""Numbers that the members of a population vary: inside their compiled program they are traced.
+"""Handles lifted numbers: hyperparameters that vary between members of one compiled program.
 
-The same code builds a network or an optimizer from a configuration of plain numbers and, inside a
-traced function, from one in which some of them are tracers. It may compute with them; where it asks
-whether something is on at all, it asks here.
+Such numbers are JAX tracers inside the program. The same code builds a network or an optimizer from
+plain numbers and, inside a traced function, from tracers. It may compute with both. Only to decide
+whether something is applied at all it must call `active`, as a tracer has no truth value.
 """
 
 import sys
@@ -10,8 +10,8 @@ from typing import Any
 
 
 def is_lifted(value: Any) -> bool:
-    """Whether `value` stands for a number that each member has of its own."""
-    if "jax" not in sys.modules:  # a configuration is read before JAX is imported: no tracer yet
+    """True if `value` is a tracer, which stands for a different number in each member."""
+    if "jax" not in sys.modules:  # no tracers yet: a configuration is read before JAX is imported
         return False
     from jax.core import Tracer
 
@@ -19,14 +19,14 @@ def is_lifted(value: Any) -> bool:
 
 
 def active(strength: Any) -> bool:
-    """Whether a strength, 0 for none, is to be applied; a lifted one is always."""
+    """True if a strength is to be applied: it is not 0, or it is lifted."""
     return is_lifted(strength) or strength != 0.0
 
 
 class Held:
-    """A number that a module keeps among its static values, which JAX hashes and compares.
+    """Wraps a plain or lifted number so that JAX can hash and compare it as a static value.
 
-    Tracers can be neither hashed nor compared by what they stand for: a tracer equals itself alone.
+    A tracer can be neither hashed nor compared by value, so a wrapped one equals only itself.
     """
 
     def __init__(self, value: Any) -> None:

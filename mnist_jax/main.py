@@ -1,4 +1,4 @@
-"""Runs the command: `python -m mnist_jax.main --help`."""
+"""Runs the training command; see `python -m mnist_jax.main --help`."""
 
 from mnist_jax.commands.main import command
 

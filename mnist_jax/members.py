@@ -1,6 +1,6 @@
-"""The members of a sweep: which networks it trains, over which seeds.
+"""Reads the members of a sweep: the networks that it trains, and their seeds.
 
-A sweep file names them:
+A sweep file defines them:
 
     from mnist_jax.config import default
     from mnist_jax.members import Sweep
@@ -22,20 +22,20 @@ from mnist_jax import config as configuration
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 
-FINISHED, DIVERGED = "finished", "diverged"  # how a training ends; the second says more after it
+FINISHED, DIVERGED = "finished", "diverged"  # statuses; an epoch and a cause follow DIVERGED
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What `get_sweep()` returns."""
+    """A sweep, as `get_sweep()` returns it: architectures and the number of seeds of each."""
 
-    members: Mapping[str, Any]  # configurations, by the name of the architecture
-    seeds: int = 1  # trainings of each: from the configuration's seed on
+    members: Mapping[str, Any]  # configurations by the name of the architecture
+    seeds: int = 1  # trainings per architecture, counting up from its configuration's seed
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One training of a sweep."""
+    """One training of a sweep: the architecture's name, and the configuration with its seed."""
 
     architecture: str
     config: Config
@@ -44,15 +44,16 @@ class Planned:
 def load(
     path: str, overrides: Sequence[tuple[str, Any]] = (), seeds: int | None = None
 ) -> list[Planned]:
-    """The members that a file names, an architecture's seeds one after the other.
+    """Reads the members of a sweep from a file, ordered by architecture and then by seed.
 
     Args:
-      path: of a sweep, or of a configuration: then it is the only architecture.
-      overrides: as for `config.load`, applied to each member.
-      seeds: of each architecture; `None`: as the file says.
+      path: a sweep file, or a configuration file, which then is the only architecture.
+      overrides: as for `config.load`; applied to each member.
+      seeds: number of seeds per architecture; None: the number that the file gives.
 
     Raises:
-      UserError: as `config.load`; no member; a field is overridden that tells the members apart.
+      UserError: the file does not exist, a field is invalid, there is no member, or an override
+        sets a field in which the members differ.
     """
     return plan(_read(path), path, overrides, seeds)
 
@@ -60,25 +61,26 @@ def load(
 def plan(
     sweep: Sweep, path: str, overrides: Sequence[tuple[str, Any]], seeds: int | None
 ) -> list[Planned]:
-    """The members of a sweep, an architecture's seeds one after the other.
+    """Returns the members of a sweep, ordered by architecture and then by seed.
 
     Args:
-      sweep: names the architectures.
-      path: names the sweep in messages.
-      overrides: as for `config.load`, applied to each member.
-      seeds: of each architecture; `None`: as the sweep says.
+      sweep: the architectures.
+      path: the sweep's file or name, for messages.
+      overrides: as for `config.load`; applied to each member.
+      seeds: number of seeds per architecture; None: the number that the sweep gives.
 
     Raises:
-      UserError: no member; a field is wrong, or overridden though it tells the members apart.
+      UserError: there is no member, a field is invalid, or an override sets a field in which the
+        members differ.
     """
     count = sweep.seeds if seeds is None else seeds
     if count < 1 or not sweep.members:
         raise UserError(f"{path}: a sweep needs at least one member and one seed")
     for name in sweep.members:
         if not isinstance(name, str) or not name.strip():
-            raise UserError(f"{path}: a member is named by a text, not by {name!r}")
+            raise UserError(f"{path}: a member must be named by a non-empty string, not {name!r}")
         if name == "best":
-            raise UserError(f"{path}: rename the member 'best': --member=best means another one")
+            raise UserError(f"{path}: rename the member 'best': --member=best means the best one")
     values = {
         name: configuration.plain(config, f"{path}: member {name!r}")
         for name, config in sweep.members.items()
@@ -95,7 +97,7 @@ def plan(
 def _seeds(config: Config, count: int) -> list[Config]:
     highest = configuration.RANGES["seed"][1]
     if config.seed + count - 1 > highest:
-        raise UserError(f"config.seed: {count} seeds from {config.seed} on exceed {highest}")
+        raise UserError(f"config.seed: the {count} seeds from {config.seed} on exceed {highest}")
     return [dataclasses.replace(config, seed=config.seed + i) for i in range(count)]
 
 
@@ -117,11 +119,11 @@ def _parse(name: str, values: dict[str, Any], overrides: Sequence[tuple[str, Any
 
 
 def _refuse_varied(name: str, members: list[dict[str, Any]], path: str) -> None:
-    """A sweep that is told to set what it compares would compare nothing."""
+    """Raises UserError if an override sets a field in which the members differ."""
     found = [_leaf(values, name.split(".")) for values in members]
     if any(value != found[0] for value in found):
         raise UserError(
-            f"--config.{name}: its members differ in it; change it in {path}, "
+            f"--config.{name}: the members of the sweep differ in this field; change it in {path}, "
             f"or in a copy of that file"
         )
 

@@ -1,8 +1,8 @@
-"""The metrics of training and evaluation: one function each, registered here and nowhere else.
+"""Defines the metrics of training and evaluation, and finds them by name.
 
 A metric is a function `(outputs [B, K], labels [B], *, output_activation) -> [B]` of plain JAX. The
-outputs are the network's own: logits where `output_activation` is "softmax". What a run reports is
-the mean over examples. A metric of your own is named in the configuration as `module:function`:
+outputs are those of the network: logits if `output_activation` is "softmax". A run reports the mean
+over the examples. The configuration names your own metric as `module:function`:
 
     import jax.numpy as jnp
     from mnist_jax.metrics import metric
@@ -14,7 +14,7 @@ the mean over examples. A metric of your own is named in the configuration as `m
 
     config.metrics = ("mine:top_2",)
 
-It then stands in every row, table, plot and report as `train_top_2`, `val_top_2` and `test_top_2`.
+It then appears in every row, table, plot and report as `train_top_2`, `val_top_2` and `test_top_2`.
 """
 
 import math
@@ -31,48 +31,51 @@ SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 @dataclass(frozen=True)
 class Metric:
-    """What is known of a metric: how it is computed, called and written."""
+    """A metric: its function, its names, and how its values are shown."""
 
-    name: str  # of its columns: train_NAME, val_NAME, test_NAME
-    label: str  # in words, for people
-    percent: bool = False  # a fraction, which people read in percent
+    name: str  # in columns: train_NAME, val_NAME, test_NAME
+    label: str  # in tables and plots
+    percent: bool = False  # True: values are fractions, shown in percent
     higher_is_better: bool = True
-    function: Function | None = None  # None: the value of the training loss itself
+    function: Function | None = None  # None: the training loss itself
 
     @property
     def unit(self) -> str:
-        """` %`, or nothing."""
+        """The unit of shown values: ` %`, or an empty string."""
         return " %" if self.percent else ""
 
     @property
     def scale(self) -> float:
-        """What a value is multiplied by for people to read it: 100 for percent."""
+        """The factor by which shown values are multiplied: 100 for percent, else 1."""
         return 100.0 if self.percent else 1.0
 
     def number(self, value: float | None, missing: str = "") -> str:
-        """The value as people read it, without its unit: `97.12` for 0.9712, or `0.0712`."""
+        """Formats a value without its unit, such as `97.12` (percent) or `0.0712`.
+
+        Returns `missing` if the value is None.
+        """
         if value is None:
             return missing
         return f"{100 * value:.2f}" if self.percent else f"{value:.4f}"
 
     def text(self, value: float | None, missing: str = "") -> str:
-        """The value with its unit: `97.12 %`."""
+        """Formats a value with its unit, such as `97.12 %`; returns `missing` for None."""
         return missing if value is None else self.number(value) + self.unit
 
     def better(self, value: float, than: float) -> bool:
-        """True if `value` is strictly better; NaN never is."""
+        """True if `value` is strictly better than `than`; NaN never is."""
         return value > than if self.higher_is_better else value < than
 
 
 def metric(
     *, label: str = "", percent: bool = False, higher_is_better: bool = True
 ) -> Callable[[Function], Function]:
-    """Decorates a metric of your own with what tables and plots need to know of it.
+    """Decorates a metric function with what tables and plots need.
 
     Args:
-      label: its name in words; by default the name of the function.
-      percent: its values are fractions, which people read in percent.
-      higher_is_better: decides what counts as the best epoch and the best architecture.
+      label: the name to show; by default the function's name, with spaces for underscores.
+      percent: True if the values are fractions, to be shown in percent.
+      higher_is_better: True if the best epoch and the best architecture have the highest value.
     """
 
     def decorate(function: Function) -> Function:
@@ -85,7 +88,7 @@ def metric(
 
 @metric(label="accuracy", percent=True)
 def accuracy(outputs: Any, labels: Any, *, output_activation: str) -> Any:
-    """1 where the class of the highest probability is the label, 0 elsewhere: [B]."""
+    """Returns 1 where the most probable class is the label, else 0: `[B]`."""
     from mnist_jax.models.outputs import probabilities
 
     return probabilities(outputs, output_activation=output_activation).argmax(axis=-1) == labels
@@ -93,7 +96,7 @@ def accuracy(outputs: Any, labels: Any, *, output_activation: str) -> Any:
 
 @metric(label="top 3 accuracy", percent=True)
 def top_3(outputs: Any, labels: Any, *, output_activation: str) -> Any:
-    """1 where fewer than three classes have a higher probability than the label's: [B]."""
+    """Returns 1 where fewer than three classes are more probable than the label, else 0: `[B]`."""
     from mnist_jax.models.outputs import probabilities
 
     p = probabilities(outputs, output_activation=output_activation)
@@ -102,9 +105,9 @@ def top_3(outputs: Any, labels: Any, *, output_activation: str) -> Any:
 
 @metric(label="Brier score", higher_is_better=False)
 def brier(outputs: Any, labels: Any, *, output_activation: str) -> Any:
-    """Sum of squared differences between probabilities and the one-hot label, 0 to 2: [B].
+    """Returns the squared distance of the probabilities to the one-hot label, 0 to 2: `[B]`.
 
-    Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
+    Source: Brier, "Verification of Forecasts Expressed in Terms of Probability", 1950.
     """
     from mnist_jax.models.outputs import probabilities
 
@@ -121,40 +124,44 @@ def _of_label(p: Any, labels: Any) -> Any:
 LOSS = Metric("loss", "loss", higher_is_better=False)
 BUILT_IN: dict[str, Function] = {"accuracy": accuracy, "top_3": top_3, "brier": brier}
 ALWAYS = ("loss", "accuracy")
+# Names of other entries in a run's files.
 TAKEN = ("split", "count", "per_class", "confusion", "calibration", "checkpoint")  # evaluation.json
-TAKEN += ("mistakes", "examples", "network")  # pictures of a run
+TAKEN += ("mistakes", "examples", "network")  # plots of a run
 
 
 def find(names: Iterable[str] = ()) -> tuple[Metric, ...]:
-    """The metrics of a run: the loss, the accuracy, and those that `config.metrics` names.
+    """Returns the metrics of a run: loss, accuracy, and those that `config.metrics` names.
 
     Raises:
-      UserError: an unknown name, something that cannot be called, or two metrics of one name.
+      UserError: a name is unknown, already in use, or not the name of a function.
     """
     found = {"loss": LOSS, "accuracy": _described("accuracy", accuracy)}
     for name in names:
         function = binding.find(name, BUILT_IN, "config.metrics")
         if not callable(function):
-            raise UserError(f"config.metrics: {name!r} is no function, but {function!r}")
+            raise UserError(f"config.metrics: {name!r} is not a function, but {function!r}")
         short = short_name(name)
         if short in ALWAYS:
             raise UserError(f"config.metrics: {short!r} is always computed; leave {name!r} out")
         if short in found:
             raise UserError(
-                f"config.metrics: there are two metrics named {short!r}; rename the function of one"
+                f"config.metrics: there are two metrics named {short!r}; rename one function"
             )
         if short in TAKEN:
             raise UserError(
-                f"config.metrics: {short!r} names something else in a run's files; rename {name!r}"
+                f"config.metrics: {short!r} is a reserved name in a run's files; rename {name!r}"
             )
         found[short] = _described(short, function)
     return tuple(found.values())
 
 
 def of(config: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """The metrics of a finished run, from its plain configuration, to show what it recorded.
+    """Returns the metrics of a finished run, to show the values that it recorded.
 
-    A metric whose code cannot be imported here is shown by its name, higher is better.
+    A metric whose code cannot be imported is labelled by its name, and higher counts as better.
+
+    Args:
+      config: the run's configuration as plain nested dicts.
     """
     found = list(find())
     for name in config.get("metrics", ()):
@@ -166,20 +173,20 @@ def of(config: Mapping[str, Any]) -> tuple[Metric, ...]:
 
 
 def short_name(name: str) -> str:
-    """The name in columns: what stands after the colon of `module:function`."""
+    """Returns a metric's name in columns: the part after the colon of `module:function`."""
     return name.rpartition(":")[2]
 
 
 def columns(metrics: Sequence[Metric], split: str) -> list[str]:
-    """`["val_loss", "val_accuracy", ...]` for the split `val`."""
+    """Returns the names of the metrics' columns: `["val_loss", "val_accuracy", ...]` for `val`."""
     return [f"{split}_{metric.name}" for metric in metrics]
 
 
 def of_column(metrics: Iterable[Metric], column: str) -> Metric:
-    """The metric whose values a column such as `val_accuracy` holds.
+    """Returns the metric of a column such as `val_accuracy`.
 
     Raises:
-      UserError: none of `metrics` is meant.
+      UserError: the column belongs to none of `metrics`.
     """
     by_name = {metric.name: metric for metric in metrics}
     split, _, name = column.partition("_")
@@ -190,10 +197,10 @@ def of_column(metrics: Iterable[Metric], column: str) -> Metric:
 
 
 def best_epoch(rows: Sequence[Mapping[str, Any]], column: str, metric: Metric) -> int | None:
-    """The position of the row that is best in a column; the first one of equals, `None` if none is.
+    """Returns the index of the row that is best in a column; None if no row has a finite value.
 
-    The one rule for the checkpoint that is kept as the best, for patience and for rankings: a tie
-    does not improve, and a value that is missing or not finite never does.
+    The best checkpoint, patience and rankings all follow this rule: of equal rows the first is
+    best, and a value that is missing or not finite never is.
     """
     best: int | None = None
     for i, row in enumerate(rows):

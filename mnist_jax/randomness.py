@@ -1,7 +1,7 @@
-"""Random keys as a pure function of (seed, stream name, step), and of the example where it matters.
+"""Derives random keys from the seed, a stream's name, the step and, where needed, the example.
 
-Nothing is split and carried along, so a resumed run, or one on another number of devices, draws
-what it would have drawn.
+No key is split and carried from step to step. So a run that is resumed, or that uses another number
+of devices, draws the same random numbers.
 """
 
 import zlib
@@ -11,18 +11,18 @@ import jax.numpy as jnp
 
 
 def root_key(seed: int) -> jax.Array:
-    """The seed's key as plain data, `[2]` uint32, which any checkpoint can hold."""
+    """Returns the key of a seed as plain data, `[2]` uint32, which a checkpoint can hold."""
     return jax.random.key_data(jax.random.key(seed))
 
 
 def stream_key(root: jax.Array, stream: str, step: jax.Array | int = 0) -> jax.Array:
-    """The key of a named stream at a step; `root` `[2]` uint32 is a `root_key`."""
+    """Returns the key of a named stream at a step; `root` is the `root_key`, `[2]` uint32."""
     key = jax.random.wrap_key_data(root)
     named = jax.random.fold_in(key, zlib.crc32(stream.encode()))
     return jax.random.fold_in(named, step)
 
 
 def example_keys(root: jax.Array, stream: str, step: jax.Array, positions: jax.Array) -> jax.Array:
-    """A key for each example: `[B]`, from `positions` `[B]` int32 in the global batch."""
+    """Returns one key per example, `[B]`; `positions` `[B]` int32 are those in the global batch."""
     key = stream_key(root, stream, step)
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, positions.astype(jnp.uint32))

@@ -1,4 +1,4 @@
-"""Runs the command: `python -m mnist_jax.sweep --help`."""
+"""Runs the sweep command; see `python -m mnist_jax.sweep --help`."""
 
 from mnist_jax.commands.sweep import command
 

@@ -1,4 +1,4 @@
-"""Runs the command: `python -m mnist_jax.verify --help`."""
+"""Runs the checkpoint verification command; see `python -m mnist_jax.verify --help`."""
 
 from mnist_jax.commands.verify import command
 

@@ -171,7 +171,7 @@ def test_trains_from_a_thread(trained, tmp_path):
 def test_an_interrupt_saves_and_the_same_call_goes_on(trained, tmp_path):
     run, _ = trained
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match="told to stop"):
+    with pytest.raises(KeyboardInterrupt, match="stopped on request"):
         mnist_jax.train(
             small(), workdir=tmp_path, on_epoch=lambda rows: os.kill(os.getpid(), signal.SIGINT)
         )

@@ -62,7 +62,7 @@ def test_each_sentence_has_its_number_and_standard_error(finished):
     assert by_sentence["Hidden layers improve accuracy."][1:] == ["+2.050 ± 0.029", "holds"]
     assert by_sentence["Deeper networks need more epochs."][1:] == ["+0.500 ± 0.000", "holds"]
     assert by_sentence["Returns diminish."][1:] == ["+1.000 ± 0.000", "holds"]
-    assert "the best on the validation split is `2 hidden, 4 epochs`" in text
+    assert "the best on the validation split after 4 epochs is `2 hidden, 4 epochs`" in text
     assert "commit abc" in text
 
 

@@ -98,9 +98,12 @@ def test_fits_a_narrow_terminal(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config.data.name=mnits"], "Did you mean 'mnist'?"),
+        (["--config.data.name=mnits"], "did you mean 'mnist'?"),
         (["--config.data.train_split=train[:70000]"], "reaches beyond the examples"),
-        (["--config.data.val_split=train[1990:2500]"], "shares 10 of its rows with training"),
+        (
+            ["--config.data.val_split=train[1990:2500]"],
+            "shares 10 of its rows with the training split",
+        ),
         (["--config.data.train_split=all"], "holds 10000 rows of the test split"),
         (["--workdir=/dev/null"], "cannot write to /dev/null/explore"),
     ],

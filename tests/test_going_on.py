@@ -186,7 +186,7 @@ def edited(tmp_path_factory):
 def test_a_checkpoint_of_a_larger_network_is_refused(edited, name, arguments):
     before = fingerprint(edited / "run")
     message = refused(name, *arguments, cwd=edited)
-    assert "is of another network" in message
+    assert "does not fit this network" in message
     assert re.search(r"extra/kernel: saved \((1, )?16, 16\), wanted nothing", message)
     assert fingerprint(edited / "run") == before
     assert not (edited / "other" / "checkpoints").exists()
@@ -215,7 +215,7 @@ def test_batch_statistics_that_nobody_asked_for_are_another_network(short, tmp_p
     (tmp_path / "long.py").write_text(LONG)
     source = f"--config.init_from={short / 'runs' / 'long'}"
     arguments = ["--config=long.py", source, "--config.model.normalisation=none"]
-    assert "is of another network" in refused("main", *arguments, cwd=tmp_path)
+    assert "does not fit this network" in refused("main", *arguments, cwd=tmp_path)
 
 
 def test_warm_start_begins_where_the_other_run_ended(finished, tmp_path):
@@ -238,7 +238,7 @@ def test_layers_that_are_left_out_start_afresh(finished, tmp_path):
         "--config.schedule.init_value=0.0",
     ]
     done = run("main", *arguments, f"--workdir={tmp_path / 'run'}")
-    assert "not taken over: params/layers/output/bias, params/layers/output/kernel" in done.stdout
+    assert "not copied: params/layers/output/bias, params/layers/output/kernel" in done.stdout
     old, new = bits(finished), bits(tmp_path / "run")
     for name in ("dense_1/kernel", "dense_1/bias", "dense_2/kernel", "dense_2/bias"):
         assert new[f"params/layers/{name}"] == old[f"params/layers/{name}"]
@@ -308,7 +308,7 @@ def test_damage_costs_an_epoch_and_no_bit(finished, stopped):
     assert "damaged" in message
     done = run("main", *SMALL, f"--workdir={stopped}")
     assert "is damaged" in done.stderr
-    assert "going on from step 15" in done.stdout
+    assert "resuming from step 15" in done.stdout
     assert (stopped / "checkpoints" / "30.damaged").is_dir()
     assert bits(stopped) == bits(finished)
     assert run("verify", f"--workdir={stopped}").stdout == "15: sound\n30: sound\n"

@@ -123,7 +123,7 @@ def test_a_member_of_the_same_name_is_the_same_network(few, arguments):
     workdir = "--workdir=swept"
     message = refused("sweep", "--config=grown.py", *arguments, workdir, cwd=few)
     field, _, value = arguments[0].removeprefix("--config.").partition("=")
-    assert "another member of the name '8 units, rate 0.1'" in message
+    assert "another member named '8 units, rate 0.1'" in message
     assert f"-> {value}" in message
     assert field in message
     assert "--workdir=swept-2" in message

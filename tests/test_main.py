@@ -223,7 +223,7 @@ def test_best_is_the_epoch_with_the_best_validation(finished, tmp_path):
         (["--config.num_epochs=2.5"], "expected int, got 2.5"),
         (["--config.model.name=mpl"], "did you mean 'mlp'?"),
         (["--config.optimizer.name=adan_w"], "config.optimizer.name"),
-        (["--config.data.name=mnits"], "Did you mean 'mnist'?"),
+        (["--config.data.name=mnits"], "did you mean 'mnist'?"),
         (["--config.reduction=elastic"], "config.reduction: 'elastic' is not supported"),
         (["--config.parallel=pmpa"], "none of auto, jit, pmap, shard_map"),
         (["--config.data.placement=disk"], "none of device, host"),
@@ -235,10 +235,10 @@ def test_best_is_the_epoch_with_the_best_validation(finished, tmp_path):
         (["--config.data.train_split=all"], "holds 10000 rows of the test split"),
         (["--config.data.train_split=train+test[:1%]"], "holds 100 rows of the test split"),
         (["--config.best=val_acuracy"], "did you mean 'val_accuracy'?"),
-        (["--config.best=train_loss"], "is no column of validation"),
+        (["--config.best=train_loss"], "is not a validation column"),
         (["--config.metrics=top_4"], "did you mean 'top_3'?"),
         (["--config.optimizer.learning_rate=1"], "the rate comes from config.schedule"),
-        (["--config.model.num_classes=5"], "where the data have 10"),
+        (["--config.model.num_classes=5"], "but the data set has 10"),
         (["--config.model.hidden=0"], "the width of a layer must be at least 1, got 0"),
         (["--config.batch_size=4000"], "is more than the 2000 examples"),
         (["--config.model.activation=rellu"], "did you mean 'relu'?"),
@@ -257,7 +257,7 @@ def test_validation_that_shares_rows_with_training_is_told_what_to_use(tmp_path)
     workdir = tmp_path / "run"
     arguments = [*SMALL, "--config.data.val_split=train[1500:2600]", f"--workdir={workdir}"]
     message = refused("main", *arguments)
-    assert "shares 500 of its rows with training" in message
+    assert "shares 500 of its rows with the training split" in message
     assert not (workdir / "config.json").exists()
     instead = re.search(r"(--config\.data\.val_split=\S+)", message)
     assert instead is not None

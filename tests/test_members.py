@@ -57,7 +57,7 @@ def test_a_plain_configuration_is_one_architecture():
 
 
 def test_overriding_what_tells_the_members_apart_is_refused(two):
-    with pytest.raises(UserError, match=r"--config\.model\.hidden: its members differ in it"):
+    with pytest.raises(UserError, match=r"--config\.model\.hidden: the members of the sweep"):
         members.load(two, [("model.hidden", "4")])
 
 
@@ -68,7 +68,7 @@ def test_overriding_what_tells_the_members_apart_is_refused(two):
         ("Sweep(members, seeds=2)", "Sweep({})", "at least one member and one seed"),
         ("seeds=2", "seeds=0", "at least one member and one seed"),
         ("Sweep(members,", "Sweep({'one': 1},", "member 'one': must be a configuration"),
-        ('f"width {width}"', "width", "named by a text, not by 8"),
+        ('f"width {width}"', "width", "named by a non-empty string, not 8"),
         ('config.model = dict(name="mlp", ', "config.batchsize = dict(", "did you mean 'batch_"),
     ],
     ids=["plain dict", "empty", "no seeds", "number", "name", "misspelt"],

@@ -156,9 +156,9 @@ def test_comparison_of_runs(trained, folder):
         ("def bad(outputs, labels):\n    return outputs[:, 0]", "bad fails: TypeError"),
         (
             "def bad(outputs, labels, *, output_activation):\n    return outputs.mean()",
-            "must give an array [",
+            "must return an array [",
         ),
-        ("bad = 3", "is no function"),
+        ("bad = 3", "is not a function"),
         ("def accuracy(): pass\nbad = accuracy", ""),
     ],
 )

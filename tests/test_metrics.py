@@ -72,12 +72,12 @@ class TestFind:
             (["loss_"], "there is no 'loss_'"),
             (["mine:top_3"], "mine has no 'top_3'; did you mean 'top_2'"),
             (["nowhere:top_2"], "cannot import 'nowhere'"),
-            (["mine:not_a_function"], "'mine:not_a_function' is no function, but 3"),
+            (["mine:not_a_function"], "'mine:not_a_function' is not a function, but 3"),
             (["mine:accuracy"], "'accuracy' is always computed; leave 'mine:accuracy' out"),
             (["accuracy"], "'accuracy' is always computed"),
             (["brier", "brier"], "two metrics named 'brier'"),
-            (["brier", "mine:brier"], "two metrics named 'brier'; rename the function"),
-            (["mine:confusion"], "'confusion' names something else .*rename 'mine:confusion'"),
+            (["brier", "mine:brier"], "two metrics named 'brier'; rename one function"),
+            (["mine:confusion"], "'confusion' is a reserved name .*rename 'mine:confusion'"),
         ],
     )
     def test_what_cannot_be_computed_is_refused(self, asked, message):

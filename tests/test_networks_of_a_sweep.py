@@ -98,7 +98,7 @@ def test_the_best_network_is_the_best_of_those_that_did_not_diverge(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a network of it; --member= is one of"),
+        ([], "choose a network of it; --member= is one of"),
         (["--member=9 units"], "has no member '9 units'; --member= is one of"),
         (["--member=8 units"], "has several seeds; --seed= is one of 0, 1"),
         (["--member=8 units", "--seed=7"], "has no seed 7; --seed= is one of 0, 1"),
@@ -186,7 +186,7 @@ def test_a_run_starts_from_a_network_of_a_sweep(folder, tmp_path):
         ([], "--member= is one of"),
         (["--config.init.member=8 units"], "--seed= is one of 0, 1"),
         (["--config.init.member=lost", "--config.init.seed=0"], "lost, seed 0"),
-        (["--config.init.member=relu/16", "--config.init.seed=0"], "is of another network"),
+        (["--config.init.member=relu/16", "--config.init.seed=0"], "does not fit this network"),
     ):
         said = refused("main", *arguments, *more, f"--workdir={tmp_path / 'other'}")
         assert message in said

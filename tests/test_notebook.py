@@ -119,7 +119,7 @@ def test_kept_outputs_are_of_the_kept_parameters(kept):
     assert re.findall(rf"^ +(\d+)/{epochs} ", training, flags=re.M) == [
         str(n + 1) for n in range(epochs)
     ]
-    (final,) = re.findall(r"^test (\d\d\.\d\d%) of 10,000", training, flags=re.M)
+    (final,) = re.findall(r"^test accuracy (\d\d\.\d\d%) of 10,000", training, flags=re.M)
     assert float(final[:-1]) > 99
     assert f"test accuracy  {final}" in printed_by(kept, "test accuracy")
     assert f"{values['TRAIN_SPLIT']}  {values['VAL_SPLIT']}" in printed_by(kept, "exploration.tell")

@@ -130,8 +130,8 @@ def test_a_data_set_without_a_test_split_is_refused_before_training(folder, tmp_
     [
         (datasets.COLOUR, "{'name': 'mine:Own'}", "(32, 32, 3)"),
         (datasets.LETTERS, "{'name': 'mine:Own'}", "47 classes"),
-        (datasets.LETTERS, "{'name': 'mlp', 'num_classes': 10}", "where the data have 47"),
-        (datasets.COLOUR, "{'name': 'mlp', 'image_shape': (28, 28, 1)}", "where the data have"),
+        (datasets.LETTERS, "{'name': 'mlp', 'num_classes': 10}", "but the data set has 47"),
+        (datasets.COLOUR, "{'name': 'mlp', 'image_shape': (28, 28, 1)}", "but the data set has"),
     ],
 )
 def test_a_network_for_another_shape_is_refused_before_training(
@@ -178,5 +178,5 @@ def test_a_network_learns_other_classes_from_where_it_stands(folder, tmp_path):
         f"--workdir={tmp_path / 'run'}",
         cwd=folder,
     )
-    assert "not taken over: params/layers/output/bias, params/layers/output/kernel" in done.stdout
+    assert "not copied: params/layers/output/bias, params/layers/output/kernel" in done.stdout
     assert len(rows(tmp_path / "run")) == 3

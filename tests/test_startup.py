@@ -180,7 +180,7 @@ def finish_reading():
 
 def test_a_folder_that_cannot_be_made_is_named_before_the_first_step(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot keep checkpoints in .*file"):
+    with pytest.raises(UserError, match=r"cannot write checkpoints to .*file"):
         Checkpoints(tmp_path / "file" / "checkpoints", keep_latest=1)
 
 
@@ -257,7 +257,7 @@ def test_table_is_written_again_from_its_json(tmp_path, monkeypatch):
     asked = Namespace(source=source, json=None, write=True, quick=False)
     startup.main(asked)
     assert startup.table(FOUND) in page.read_text()
-    assert "ready 1.50 s after the shell" in (tmp_path / "README.md").read_text()
+    assert "ready 1.50 s after the command is started" in (tmp_path / "README.md").read_text()
     assert measured.load("startup") == FOUND
     measured.save(FOUND | {"quick": True}, source)
     with pytest.raises(UserError, match="full runs"):

@@ -207,8 +207,8 @@ def test_main_and_sweep_know_whose_file_it_is(uninterrupted):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config.model.hidden=4"], "its members differ in it"),
-        (["--config.parallel=pmap"], "a sweep lays its members over the devices"),
+        (["--config.model.hidden=4"], "the members of the sweep differ in this field"),
+        (["--config.parallel=pmap"], "a sweep assigns whole members to devices"),
         (["--config.model.hiden=4"], "did you mean 'hidden'"),
         (["--seeds=0"], "at least one member and one seed"),
         (["--config.batch_size=5000"], "more than the 1500 examples"),
@@ -369,7 +369,7 @@ def test_a_sweep_stops_within_an_epoch(tmp_path):
         "--seeds=20",
         f"--workdir={tmp_path}",
     )
-    assert "what is done is saved" in stop_in_first_chunk("sweep", *arguments)
+    assert "progress is saved" in stop_in_first_chunk("sweep", *arguments)
     (folder,) = (tmp_path / "populations").glob("*/checkpoints")
     (step,) = checkpoint.steps(folder)
     assert 0 < step < 12800 // 128

@@ -1,10 +1,10 @@
-"""The Flax example's convolutional network, for `benchmarks.peers`: 824,458 parameters.
+"""The convolutional network of a Flax example, for `benchmarks.peers`: 824,458 parameters.
 
 python -m mnist_jax.main --config=configs/peers/flax_cnn.py
 
-Two 3x3 convolutions with mean pools, a dense layer of 256: the network that Flax's own examples
-train on MNIST (https://flax.readthedocs.io, "MNIST tutorial"), with Adam as it comes and nothing
-else, so that every framework can be asked to do the same.
+It has two 3x3 convolutions with mean pooling and a dense layer of 256 units, as the network that
+Flax's own examples train on MNIST (https://flax.readthedocs.io, "MNIST tutorial"). It uses Adam's
+default hyperparameters and nothing else, so that every framework can do the same.
 """
 
 from mnist_jax.config import default

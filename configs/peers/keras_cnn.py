@@ -1,9 +1,10 @@
-"""The Keras example's convolutional network, for `benchmarks.peers`: 34,826 parameters.
+"""The convolutional network of a Keras example, for `benchmarks.peers`: 34,826 parameters.
 
 python -m mnist_jax.main --config=configs/peers/keras_cnn.py
 
-Two 3x3 convolutions without padding, max pools, dropout before the outputs: "Simple MNIST convnet"
-(https://keras.io/examples/vision/mnist_convnet), 15 epochs as there, with Adam as it comes.
+It has two 3x3 convolutions without padding, max pooling, and dropout before the outputs, as in
+"Simple MNIST convnet" (https://keras.io/examples/vision/mnist_convnet). It trains for 15 epochs, as
+that example does, with Adam's default hyperparameters.
 """
 
 from mnist_jax.config import default

@@ -1,9 +1,10 @@
-"""Which activations: seven for the hidden layers, four for the outputs of 784-128-32-10.
+"""Compares seven activations of the hidden layers and four of the outputs of 784-128-32-10.
 
 python -m mnist_jax.sweep --config=configs/sweeps/activations.py
 
-The loss is Keras' cross-entropy: of logits for softmax, else of the outputs, normalised and clipped
-(https://keras.io/api/losses/probabilistic_losses). What that makes of a linear output is seen here.
+The loss is the cross-entropy of Keras: computed from the logits for softmax, and else from the
+outputs, normalised and clipped (https://keras.io/api/losses/probabilistic_losses). The sweep also
+shows how well linear outputs can be trained with it.
 """
 
 from mnist_jax.config import default

@@ -1,8 +1,8 @@
-"""Which learning rate: ten of them, 1e-5 to 0.3, five seeds each: 50 networks in one program.
+"""Compares ten learning rates, 1e-5 to 0.3, with five seeds each: 50 networks in one program.
 
 python -m mnist_jax.sweep --config=configs/sweeps/learning_rates.py
 
-The network of a first course, 784-128-32-10, with Adam at a constant rate.
+All train the network of an introductory course, 784-128-32-10, with Adam at a constant rate.
 """
 
 from mnist_jax.config import default

@@ -1,9 +1,10 @@
-"""24 dense networks, the looped form: a dictionary of architectures and a loop.
+"""Compares 24 dense networks, in looped form: a loop over a dictionary of architectures.
 
 python -m mnist_jax.sweep --config=configs/sweeps/looped.py
 
-Neurons, activation of the hidden layers, activation of the outputs. The same networks as in
-sequential.py. Epochs and batch size are yours: --config.num_epochs=10 --config.batch_size=64
+The name of a network gives its hidden units, its activation in the hidden layers and that of the
+outputs. sequential.py defines the same networks. To set the number of epochs and the batch size of
+all networks, add for example --config.num_epochs=10 --config.batch_size=64
 """
 
 from mnist_jax.config import default

@@ -1,9 +1,10 @@
-"""24 dense networks, the sequential form: each one spelled out, one after the other.
+"""Compares 24 dense networks, in sequential form: each one is spelled out after the other.
 
 python -m mnist_jax.sweep --config=configs/sweeps/sequential.py
 
-Neurons, activation of the hidden layers, activation of the outputs. The same networks as in
-looped.py. Epochs and batch size are yours: --config.num_epochs=10 --config.batch_size=64
+The name of a network gives its hidden units, its activation in the hidden layers and that of the
+outputs. looped.py defines the same networks. To set the number of epochs and the batch size of
+all networks, add for example --config.num_epochs=10 --config.batch_size=64
 """
 
 from mnist_jax.config import default

@@ -1,4 +1,4 @@
-"""What all commands share: the border between a shell and the program."""
+"""Parses arguments, reports errors and sets the exit status, for all commands."""
 
 import atexit
 import gc
@@ -15,7 +15,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.training.stop import EXIT_STATUS, StoppedError
 
 Parser = argparse_flags.ArgumentParser
-OBJECTS = 100_000  # new ones, before Python looks for cycles: the imports alone make 400,000
+OBJECTS = 100_000  # allocations per garbage collection: the imports alone make 400,000
 
 
 def run(
@@ -23,11 +23,11 @@ def run(
 ) -> None:
     """Parses the command line, runs `main` and exits with its status.
 
-    A `UserError` becomes one message on standard error and exit status 1.
+    Turns a `UserError` into a message on standard error and exit status 1, and a `StoppedError`
+    into a message and exit status 75.
 
     Args:
-      main: the command; takes the parsed arguments, returns the exit status (None: 0). A
-        `StoppedError` that it raises becomes a message and status 75.
+      main: the command; takes the parsed arguments and returns the exit status (None means 0).
       doc: the command's docstring, shown by `--help`.
       define: adds the command's own arguments to the parser.
     """
@@ -48,8 +48,8 @@ def run(
 
     def guarded(arguments: Namespace) -> int | None:
         gc.set_threshold(OBJECTS)
-        atexit.register(gc.freeze)  # else the exit takes half a second to look through all of them
-        logging.set_verbosity(logging.ERROR)  # the libraries' own chatter is not for the terminal
+        atexit.register(gc.freeze)  # else a last collection delays the exit by half a second
+        logging.set_verbosity(logging.ERROR)  # hides the log messages of libraries
         try:
             return main(arguments)
         except UserError as error:
@@ -63,19 +63,22 @@ def run(
 
 
 def experiment() -> Any:
-    """The module that trains and evaluates, whose import takes a second."""
-    with imports.without("IPython"):  # Flax would ask it whether this is a notebook
+    """Imports and returns the module that trains and evaluates; the import takes a second."""
+    with imports.without("IPython"):  # Flax imports it only to detect a notebook
         from mnist_jax import experiment
     return experiment
 
 
 def add_member(parser: Parser) -> None:
-    """Adds the arguments that name one network of a sweep."""
+    """Adds the arguments that select one network of a sweep."""
     parser.add_argument(
-        "--member", default="", metavar="ARCHITECTURE|best", help="of a sweep: which network"
+        "--member", default="", metavar="ARCHITECTURE|best", help="network of a sweep"
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="of a sweep: may be left out where there is only one"
+        "--seed",
+        type=int,
+        metavar="N",
+        help="seed of that network; may be omitted if the architecture has only one",
     )
 
 
@@ -84,7 +87,7 @@ def _override(text: str, parser: Parser) -> tuple[str, str]:
     if "--config" not in parser._option_string_actions:
         parser.error(f"unknown argument {text!r}")
     if not text.startswith("--config.") or not equals:
-        parser.error(f"unknown argument {text!r}; a field is set by --config.field=value")
+        parser.error(f"unknown argument {text!r}; set a field with --config.field=value")
     return name, value
 
 

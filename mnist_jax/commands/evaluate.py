@@ -1,12 +1,12 @@
-"""Evaluates a trained network: figures, plots and the report.
+"""Evaluates a trained network and writes its metrics, plots and report.
 
   python -m mnist_jax.evaluate --workdir=runs/cnn
   python -m mnist_jax.evaluate --workdir=runs/cnn --checkpoint=best --split='train[55000:]'
   python -m mnist_jax.evaluate --workdir=runs/looped-sweep --member='256 relu softmax' --seed=1
 
-Restores the weights on whatever devices there are. Writes evaluation.json, plots/ and report.html:
-of the test split into DIR, of another split into DIR/evaluations/, of a network of a sweep into
-DIR/members/.
+Restores the weights on the available devices. Writes evaluation.json, plots/ and report.html: to
+DIR for the test split, to DIR/evaluations/ for another split, and to DIR/members/ for a network of
+a sweep.
 """
 
 from argparse import Namespace
@@ -16,21 +16,25 @@ from mnist_jax.commands import cli
 
 
 def define(parser: cli.Parser) -> None:
-    """The command's arguments."""
-    parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="of the run")
+    """Adds the command's arguments to the parser."""
+    parser.add_argument(
+        "--workdir", type=Path, required=True, metavar="DIR", help="folder of a run or a sweep"
+    )
     parser.add_argument(
         "--checkpoint",
         default="latest",
         metavar="latest|best|STEP",
-        help="default: latest, or the newest sound one before it",
+        help="default: latest; if that is damaged, the newest undamaged one",
     )
-    parser.add_argument("--split", default="test", help="any split of tfds; default: test")
+    parser.add_argument(
+        "--split", default="test", help="any split string of TensorFlow Datasets; default: test"
+    )
     cli.add_member(parser)
 
 
 def main(arguments: Namespace) -> None:
-    """Evaluates and prints the headline figures."""
-    from mnist_jax import data  # --help needs none of it
+    """Evaluates the network, and prints its accuracy, its loss and the report's path."""
+    from mnist_jax import data  # imported late: --help does not need it
     from mnist_jax.training import network
 
     found = network.find(arguments.workdir, arguments.member, arguments.seed)
@@ -39,12 +43,13 @@ def main(arguments: Namespace) -> None:
 
     figures, folder = experiment.evaluate(found, arguments.checkpoint, arguments.split)
     print(
-        f"checkpoint {figures['checkpoint']}, {figures['split']}: "
-        f"{figures['accuracy']:.2%} of {figures['count']:,}, loss {figures['loss']:.4f}\n"
+        f"checkpoint {figures['checkpoint']}, split {figures['split']}: "
+        f"accuracy {figures['accuracy']:.2%} of {figures['count']:,} images, "
+        f"loss {figures['loss']:.4f}\n"
         f"{folder / 'report.html'}"
     )
 
 
 def command() -> None:
-    """The command, from the shell to its exit."""
+    """Runs the command with the arguments of the process, and exits with its status."""
     cli.run(main, __doc__, define)

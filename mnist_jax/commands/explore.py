@@ -1,10 +1,10 @@
-"""A first look at the data of a configuration: figures as text, and pictures.
+"""Describes the data of a configuration: statistics as text, and pictures.
 
   python -m mnist_jax.explore --config=configs/cnn.py
   python -m mnist_jax.explore --config=configs/mlp.py --config.data.name=fashion_mnist
 
---config.FIELD=VALUE overrides a field of the configuration. Writes DIR/explore/ and nothing else: a
-run that lives in DIR, or is training there, is not disturbed.
+--config.FIELD=VALUE overrides a field of the configuration. Writes only to DIR/explore/, so a run
+in DIR is not affected, even while it trains.
 """
 
 import shutil
@@ -14,27 +14,27 @@ from pathlib import Path
 
 from mnist_jax.commands import cli
 
-WIDTH = 80  # of the text, where no terminal is narrower
+WIDTH = 80  # columns of the text; fewer in a narrower terminal
 
 
 def define(parser: cli.Parser) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments to the parser."""
     parser.add_argument(
-        "--config", required=True, metavar="FILE", help="a configuration, e.g. configs/cnn.py"
+        "--config", required=True, metavar="FILE", help="a configuration file, e.g. configs/cnn.py"
     )
     parser.add_argument("--workdir", type=Path, metavar="DIR", help="default: runs/<stem of FILE>")
 
 
 def main(arguments: Namespace) -> None:
-    """Explores, draws, and prints what it found."""
-    import jax  # --help needs none of it
+    """Computes the statistics, writes text and pictures, and prints the text."""
+    import jax  # imported late: --help does not need it
 
     from mnist_jax import config
     from mnist_jax.analysis import exploration, exploration_plots
     from mnist_jax.compilation import keep_programs
     from mnist_jax.files import write_text
 
-    jax.config.update("jax_platforms", "cpu")  # an accelerator may be busy training, and not shared
+    jax.config.update("jax_platforms", "cpu")  # an accelerator may be in use by a training
     keep_programs()
     asked = config.load(arguments.config, arguments.overrides)
     folder = (arguments.workdir or Path("runs") / config.stem(arguments.config)) / "explore"
@@ -47,5 +47,5 @@ def main(arguments: Namespace) -> None:
 
 
 def command() -> None:
-    """The command, from the shell to its exit."""
+    """Runs the command with the arguments of the process, and exits with its status."""
     cli.run(main, __doc__, define)

@@ -1,11 +1,12 @@
-"""Trains the network of a configuration, and evaluates it on the test split.
+"""Trains the network of a configuration and evaluates it on the test split.
 
   python -m mnist_jax.main --config=configs/cnn.py
   python -m mnist_jax.main --config=configs/mlp.py --config.seed=1 --workdir=runs/mlp-1
 
 --config.FIELD=VALUE overrides a field of the configuration, e.g. --config.model.hidden=64,32.
-Run again, it goes on from the last checkpoint in the workdir. Ctrl-C or SIGTERM: it saves and ends
-with status 75 after the chunk of steps under way; the same command goes on.
+If DIR holds checkpoints, training resumes from the last one. After Ctrl-C or SIGTERM the command
+finishes the current chunk of steps, saves a checkpoint and exits with status 75; the same command
+resumes the run.
 """
 
 from argparse import Namespace
@@ -16,19 +17,19 @@ from mnist_jax.commands import cli
 
 
 def define(parser: cli.Parser) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments to the parser."""
     parser.add_argument(
-        "--config", required=True, metavar="FILE", help="a configuration, e.g. configs/cnn.py"
+        "--config", required=True, metavar="FILE", help="a configuration file, e.g. configs/cnn.py"
     )
     parser.add_argument("--workdir", type=Path, metavar="DIR", help="default: runs/<stem of FILE>")
     parser.add_argument(
-        "--profile", action="store_true", help="write a trace of a few steps to DIR/profile"
+        "--profile", action="store_true", help="write a profiler trace of some steps to DIR/profile"
     )
 
 
 def main(arguments: Namespace) -> int:
-    """Trains; the exit status."""
-    from mnist_jax import config, data  # --help needs none of it
+    """Trains and evaluates the network; returns the exit status."""
+    from mnist_jax import config, data  # imported late: --help does not need it
 
     asked = config.load(arguments.config, arguments.overrides)
     data.read_ahead(asked.data.name)
@@ -36,10 +37,10 @@ def main(arguments: Namespace) -> int:
 
     workdir = arguments.workdir or Path("runs") / config.stem(arguments.config)
     if not experiment.run(asked, workdir, started=STARTED, profile=arguments.profile):
-        print(f"{workdir} holds this run, finished; nothing to do")
+        print(f"{workdir} holds this run, already finished; nothing to do")
     return 0
 
 
 def command() -> None:
-    """The command, from the shell to its exit."""
+    """Runs the command with the arguments of the process, and exits with its status."""
     cli.run(main, __doc__, define)

@@ -1,14 +1,14 @@
-"""Trains many networks, those of the same shapes together, and compares them.
+"""Trains many networks and compares them; networks with the same shapes train together.
 
   python -m mnist_jax.sweep --config=configs/sweeps/looped.py
   python -m mnist_jax.sweep --config=configs/mlp.py --seeds=10
   python -m mnist_jax.sweep --compare runs/mlp runs/cnn --workdir=runs/mlp-and-cnn
 
---config=FILE names a sweep, or a configuration to train over --seeds. --config.FIELD=VALUE sets a
-field of every member. Run again, it goes on where it was; with further members or seeds, only those
-are trained. Ctrl-C or SIGTERM: it saves and ends with status 75 after the chunk of steps under way;
-the same command goes on.
---compare makes the same tables, pictures and report of finished runs of mnist_jax.main.
+--config=FILE names a sweep, or a configuration to train with several --seeds. --config.FIELD=VALUE
+sets a field of every member. The same command resumes an unfinished sweep. If members or seeds were
+added to a finished one, it trains only those. After Ctrl-C or SIGTERM the command finishes the
+current chunk of steps, saves checkpoints and exits with status 75.
+--compare writes the same tables, plots and report for finished runs of mnist_jax.main.
 """
 
 import os
@@ -21,29 +21,31 @@ from mnist_jax.errors import UserError
 
 
 def define(parser: cli.Parser) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments to the parser."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--config", metavar="FILE", help="e.g. configs/sweeps/depth.py")
+    what.add_argument("--config", metavar="FILE", help="a sweep, e.g. configs/sweeps/depth.py")
     what.add_argument(
         "--compare", nargs="+", type=Path, metavar="DIR", help="finished runs of mnist_jax.main"
     )
-    parser.add_argument("--seeds", type=int, metavar="N", help="of each architecture")
+    parser.add_argument("--seeds", type=int, metavar="N", help="number of seeds per architecture")
     parser.add_argument(
         "--workdir",
         type=Path,
         metavar="DIR",
-        help="default: runs/<stem of FILE>-sweep; for --compare: runs/comparison",
+        help="default: runs/<stem of FILE>-sweep; with --compare: runs/comparison",
     )
 
 
 def main(arguments: Namespace) -> int:
-    """Trains or compares; the exit status."""
+    """Trains or compares networks; returns the exit status."""
     _use_all_cores()
-    from mnist_jax import config, data, members  # --help needs none of it
+    from mnist_jax import config, data, members  # imported late: --help does not need it
 
     if arguments.compare:
         if arguments.seeds is not None or arguments.overrides:
-            raise UserError("--compare takes finished runs as they are: no --seeds, no --config.")
+            raise UserError(
+                "--compare takes finished runs as they are; give no --seeds and no --config.FIELD"
+            )
         from mnist_jax.compare import compare_runs
 
         compare_runs(arguments.compare, arguments.workdir or Path("runs/comparison"))
@@ -54,22 +56,22 @@ def main(arguments: Namespace) -> int:
 
     workdir = arguments.workdir or Path("runs") / f"{config.stem(arguments.config)}-sweep"
     if not experiment.run_sweep(plan, workdir, started=STARTED):
-        print(f"{workdir} holds this sweep, finished; nothing to do")
+        print(f"{workdir} holds this sweep, already finished; nothing to do")
     return 0
 
 
 def _use_all_cores() -> None:
-    """A CPU counts as one device; members run side by side when each core is one."""
+    """Makes each CPU core a JAX device, so that members train in parallel."""
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(_cores()))
 
 
 def _cores() -> int:
-    """Those that this process may use, where the system tells (macOS does not)."""
+    """Returns how many cores this process may use; all cores where the system does not tell."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def command() -> None:
-    """The command, from the shell to its exit."""
+    """Runs the command with the arguments of the process, and exits with its status."""
     cli.run(main, __doc__, define)

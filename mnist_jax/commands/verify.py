@@ -4,8 +4,8 @@
   python -m mnist_jax.verify --workdir=runs/looped-sweep
   python -m mnist_jax.verify --workdir=runs/looped-sweep --member='256 relu softmax' --seed=1
 
-Prints a line per checkpoint: of a run, of all populations of a sweep, or of one network of it. Exit
-status 1 if one is damaged. Changes nothing.
+Prints one line per checkpoint of a run, of all populations of a sweep, or of one network of a
+sweep. Exits with status 1 if a checkpoint is damaged. Changes no files.
 """
 
 from argparse import Namespace
@@ -15,16 +15,16 @@ from mnist_jax.commands import cli
 
 
 def define(parser: cli.Parser) -> None:
-    """The command's arguments."""
+    """Adds the command's arguments to the parser."""
     parser.add_argument(
-        "--workdir", type=Path, required=True, metavar="DIR", help="of the run or the sweep"
+        "--workdir", type=Path, required=True, metavar="DIR", help="folder of a run or a sweep"
     )
     cli.add_member(parser)
 
 
 def main(arguments: Namespace) -> int:
-    """Prints what it finds; the exit status."""
-    from mnist_jax.training import verification  # --help needs none of it
+    """Checks the checkpoints and prints one line for each; returns the exit status."""
+    from mnist_jax.training import verification  # imported late: --help does not need it
 
     found = list(verification.verify(arguments.workdir, arguments.member, arguments.seed))
     for name, problem in found:
@@ -33,5 +33,5 @@ def main(arguments: Namespace) -> int:
 
 
 def command() -> None:
-    """The command, from the shell to its exit."""
+    """Runs the command with the arguments of the process, and exits with its status."""
     cli.run(main, __doc__, define)

@@ -1,9 +1,10 @@
-"""Checkpoints that can be trusted: orbax underneath, digests on top. Nothing else imports orbax.
+"""Writes and reads orbax checkpoints, with SHA-256 digests that reveal damage.
 
-A checkpoint holds the state of M networks as a flat dict of arrays `[M, ...]`, by names such as
-`params/layers/output/kernel` whose first word is the part, and a record (plain JSON: the rows and
-clocks of the run). Orbax loads a flipped bit in silence, so the SHA-256 of each network's share of
-each array, and of the record, goes into the metadata and is checked at every restore.
+A checkpoint holds the state of M networks as a flat dict of arrays `[M, ...]`, and a record (plain
+JSON: the rows and clocks of the run). The first word of an array's name, such as
+`params/layers/output/kernel`, is its part. Orbax does not notice flipped bits, so the metadata
+holds a SHA-256 digest of the record and of each network's share of each array. Whatever is restored
+is checked against them. No other module imports orbax.
 """
 
 import contextlib
@@ -19,24 +20,24 @@ import numpy as np
 
 from mnist_jax.errors import UserError
 
-SHOWN = 12  # differences between two networks
-FORMAT = 2  # of what is written here; 1 had no axis of members
-METADATA = "_CHECKPOINT_METADATA"  # orbax' own file; `ocp.metadata` opens every array besides
+SHOWN = 12  # maximum number of differences in a message
+FORMAT = 2  # version of the format; version 1 had no member axis
+METADATA = "_CHECKPOINT_METADATA"  # orbax's file; `ocp.metadata` would open every array, too
 Arrays = dict[str, np.ndarray]
 Record = dict[str, Any]
 
 
 class DamagedError(Exception):
-    """A checkpoint that must not be used; the text says why."""
+    """A checkpoint is damaged and must not be used; the message says how."""
 
 
 class Checkpoints:
-    """The one writer of a folder of checkpoints."""
+    """Writes checkpoints to a folder asynchronously; there may be only one writer per folder."""
 
     def __init__(self, folder: Path, *, keep_latest: int) -> None:
         self.folder = folder.resolve()  # orbax refuses relative paths
         self._keep_latest = keep_latest
-        self._orbax: Any = None  # made at the first save: the first step need not wait for it
+        self._orbax: Any = None  # created at the first save, so that training starts sooner
         self._pending: Any = None
         self._pending_step = -1
         with self._usable():
@@ -57,11 +58,11 @@ class Checkpoints:
         return self._orbax
 
     def save(self, state: Any, step: int, record: Record) -> None:
-        """Writes a checkpoint while the program goes on; the next call waits for it.
+        """Writes a checkpoint asynchronously; the next call waits until it is on disk.
 
         Args:
           state: dict of parts, each a tree of arrays `[M, ...]`.
-          step: names the checkpoint.
+          step: number of steps done, which names the checkpoint.
           record: plain JSON.
 
         Raises:
@@ -77,15 +78,19 @@ class Checkpoints:
             "dtypes": {name: array.dtype.name for name, array in arrays.items()},
         }
         sealed["seal"] = _seal(sealed)
-        sealed = json.loads(json.dumps(sealed))  # a copy: it is written while training goes on
+        sealed = json.loads(json.dumps(sealed))  # a copy, as it is written asynchronously
         with self._explained(step):
             self._pending_step = step
             self._pending = self._checkpointer().save_async(step, arrays, custom_metadata=sealed)
             if self._pending is None:
-                raise OSError("orbax declined; is there a later checkpoint in the folder?")
+                raise OSError("orbax did not save it; is there a later checkpoint in the folder?")
 
     def wait(self) -> None:
-        """Returns once the checkpoint being written is on disk."""
+        """Waits until the checkpoint being written is on disk.
+
+        Raises:
+          UserError: it could not be written.
+        """
         if self._pending is None:
             return
         with self._explained(self._pending_step):
@@ -93,7 +98,7 @@ class Checkpoints:
             pending.result()
 
     def close(self) -> None:
-        """Waits, then lets go of the folder."""
+        """Waits until the checkpoint being written is on disk, then closes orbax's writer."""
         try:
             self.wait()
         finally:
@@ -113,7 +118,7 @@ class Checkpoints:
         try:
             yield
         except OSError as error:
-            raise UserError(f"cannot keep checkpoints in {self.folder}: {error}") from error
+            raise UserError(f"cannot write checkpoints to {self.folder}: {error}") from error
 
     @contextlib.contextmanager
     def _explained(self, step: int) -> Iterator[None]:
@@ -124,15 +129,15 @@ class Checkpoints:
             raise UserError(
                 f"could not write checkpoint {step} in {self.folder}: {_root(error)}; "
                 f"the last one on disk is {good[-1] if good else 'none'}. "
-                f"See to the disk, then run the same command again"
+                f"Check the disk, then run the same command again"
             ) from error
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps that have a folder, oldest first, whatever is in it.
+    """Returns the steps of all checkpoints, oldest first, including those that are damaged.
 
     Raises:
-      UserError: the system refuses to list them.
+      UserError: the system refuses to list the folder.
     """
     if not folder.is_dir():
         return []
@@ -144,36 +149,36 @@ def steps(folder: Path) -> list[int]:
 
 
 def flatten(state: Any) -> Arrays:
-    """A tree as `{"path/to/leaf": array}`, on the host."""
+    """Converts a tree of arrays to a flat dict `{"path/to/leaf": array}` on the host."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(state))
     return {path_name(path): np.asarray(leaf) for path, leaf in leaves}
 
 
 def load(folder: Path, step: int, template: Any, member: int | None = None) -> tuple[Any, Record]:
-    """The tree that `template` describes, from one checkpoint, and its record.
+    """Loads from a checkpoint the tree of arrays that `template` describes, and the record.
 
     Args:
       folder: of the checkpoints.
-      step: which.
-      template: dict of whole parts, trees of anything with shape and dtype. Other parts of the
-        checkpoint are left out; within a part, names and shapes must be those that were saved.
-      member: the position of one network, whose arrays are returned without the axis of members;
-        `None`: all of them, `[M, ...]`.
+      step: names the checkpoint.
+      template: dict of whole parts, each a tree of leaves with shape and dtype. Other parts of the
+        checkpoint are not read; within a part, names and shapes must equal those that were saved.
+      member: the position of one network, whose arrays are returned without the member axis;
+        `None`: all networks, `[M, ...]`.
 
     Raises:
-      DamagedError: unfinished, unreadable, or not what was saved.
-      UserError: sound, but of another network or format than `template`; or the system refuses to
-        read it.
+      DamagedError: the checkpoint is incomplete, unreadable, or differs from what was saved.
+      UserError: the checkpoint does not fit `template` or has another format, or the system
+        refuses to read it.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-    axis = 0 if member is not None else 1  # the axis of members is not the network's
+    axis = 0 if member is not None else 1  # shapes are compared without the member axis
     wanted = {path_name(path): tuple(leaf.shape[axis:]) for path, leaf in leaves}
     arrays, record = read(folder, step, template, member, expected=wanted)
     for name, (_, leaf) in zip(wanted, leaves, strict=True):
         if arrays[name].shape != leaf.shape:
             raise UserError(
                 f"checkpoint {folder / str(step)}: {name} holds {len(arrays[name])} networks, "
-                f"{leaf.shape[0]} are wanted"
+                f"expected {leaf.shape[0]}"
             )
     return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted]), record
 
@@ -186,19 +191,19 @@ def read(
     *,
     expected: Mapping[str, tuple[int, ...]] | None = None,
 ) -> tuple[Arrays, Record]:
-    """Whole parts of a checkpoint by the names that were saved, and the record.
+    """Reads whole parts of a checkpoint as a flat dict of arrays, and the record.
 
     Args:
       folder: of the checkpoints.
-      step: which.
-      parts: their names, such as `params`.
+      step: names the checkpoint.
+      parts: the names of the parts, such as `params`.
       member: as for `load`.
-      expected: names and shapes, without the axis of members, that the parts must have; anything
-        goes where it is `None`.
+      expected: shapes without the member axis, by name, that the parts must have; `None`: any.
 
     Raises:
-      DamagedError: unfinished, unreadable, or not what was saved.
-      UserError: sound, but not as `expected` or of another format; or the system refuses to read.
+      DamagedError: the checkpoint is incomplete, unreadable, or differs from what was saved.
+      UserError: the arrays are not as `expected`, the checkpoint has another format, or the system
+        refuses to read it.
     """
     path = folder.resolve() / str(step)
     sealed = _read_seal(path)
@@ -221,12 +226,12 @@ def read(
 def refuse_differences(
     what: str, saved: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raises UserError unless two networks have the same arrays, by name and shape.
+    """Raises UserError unless saved arrays have the names and shapes that a network needs.
 
     Args:
-      what: holds the arrays that were saved, for the message.
-      saved: shapes by name.
-      wanted: shapes by name, of the network that is to have them.
+      what: names the source of the saved arrays in the message.
+      saved: shapes of the saved arrays, by name.
+      wanted: shapes of the network's arrays, by name.
     """
     lines = [
         f"  {name}: saved {_shape(saved.get(name))}, wanted {_shape(wanted.get(name))}"
@@ -236,15 +241,15 @@ def refuse_differences(
     if len(lines) > SHOWN:
         lines = [*lines[:SHOWN], f"  and {len(lines) - SHOWN} more"]
     if lines:
-        raise UserError("\n".join([f"{what} is of another network:", *lines]))
+        raise UserError("\n".join([f"{what} does not fit this network:", *lines]))
 
 
 def check(folder: Path, step: int, member: int | None = None) -> None:
-    """Reads the whole checkpoint and compares every digest, or those of one member.
+    """Reads a whole checkpoint and checks all its digests, or those of one member.
 
     Raises:
-      DamagedError: says what is wrong.
-      UserError: it is of another format, or the system refuses to read it.
+      DamagedError: the checkpoint is incomplete, unreadable, or differs from what was saved.
+      UserError: the checkpoint has another format, or the system refuses to read it.
     """
     path = folder.resolve() / str(step)
     sealed = _read_seal(path)
@@ -259,11 +264,15 @@ def check(folder: Path, step: int, member: int | None = None) -> None:
 def newest_sound(
     folder: Path, template: Any, *, set_aside: bool, member: int | None = None
 ) -> tuple[Any, Record, int] | None:
-    """`(tree, record, step)` of the newest checkpoint that is sound, or `None` where none is.
+    """Loads the newest sound checkpoint as `(tree, record, step)`; returns `None` if there is none.
 
-    Each damaged one on the way is named on standard error; with `set_aside` it is also renamed to
-    `<step>.damaged`, so that it is not met again. Only missing files, wrong digests and unreadable
-    content are damage: what the system refuses to read is an error, and nothing is renamed.
+    Warns on standard error of each damaged checkpoint that it skips. With `set_aside`, it also
+    renames them to `<step>.damaged`, so that they are not tried again. Only missing files, wrong
+    digests and unreadable content count as damage.
+
+    Raises:
+      UserError: a checkpoint does not fit `template` or has another format, or the system refuses
+        to read it; that checkpoint is not renamed.
     """
     for step in reversed(steps(folder)):
         try:
@@ -279,7 +288,7 @@ def newest_sound(
 
 
 def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]:
-    """`(step, problem)` for each checkpoint; an empty problem means sound."""
+    """Yields `(step, problem)` for each checkpoint; the problem of a sound one is empty."""
     for step in steps(folder):
         try:
             check(folder, step, member)
@@ -289,9 +298,9 @@ def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]
 
 
 def _import_orbax() -> Any:
-    """Orbax, where a checkpoint is written or read and not before: it takes a quarter of a second.
+    """Imports orbax when it is first needed, because the import takes a quarter of a second.
 
-    Untyped, for its annotations refuse plain paths and its own policies.
+    The result is typed as `Any`: orbax's annotations reject plain paths and its own policies.
     """
     from orbax.checkpoint import v1
 
@@ -301,7 +310,7 @@ def _import_orbax() -> Any:
 def _read_seal(path: Path) -> Record:
     try:
         if not (path / "commit_success.txt").is_file():
-            raise DamagedError("it was not written to its end")
+            raise DamagedError("it was not written completely")
         text = (path / METADATA).read_bytes()
     except FileNotFoundError as error:
         raise DamagedError(f"its metadata is missing: {error}") from error
@@ -317,14 +326,14 @@ def _read_seal(path: Path) -> Record:
     if sealed.get("format", 1) != FORMAT:
         raise UserError(
             f"checkpoint {path} has format {sealed.get('format', 1)}, this version of mnist_jax "
-            f"reads format {FORMAT}. Go on with the version that wrote it (its commit is in "
+            f"reads format {FORMAT}. Use the version that wrote it (its commit is in "
             f"result.json), or train again into another --workdir="
         )
     return sealed
 
 
 def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:
-    """Arrays by name and shape, or all there are where `shapes` is None."""
+    """Loads the arrays that `shapes` names, or all arrays if it is `None`."""
     ocp = _import_orbax()
     context = ocp.Context()
     context.pytree.loading.partial_load = shapes is not None
@@ -344,7 +353,7 @@ def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -
 
 
 def _refuse_unreadable_files(path: Path) -> None:
-    """Raises UserError where the system refuses to read a file; orbax names no reason."""
+    """Raises UserError if the system refuses to read a file, which orbax's errors do not show."""
     try:
         for file in path.rglob("*"):
             if file.is_file():
@@ -356,7 +365,7 @@ def _refuse_unreadable_files(path: Path) -> None:
 def _refused(path: Path, error: BaseException) -> UserError:
     return UserError(
         f"the system refuses to read checkpoint {path}: {_root(error)}. It may be sound, so it was "
-        f"not touched. See to the disk or the permissions, then run the same command again"
+        f"not touched. Check the disk and the permissions, then run the same command again"
     )
 
 
@@ -370,7 +379,7 @@ def _compare(name: str, array: np.ndarray, expected: list[str], member: int | No
 
 
 def digests(array: np.ndarray) -> list[str]:
-    """The SHA-256 of each member's share of an array `[M, ...]`, its type and shape included."""
+    """Returns the SHA-256 of each member's share of an array `[M, ...]`, with dtype and shape."""
     shares = np.ascontiguousarray(array)
     header = f"{shares.dtype.str}{shares.shape[1:]}".encode()
     return [hashlib.sha256(header + share.tobytes()).hexdigest() for share in shares]
@@ -388,7 +397,7 @@ def _set_aside(folder: Path, step: int) -> str:
 
 
 def path_name(path: Any) -> str:
-    """The name of a leaf, `path/to/leaf`, from its path in JAX' words."""
+    """Converts JAX's path of a leaf to a name such as `path/to/leaf`."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
@@ -397,7 +406,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _root(error: BaseException) -> str:
-    """The first cause: orbax hides it behind a long general message."""
+    """Describes an error's first cause, which orbax hides behind a long general message."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip().splitlines()

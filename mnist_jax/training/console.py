@@ -1,4 +1,4 @@
-"""What a person sees while networks train: a bar on a terminal, a line per epoch anywhere."""
+"""Prints the progress of training: one line per epoch, and a progress bar on a terminal."""
 
 import shutil
 import sys
@@ -10,11 +10,11 @@ from tqdm import tqdm
 
 from mnist_jax.metrics import Metric
 
-SILENCE = 10.0  # seconds
+SILENCE = 10.0  # minimum seconds between two lines of `Console.say`
 
 
 class Console:
-    """Prints to standard output; the bar of the epoch under way is there on a terminal only."""
+    """Prints progress to standard output; shows a progress bar only on a terminal."""
 
     def __init__(self, num_epochs: int, steps_per_epoch: int, title: str = "") -> None:
         self._num_epochs = num_epochs
@@ -25,7 +25,7 @@ class Console:
         self._said = time.monotonic()
 
     def start_epoch(self, epoch: int, done: int) -> None:
-        """`epoch` counts from 0; `done` steps of it are behind already."""
+        """Shows the progress bar of an epoch, counted from 0, with `done` steps done already."""
         if sys.stdout.isatty():
             self._bar = tqdm(
                 total=self._steps,
@@ -38,18 +38,18 @@ class Console:
             )
 
     def update(self, steps: int) -> None:
-        """`steps` more are done."""
+        """Advances the progress bar by `steps` steps."""
         if self._bar is not None:
             self._bar.update(steps)
 
     def clear(self) -> None:
-        """Takes the bar away."""
+        """Removes the progress bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
     def say(self, text: str) -> None:
-        """A line where none came for a while: a log tells that the training goes on."""
+        """Prints a line that shows progress, but at most one line per `SILENCE` seconds."""
         now = time.monotonic()
         if now - self._said > SILENCE:
             self._said = now
@@ -57,7 +57,7 @@ class Console:
             print(text, flush=True)
 
     def end_epoch(self, row: dict[str, Any], metrics: Sequence[Metric]) -> None:
-        """Prints the epoch's line; above the first one, what its columns are."""
+        """Prints an epoch's row as a line; prints the column heads above the first one."""
         self.clear()
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
         heads, texts = zip(*cells(row, metrics, self._num_epochs), strict=True)
@@ -68,7 +68,7 @@ class Console:
 
 
 def cells(row: dict[str, Any], metrics: Sequence[Metric], num_epochs: int) -> list[tuple[str, str]]:
-    """An epoch's row as `(head, text)` of equal width, column by column."""
+    """Formats an epoch's row as `(head, text)` pairs of equal width, one per column."""
     table = [("epoch".rjust(7), f"{row['epoch']}/{num_epochs}")]
     for split in ("train", "val"):
         for i, metric in enumerate(metrics):
@@ -80,7 +80,7 @@ def cells(row: dict[str, Any], metrics: Sequence[Metric], num_epochs: int) -> li
 
 
 def fit(texts: tuple[str, ...], width: int) -> str:
-    """The texts on one line of at most `width` characters; what does not fit is left out."""
+    """Joins texts to a line of at most `width` characters; drops last texts that do not fit."""
     texts = texts[
         : next(n for n in range(len(texts), -1, -1) if len("  ".join(texts[:n])) <= width)
     ]

@@ -1,4 +1,4 @@
-"""Takes networks that diverged out, and closes epochs: validation, rows, best and patience."""
+"""Ends epochs (validation, rows, best weights, patience) and stops networks that diverged."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ LOST = "the loss, the gradient or the parameters are not finite"
 
 
 def take_out_diverged(program: Program, at: Position) -> None:
-    """Ends the training of networks that have lost their numbers; the others go on."""
+    """Stops networks whose loss, gradient or parameters became NaN or infinite; others continue."""
     steps = program.layout.members(at.state["bad_step"])
     _take_out(program, at, {i: f"step {steps[i] + 1}: {LOST}" for i in np.flatnonzero(steps >= 0)})
 
 
 def end_epoch(program: Program, at: Position) -> None:
-    """Validates, adds a row to each network that still trains, and keeps the weights of the best.
+    """Validates, adds a row to each network that still trains, and keeps the best weights.
 
-    A network is finished after the last epoch of its configuration, or once `patience` epochs have
-    passed since its best one.
+    A network is finished after the last epoch of its configuration, or once `config.patience`
+    epochs have passed since its best one.
     """
     outputs = _validate(program, at)
     sums = program.layout.members(at.state["sums"])
@@ -53,7 +53,7 @@ def end_epoch(program: Program, at: Position) -> None:
 
 
 def _validate(program: Program, at: Position) -> Outputs | None:
-    """What the networks make of the validation split; takes out those with infinite outputs."""
+    """Evaluates the validation split; stops networks that have NaN or infinite outputs."""
     if program.validate is None:
         return None
     outputs = program.validate(evaluation_weights(at.state))
@@ -68,7 +68,7 @@ def _best(program: Program, rows: list[Row]) -> int | None:
 
 
 def _keep_best(program: Program, at: Position) -> None:
-    """Takes over the weights of the networks whose last epoch is their best so far."""
+    """Copies to `at.best` the weights of networks whose last epoch is their best so far."""
     latest = [
         at.training[i] and _best(program, rows) == len(rows) - 1 for i, rows in enumerate(at.rows)
     ]
@@ -76,21 +76,22 @@ def _keep_best(program: Program, at: Position) -> None:
         return
     weights = program.layout.members(evaluation_weights(at.state))
 
-    def kept(new: np.ndarray, old: np.ndarray) -> np.ndarray:  # the old is perhaps being written
+    def kept(new: np.ndarray, old: np.ndarray) -> np.ndarray:
+        # A new array, because the checkpoint being written may still use `old`.
         return np.where(np.reshape(latest, (-1,) + (1,) * (new.ndim - 1)), new, old)
 
     at.best = jax.tree.map(kept, weights, at.best)
 
 
 def out_of_patience(program: Program, rows: list[Row]) -> bool:
-    """True if `config.patience` epochs have passed since the best one."""
+    """True if `config.patience` epochs have passed since the best one; 0 means no limit."""
     patience, best = program.config.patience, _best(program, rows)
     since = len(rows) - (0 if best is None else best + 1)
     return 0 < patience <= since
 
 
 def _take_out(program: Program, at: Position, lost: dict[Any, str]) -> None:
-    """Ends the training of networks; their numbers, infinite or none, go to no checkpoint."""
+    """Marks networks as diverged and zeroes their state, so that no NaN enters a checkpoint."""
     lost = {i: what for i, what in lost.items() if at.training[i]}
     if not lost:
         return

@@ -1,4 +1,4 @@
-"""Networks applied to every example of a split, each exactly once."""
+"""Applies networks to every example of a split, each exactly once."""
 
 import math
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from mnist_jax.training import memory
 from mnist_jax.training.layout import Layout
 from mnist_jax.training.loss import Loss
 
-BLOCK = 500  # examples at a time, whatever the number of devices: the same arithmetic on each
+BLOCK = 500  # examples per block; constant, so that any number of devices computes the same
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What M networks made of the N examples of a split, in the split's order, on the host."""
+    """Metrics and probabilities of M networks for the N examples of a split, on the host."""
 
-    values: dict[str, np.ndarray]  # [M, N] float32, by the name of the metric
-    finite: np.ndarray  # [M] bool: losses and probabilities of every example
-    probabilities: np.ndarray | None  # [M, N, K] float32, where they were asked for
+    values: dict[str, np.ndarray]  # [M, N] float32, by the metric's name
+    finite: np.ndarray  # [M] bool: True if all losses and probabilities are finite
+    probabilities: np.ndarray | None  # [M, N, K] float32; None unless requested
 
     def means(self) -> list[dict[str, float | None]]:
-        """The mean over examples of each metric, by network; `None` where it is not finite."""
+        """Returns each network's mean of each metric over examples; `None` if it is not finite."""
         return [
             {name: _mean(values[i]) for name, values in self.values.items()}
             for i in range(len(self.finite))
@@ -39,7 +39,7 @@ class Outputs:
 
 
 def _mean(values: np.ndarray) -> float | None:
-    """The mean of `[N]`, summed in float64."""
+    """Returns the mean of `[N]`, summed in float64; `None` if it is not finite."""
     mean = float(values.sum(dtype=np.float64) / len(values))
     return mean if math.isfinite(mean) else None
 
@@ -47,18 +47,19 @@ def _mean(values: np.ndarray) -> float | None:
 def examine(
     model: Model, loss: Loss, metrics: Sequence[Metric], weights: Tree, blocks: Any, *, p: bool
 ) -> dict[str, Any]:
-    """What one network makes of each example of a split in blocks.
+    """Applies one network to each example of a split in blocks.
 
     Args:
       model: the network.
-      loss: as in training; without smoothing of the labels.
-      metrics: the loss among them.
-      weights: its `params` and `variables`.
+      loss: as in training, but used without label smoothing.
+      metrics: to compute; includes the loss.
+      weights: the network's `params` and `variables`.
       blocks: images `[n, BLOCK, H, W, C]` uint8 and labels `[n, BLOCK]`.
-      p: whether to give the probabilities, too.
+      p: True to return the probabilities as well.
 
     Returns:
-      `values`: `[n, BLOCK]` by metric; `finite` `[n, BLOCK]`; `probabilities` `[n, BLOCK, K]`.
+      A dict: `values`, arrays `[n, BLOCK]` by metric; `finite`, `[n, BLOCK]` bool; and, with `p`,
+      `probabilities`, `[n, BLOCK, K]`.
     """
 
     def block(examples: Any) -> dict[str, Any]:
@@ -86,26 +87,26 @@ def examine(
 
 
 class Examiner:
-    """A split on the devices, which networks are asked about again and again.
+    """Applies M networks to a split that stays on the devices, as often as it is called.
 
-    The split is padded to whole blocks for each device, and what the padding gave is cut off.
+    The split is padded to whole blocks for each device; the outputs for the padding are dropped.
     """
 
     def __init__(
         self, layout: Layout, function: Any, weights: Any, numbers: Any, split: Split
     ) -> None:
-        """Compiles `function(weights, numbers, blocks)`, as `examine` is, for these shapes."""
+        """Compiles `function(weights, numbers, blocks)`, which returns what `examine` does."""
         self._layout, self._numbers, self._count = layout, numbers, len(split.labels)
         self._blocks = layout.place_blocks(in_blocks(split, layout.block_multiple))
         self._program = layout.compile_blocks(function, weights, numbers, self._blocks)
 
     @property
     def bytes_needed(self) -> int:
-        """Bytes on each device while it computes."""
+        """Memory needed per device during a call, in bytes."""
         return memory.needed(self._program)
 
     def __call__(self, weights: Any) -> Outputs:
-        """Asks all networks, of weights `[P, ...]`, about every example."""
+        """Applies all networks, with weights `[P, ...]`, to every example of the split."""
         found = self._layout.members(self._program(weights, self._numbers, self._blocks))
         found = jax.tree.map(self._examples, found)
         return Outputs(
@@ -115,15 +116,15 @@ class Examiner:
         )
 
     def _examples(self, x: np.ndarray) -> np.ndarray:
-        """`[M, n, BLOCK, ...]` as `[M, N, ...]`, without the padding."""
+        """Reshapes `[M, n, BLOCK, ...]` to `[M, N, ...]`, without the padding."""
         x = x.reshape(len(x), -1, *x.shape[3:])[:, : self._count]
         if x.shape[1] != self._count:
-            raise RuntimeError(f"{self._count} examples were to be examined, {x.shape[1]} were")
+            raise RuntimeError(f"expected outputs for {self._count} examples, got {x.shape[1]}")
         return x
 
 
 def in_blocks(split: Split, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels `[n, BLOCK, ...]`, padded with zeros; n is a multiple of `multiple`."""
+    """Returns images and labels `[n, BLOCK, ...]`, padded with zeros; `multiple` divides n."""
     padding = -len(split.labels) % (BLOCK * multiple)
 
     def padded(x: np.ndarray) -> np.ndarray:

@@ -1,11 +1,12 @@
-"""How training is laid over devices. `parallel` and `reduction` are read here alone.
+"""Distributes training over devices.
 
-States are trees of arrays `[M, ...]` for M networks. `BatchLayout`, for one network, splits the
-batch: `jit` runs the step on the global batch and leaves the split to the compiler; `pmap` and
-`shard_map` run the same step on each device's part, and the step reduces over the axis itself.
-`MembersLayout` gives each device networks of its own, which have nothing to tell the others.
+The state of M networks is a tree of arrays `[M, ...]`. `BatchLayout`, for one network, splits the
+batch: under `jit` the step sees the global batch and the compiler splits it; under `pmap` and
+`shard_map` each device runs the step on its part, and the step itself averages over the mapped
+axis. `MembersLayout` gives each device whole networks, which need no communication.
 
-Both compile a function of one network, which sees no axis of members.
+Both compile a function of one network, which does not see the member axis. No other module reads
+`config.parallel` and `config.reduction`.
 """
 
 import functools
@@ -28,38 +29,41 @@ Function = Callable[..., Any]
 
 
 class Layout(Protocol):
-    """What the trainer needs to know of devices; P is M and the padding that devices need."""
+    """Places arrays on devices and compiles functions for M networks.
+
+    P is the number of networks on the devices: M plus padding, a multiple of the devices.
+    """
 
     @property
     def devices(self) -> tuple[Any, ...]:
-        """The devices, `jax.Device`s, that it is laid over."""
+        """The devices in use, as `jax.Device`s."""
         ...
 
     @property
     def axis_name(self) -> str | None:
-        """The mapped axis over which the step reduces; `None` where it sees the whole batch."""
+        """The mapped axis over which the step reduces; `None` if the step sees the whole batch."""
         ...
 
     @property
     def shared(self) -> NamedSharding:
-        """The sharding of what all networks share: whole, on each device."""
+        """The sharding of arrays that all networks share: replicated on every device."""
         ...
 
     @property
     def block_multiple(self) -> int:
-        """The blocks of a split must be a multiple of this."""
+        """The number of blocks of a split must be a multiple of this number."""
         ...
 
     def place(self, tree: Any) -> Any:
-        """`[M, ...]` from the host or the devices, laid out as `[P, ...]` on the devices."""
+        """Puts arrays `[M, ...]`, from the host or the devices, on the devices as `[P, ...]`."""
         ...
 
     def members(self, tree: Any) -> Any:
-        """`[P, ...]` from the devices as `[M, ...]` on the host, without the padding."""
+        """Copies arrays `[P, ...]` from the devices to the host as `[M, ...]`, without padding."""
         ...
 
     def place_blocks(self, blocks: Any) -> Any:
-        """The blocks of a split, `[n, BLOCK, ...]`, on the devices."""
+        """Puts the blocks of a split, `[n, BLOCK, ...]`, on the devices."""
         ...
 
     def compile_steps(
@@ -69,14 +73,14 @@ class Layout(Protocol):
 
         Args:
           function: `(state, numbers, rows, resident) -> state` of one network.
-          state: tree of `[P, ...]` or their shapes; donated at each call.
-          numbers: by field, `[P]`: what the networks differ in.
-          rows: tree of shapes `[M, S, B, ...]`, as the feed gives them.
-          resident: what the feed keeps on the devices.
+          state: tree of arrays `[P, ...]` or their shapes; donated at each call.
+          numbers: `[P]` values of each field in which the networks differ.
+          rows: tree of shapes `[M, S, B, ...]`, as returned by `Feed.shapes`.
+          resident: the arrays that the feed keeps on the devices.
 
         Returns:
-          `(state, numbers, active [M] bool, rows, resident) -> state`, where a network that is not
-          active stays as it is; and XLA's compiled program, to be asked for its needs.
+          A function `(state, numbers, active [M] bool, rows, resident) -> state`, which leaves
+          inactive networks unchanged, and XLA's compiled program, which reports its memory needs.
         """
         ...
 
@@ -86,27 +90,28 @@ class Layout(Protocol):
         """Compiles `function(weights, numbers, blocks)` of one network for all of them.
 
         Args:
-          function: gives a tree of `[n, BLOCK, ...]` for the blocks of a split.
-          weights: tree of `[P, ...]` or their shapes.
+          function: returns a tree of arrays `[n, BLOCK, ...]` for the blocks of a split.
+          weights: tree of arrays `[P, ...]` or their shapes.
           numbers: as for `compile_steps`.
-          blocks: as `place_blocks` gives them.
+          blocks: as returned by `place_blocks`.
 
         Returns:
-          `(weights, numbers, blocks) ->` tree of `[P, n, BLOCK, ...]`.
+          A function `(weights, numbers, blocks)` that returns a tree of arrays
+          `[P, n, BLOCK, ...]`.
         """
         ...
 
 
 @dataclass(frozen=True)
 class BatchLayout:
-    """One network: the batch over devices, the state on each. M and P are 1."""
+    """Splits the batch of one network over the devices and replicates its state; M and P are 1."""
 
     mode: str  # jit, pmap or shard_map
     devices: tuple[Any, ...]  # of jax.Device
 
     @property
     def axis_name(self) -> str | None:
-        """The mapped axis; `None` under `jit`."""
+        """The mapped axis over which the step reduces; `None` under `jit`."""
         return None if self.mode == "jit" else DATA
 
     @property
@@ -115,29 +120,29 @@ class BatchLayout:
 
     @property
     def shared(self) -> NamedSharding:
-        """Whole, on each device."""
+        """The sharding of arrays that are replicated on every device."""
         return NamedSharding(self._mesh, P())
 
     @property
     def by_batch(self) -> NamedSharding:
-        """The sharding of rows `[1, S, B, ...]`: the batch axis over devices."""
+        """The sharding of rows `[1, S, B, ...]`: the batch axis is split over the devices."""
         return NamedSharding(self._mesh, P(None, None, DATA))
 
     @property
     def block_multiple(self) -> int:
-        """Each device has as many blocks."""
+        """The number of devices, so that all get equally many blocks."""
         return len(self.devices)
 
     def place(self, tree: Any) -> Any:
-        """On all devices; what is there already stays."""
+        """Replicates arrays on all devices; copies nothing that is there already."""
         return jax.device_put(tree, self.shared)
 
     def members(self, tree: Any) -> Any:
-        """On the host."""
+        """Copies arrays from the devices to the host."""
         return jax.device_get(tree)
 
     def place_blocks(self, blocks: Any) -> Any:
-        """Divided among the devices."""
+        """Divides the blocks of a split among the devices."""
         return jax.device_put(blocks, NamedSharding(self._mesh, P(DATA)))
 
     def compile_steps(
@@ -161,7 +166,7 @@ class BatchLayout:
     def compile_blocks(
         self, function: Function, weights: Any, numbers: Any, blocks: Any
     ) -> Function:
-        """Compiles a function of the blocks of a split, which devices share out; see `Layout`."""
+        """Compiles a function of the blocks of a split, divided among the devices; see `Layout`."""
 
         def examine(weights: Any, numbers: Any, blocks: Any) -> Any:
             return _added(function(_dropped(weights), _dropped(numbers), blocks))
@@ -184,8 +189,8 @@ class BatchLayout:
         return program, self._put, lambda x: x
 
     def _shard_map(self, steps: Function) -> tuple[Any, Function, Function]:
-        # check_vma would sum the gradients of replicated parameters by itself, and the step's own
-        # mean would then be a factor of the number of devices too large.
+        # With check_vma, JAX would sum the gradients of replicated parameters, and the step's own
+        # mean would then be too large by a factor of the number of devices.
         mapped = jax.shard_map(
             steps,
             mesh=self._mesh,
@@ -222,11 +227,14 @@ class BatchLayout:
 
 @dataclass(frozen=True)
 class MembersLayout:
-    """M networks over devices, each whole on one, of the same number on each."""
+    """Divides M networks among the devices, each network whole on one device.
+
+    M is padded to P, so that all devices hold equally many.
+    """
 
     count: int  # M
     devices: tuple[Any, ...]  # of jax.Device
-    width: int  # networks that a device computes at a time, by vmap
+    width: int  # networks that a device computes at the same time, by vmap
 
     axis_name = None
     block_multiple = 1
@@ -237,41 +245,41 @@ class MembersLayout:
 
     @property
     def shared(self) -> NamedSharding:
-        """Whole, on each device."""
+        """The sharding of arrays that are replicated on every device."""
         return NamedSharding(self._mesh, P())
 
     @property
     def by_member(self) -> NamedSharding:
-        """The sharding of `[P, ...]`."""
+        """The sharding of arrays `[P, ...]`, split over the devices by network."""
         return NamedSharding(self._mesh, P(MEMBERS))
 
     @property
     def turns(self) -> int:
-        """How often a device computes to advance all its networks by a step."""
+        """Number of groups of `width` networks that a device computes one after the other."""
         each = (self.count + self.padding) // len(self.devices)
         return -(-each // self.width)
 
     @property
     def padding(self) -> int:
-        """Copies of the first network behind the last one, so that devices have equally many."""
+        """Number of copies of the first network added so that all devices hold equally many."""
         return -self.count % len(self.devices)
 
     def place(self, tree: Any) -> Any:
-        """Padded, each network on its device."""
+        """Pads arrays `[M, ...]` to `[P, ...]` and puts each network on its device."""
         return jax.device_put(jax.tree.map(self._padded, tree), self.by_member)
 
     def members(self, tree: Any) -> Any:
-        """On the host, without the padding."""
+        """Copies arrays `[P, ...]` to the host as `[M, ...]`, without the padding."""
         return jax.tree.map(lambda x: x[: self.count], jax.device_get(tree))
 
     def place_blocks(self, blocks: Any) -> Any:
-        """All of them on each device."""
+        """Replicates the blocks of a split on every device."""
         return jax.device_put(blocks, self.shared)
 
     def compile_steps(
         self, function: Function, state: Any, numbers: Any, rows: Any, resident: Any
     ) -> tuple[Function, Any]:
-        """Compiles a chunk of steps, each device for its own networks; see `Layout`."""
+        """Compiles a chunk of steps that each device takes for its own networks; see `Layout`."""
 
         def steps(state: Any, member: Any, resident: Any) -> Any:
             numbers, active, rows = member
@@ -294,13 +302,13 @@ class MembersLayout:
     def compile_blocks(
         self, function: Function, weights: Any, numbers: Any, blocks: Any
     ) -> Function:
-        """Compiles a function of the blocks of a split, by device; see `Layout`."""
+        """Compiles a function that each device applies for its own networks; see `Layout`."""
         return self._compile(function, weights, numbers, blocks, donate=False)
 
     def _compile(
         self, function: Function, state: Any, member: Any, shared: Any, *, donate: bool
     ) -> Any:
-        """`function(state, member, shared)` of one network for all of them."""
+        """Compiles `function(state, member, shared)` of one network for all of them."""
 
         def on_device(state: Any, member: Any, shared: Any) -> Any:
             def one(both: Any) -> Any:
@@ -321,7 +329,7 @@ class MembersLayout:
         return program.lower(state, member, shared).compile()
 
     def _padded(self, x: Any) -> Any:
-        """`[M, ...]` as `[P, ...]`."""
+        """Pads an array `[M, ...]` to `[P, ...]`; returns an array `[P, ...]` unchanged."""
         if not self.padding or len(x) != self.count:
             return x
         x = np.asarray(x)
@@ -329,10 +337,10 @@ class MembersLayout:
 
 
 def for_batch(config: Config, devices: Sequence[Any] | None = None) -> BatchLayout:
-    """The layout of one network, on the given devices or all there are.
+    """Returns the layout of one network on the given devices, by default all.
 
     Raises:
-      UserError: an unknown or unsupported mode, or a batch that cannot be split.
+      UserError: the mode is unknown or unsupported, or the devices do not divide the batch.
     """
     devices = tuple(devices or jax.devices())
     _refuse_unknown(config)
@@ -348,18 +356,19 @@ def for_batch(config: Config, devices: Sequence[Any] | None = None) -> BatchLayo
 
 
 def for_members(config: Config, count: int, devices: Sequence[Any] | None = None) -> MembersLayout:
-    """The layout of `count` networks, on the given devices or all there are, at most one each.
+    """Returns the layout of `count` networks on the given devices, by default all.
 
-    On a CPU a device computes one network at a time: its batch stays in the cache, and 32 networks
-    of 784-128-32-10 take 7.4 ms a step instead of 9.8. An accelerator computes all of them at once.
+    It uses at most `count` devices. A CPU device computes one network at a time, so that the batch
+    stays in the cache: 32 networks of 784-128-32-10 take 7.4 ms per step instead of 9.8. An
+    accelerator computes all its networks at once.
 
     Raises:
-      UserError: a mode that is unknown, or meant for one network.
+      UserError: the mode is unknown, or is only for a single network.
     """
     _refuse_unknown(config)
     if config.parallel != "auto":
         raise UserError(
-            f"config.parallel: a sweep lays its members over the devices, each whole on one; "
+            f"config.parallel: a sweep assigns whole members to devices; "
             f"use 'auto', not {config.parallel!r}"
         )
     devices = tuple(devices or jax.devices())[:count]
@@ -375,10 +384,10 @@ def _refuse_unknown(config: Config) -> None:
 
 
 def _dropped(tree: Any) -> Any:
-    """`[1, ...]` as `[...]`: one network without the axis of members."""
+    """Drops the member axis of one network: reshapes `[1, ...]` to `[...]`."""
     return jax.tree.map(lambda x: x.reshape(x.shape[1:]), tree)
 
 
 def _added(tree: Any) -> Any:
-    """`[...]` as `[1, ...]`."""
+    """Adds the member axis of one network: reshapes `[...]` to `[1, ...]`."""
     return jax.tree.map(lambda x: x.reshape(1, *x.shape), tree)

@@ -1,4 +1,4 @@
-"""The rows of each epoch, where people and programs look for them."""
+"""Writes one row of metrics per epoch to JSON Lines, CSV and TensorBoard."""
 
 import csv
 import io
@@ -14,14 +14,14 @@ from mnist_jax.metrics import Metric, columns
 
 Row = dict[str, Any]
 OnEpoch = Callable[[list[Row]], None]
-Name = tuple[str, int]  # of a network in a sweep: architecture and seed
+Name = tuple[str, int]  # a sweep's network: architecture and seed
 
 
 class Log(Protocol):
-    """Where rows are written."""
+    """Writes the rows of M networks."""
 
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
-        """Adds what is new among all the rows so far of each of the M networks."""
+        """Writes the rows that are new; `rows` holds all rows so far of each of the M networks."""
         ...
 
 
@@ -35,16 +35,16 @@ def make_row(
     learning_rate: float | None,
     seconds: float,
 ) -> Row:
-    """The row of an epoch: named numbers, `None` where there is none.
+    """Returns the row of an epoch: numbers by column; `None` if missing or not finite.
 
     Args:
-      epoch: finished epochs.
-      step: steps done.
-      sums: `count`, and of each metric its sum over the examples that the epoch trained on.
-      validation: the mean of each metric; empty without a validation split.
-      metrics: loss and accuracy first.
-      learning_rate: of the last step, where the optimizer tells it.
-      seconds: of training alone.
+      epoch: number of finished epochs.
+      step: number of steps done.
+      sums: `count`, and the sum of each metric over the training examples of the epoch.
+      validation: mean of each metric; empty without a validation split.
+      metrics: the configured metrics; loss and accuracy come first.
+      learning_rate: of the last step; `None` if the optimizer uses its own.
+      seconds: time of training, without validation.
     """
     means = {
         "train": {m.name: sums[m.name] / sums["count"] for m in metrics},
@@ -66,7 +66,7 @@ def make_row(
 
 
 def fields(metrics: Sequence[Metric]) -> list[str]:
-    """The names of a row's numbers, in order: those of further metrics stand at the end."""
+    """Returns the column names of a row, in order; those of further metrics come last."""
     always, further = metrics[:2], metrics[2:]
     return [
         "epoch",
@@ -81,21 +81,21 @@ def fields(metrics: Sequence[Metric]) -> list[str]:
 
 
 class RunLog:
-    """`metrics.jsonl` and `metrics.csv` of one network, and TensorBoard where it is installed.
+    """Writes `metrics.jsonl` and `metrics.csv` of one network, and TensorBoard if installed.
 
-    The checkpoint holds the rows; the files are written from it when a run is taken up again, so
-    that they never hold an epoch twice or one that was lost.
+    The checkpoint holds the rows. When a run resumes, the files are rewritten from it, so that they
+    never hold an epoch twice, or one that was lost.
     """
 
     def __init__(self, workdir: Path, metrics: Sequence[Metric]) -> None:
         self._jsonl, self._csv = workdir / "metrics.jsonl", workdir / "metrics.csv"
         self._fields = fields(metrics)
         self._workdir = workdir
-        self._shown: int | None = None  # rows; None: the files are of an earlier process
+        self._shown: int | None = None  # rows written; None: the files are an earlier process's
         self._board: Any = None
 
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
-        """Adds what is new among the rows of the one network; at first, writes the files anew."""
+        """Appends the new rows of the one network; the first call rewrites the files."""
         (its,) = rows
         if self._shown is None:
             write_text(self._jsonl, "")
@@ -126,7 +126,7 @@ class RunLog:
         self._board.flush()
 
     def close(self) -> None:
-        """Lets go of TensorBoard's file."""
+        """Closes TensorBoard's file."""
         if self._board is not None:
             self._board.close()
 
@@ -138,9 +138,9 @@ class RunLog:
 
 
 class SweepLog:
-    """`sweep.jsonl`: a line per network and epoch, while a sweep trains.
+    """Writes `sweep.jsonl`: one line per network and epoch of a sweep.
 
-    Written anew from the rows when a sweep is taken up again, as `RunLog` is.
+    When a sweep resumes, the file is rewritten from the checkpoints' rows, as by `RunLog`.
     """
 
     def __init__(self, workdir: Path) -> None:
@@ -148,19 +148,19 @@ class SweepLog:
         write_text(self._path, "")
 
     def of(self, names: Sequence[Name]) -> "SweepPart":
-        """The log of one population, whose networks have these names."""
+        """Returns the log of one population, whose networks have these names."""
         return SweepPart(self._path, names)
 
 
 class SweepPart:
-    """The lines of one population in `sweep.jsonl`."""
+    """Writes the lines of one population to `sweep.jsonl`."""
 
     def __init__(self, path: Path, names: Sequence[Name]) -> None:
         self._path, self._names = path, names
         self._shown = [0] * len(names)
 
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
-        """Adds what is new, epoch by epoch."""
+        """Appends the new rows of the population's networks, ordered by epoch."""
         new = [
             named(name, row)
             for name, old, its in zip(self._names, self._shown, rows, strict=True)
@@ -173,13 +173,13 @@ class SweepPart:
 
 
 def named(name: Name, row: Row) -> Row:
-    """A line of `sweep.jsonl`."""
+    """Returns a line of `sweep.jsonl`: a row with its network's architecture and seed."""
     return {"architecture": name[0], "seed": name[1]} | row
 
 
 def _tensorboard(workdir: Path) -> Any:
     try:
-        with imports.without("torch"):  # seconds and 500 MB, for tensors that are never given
+        with imports.without("torch"):  # saves seconds and 500 MB; no torch tensor is logged
             from tensorboardX import SummaryWriter
     except ImportError:
         return None

@@ -1,4 +1,4 @@
-"""The training loop: from where M >= 1 networks stand to the end of the last one's last epoch."""
+"""The training loop: trains M >= 1 networks from their current position to their end."""
 
 import time
 from collections.abc import Callable
@@ -13,18 +13,18 @@ Save = Callable[[Position], None]
 
 
 def train(program: Program, at: Position, stop: StopSignal, save: Save, console: Console) -> None:
-    """Trains the networks, in place, until each is at its end, out of patience, or has diverged.
+    """Trains networks until each is finished, out of patience or diverged; updates `at` in place.
 
     Args:
-      program: made ready.
-      at: where the networks stand.
-      stop: asked after each chunk of steps.
-      save: keeps `at`, after each epoch and where the run is told to stop; it is not called where
-        every network has diverged, so that there is never a checkpoint of nothing.
-      console: shows the epoch under way.
+      program: the compiled networks.
+      at: the networks' current position.
+      stop: checked after each chunk of steps.
+      save: saves `at`; called after each epoch and after a stop signal, unless every network has
+        diverged, so that there is never a checkpoint without weights.
+      console: shows the current epoch.
 
     Raises:
-      StoppedError: `stop` was requested; everything is saved.
+      StoppedError: `stop` was requested; all progress is saved.
     """
     while at.training.any():
         if stop.requested:
@@ -37,7 +37,7 @@ def train(program: Program, at: Position, stop: StopSignal, save: Save, console:
 
 
 def train_epoch(program: Program, at: Position, stop: StopSignal, console: Console) -> None:
-    """Trains the chunks of an epoch that are left; ends early where the run is told to stop."""
+    """Trains the remaining chunks of the current epoch; returns early after a stop signal."""
     done = at.step - at.epochs * program.steps_per_epoch
     console.start_epoch(at.epochs, done)
     before = time.perf_counter()

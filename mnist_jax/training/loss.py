@@ -1,4 +1,4 @@
-"""The loss that training minimises."""
+"""The loss functions that training can minimise, and label smoothing."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,14 @@ Loss = Callable[..., jax.Array]  # (outputs, targets, *, output_activation) -> l
 
 
 def cross_entropy(outputs: jax.Array, targets: jax.Array, *, output_activation: str) -> jax.Array:
-    """Keras' categorical cross-entropy (https://keras.io/api/losses/probabilistic_losses).
+    """Returns each example's categorical cross-entropy, as Keras defines it.
+
+    See https://keras.io/api/losses/probabilistic_losses.
 
     Args:
-      outputs: `[B, K]` as the network gives them: logits where `output_activation` is softmax.
+      outputs: `[B, K]` outputs of the network; logits if `output_activation` is softmax.
       targets: `[B, K]` probabilities: one-hot labels, smoothed or not.
-      output_activation: of the network.
+      output_activation: the name of the network's output activation.
 
     Returns:
       `[B]` losses in nats.
@@ -30,7 +32,7 @@ def cross_entropy(outputs: jax.Array, targets: jax.Array, *, output_activation: 
 
 
 def smooth_labels(labels: jax.Array, classes: int, smoothing: float) -> jax.Array:
-    """`[B]` integer labels to `[B, K]` targets (Szegedy et al., 2016, section 7)."""
+    """Converts labels `[B]` to smoothed targets `[B, K]` (Szegedy et al., 2016, section 7)."""
     one_hot = jax.nn.one_hot(labels, classes)
     return one_hot * (1.0 - smoothing) + smoothing / classes
 
@@ -39,5 +41,11 @@ LOSSES = {"cross_entropy": cross_entropy}
 
 
 def find_loss(name: str) -> Loss:
-    """`cross_entropy`, or the user's own `package.module:function` of the same signature."""
+    """Returns the loss of this name, or the user's own `package.module:function`.
+
+    The user's function must have the same signature as `cross_entropy`.
+
+    Raises:
+      UserError: there is no such loss.
+    """
     return binding.find(name, LOSSES, "config.loss")

@@ -1,17 +1,17 @@
-"""What a compiled program needs, and what a device has."""
+"""Memory that compiled programs need and that devices have, in bytes."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-SHARE = 0.8  # of the memory that there is: the rest is for the process and the system
+SHARE = 0.8  # of a device's memory; the rest is for the process and the system
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def needed(compiled: Any) -> int:
-    """Bytes on each device while a compiled program runs, as XLA counts them."""
+    """Returns the bytes per device that XLA says a compiled program needs; 0 if unknown."""
     found = compiled.memory_analysis()
-    if found is None:  # a backend need not tell
+    if found is None:  # not every backend reports it
         return 0
     return (
         found.argument_size_in_bytes
@@ -22,7 +22,7 @@ def needed(compiled: Any) -> int:
 
 
 def available(devices: Any) -> float:
-    """Bytes that a program may use on each of the devices; infinite where nothing tells."""
+    """Returns the bytes that a program may use on each of the devices; infinite if unknown."""
     if devices[0].platform != "cpu":
         told = devices[0].memory_stats() or {}
         return SHARE * told.get("bytes_limit", float("inf"))
@@ -30,7 +30,7 @@ def available(devices: Any) -> float:
 
 
 def _of_machine() -> float:
-    """The memory of the machine, or of the container that this process runs in."""
+    """Returns the memory of the machine, or the limit of this process's container if lower."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     known = [float(pages)]
     for path in LIMITS:

@@ -1,4 +1,4 @@
-"""A trained network in a folder: the one of a run, or one member of a sweep."""
+"""Finds a trained network in a folder: that of a run, or one member of a sweep."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,38 +14,38 @@ from mnist_jax.training import sweepdir
 from mnist_jax.training.workdir import RUN, SWEEP, read_config
 
 BEST = "best"
-LONGEST = 100  # characters
+LONGEST = 100  # maximum number of characters of an architecture's name in a file name
 
 
 @dataclass(frozen=True)
 class Network:
-    """Where a trained network is kept."""
+    """A trained network's configuration, the place of its checkpoints, and its output folder."""
 
     title: str
     config: Config
     checkpoints: Path
-    position: int  # in the arrays [M, ...] of a checkpoint
-    output: Path  # the folder for what is made of it: evaluations, plots, a report
-    result: dict[str, Any] | None  # what a sweep keeps of a finished member
+    position: int  # along the first axis of a checkpoint's arrays [M, ...]
+    output: Path  # the folder for evaluations, plots and the report
+    result: dict[str, Any] | None  # from `results.json`; None for a run or an unfinished member
 
 
 def find(workdir: Path, member: str = "", seed: int | None = None) -> Network:
-    """The network of the run in `workdir`, or the member of the sweep there.
+    """Finds the network of the run in `workdir`, or one member of the sweep there.
 
     Args:
-      workdir: of a run or a sweep.
-      member: of a sweep: the architecture, or `best`, the single network that is best by
-        `config.best` after its last epoch, among architectures of which no seed diverged.
-      seed: of a sweep: may be left out where the architecture has one seed only.
+      workdir: the folder of a run or a sweep.
+      member: for a sweep only: the name of an architecture, or `best`: the single network that is
+        best by `config.best` after its last epoch, among architectures of which no seed diverged.
+      seed: for a sweep only; may be left out if the architecture has a single seed.
 
     Raises:
-      UserError: there is no such network.
+      UserError: there is no such network, or `member` and `seed` do not identify one.
     """
     if (workdir / SWEEP).is_file():
         return _member(workdir, member, seed)
     if (workdir / RUN).is_file() and (member or seed is not None):
         raise UserError(
-            f"{workdir} holds a single run: --member= and --seed= name a network of a sweep"
+            f"{workdir} holds a single run: leave out --member= and --seed=, which are for sweeps"
         )
     config = read_config(workdir)
     return Network(workdir.resolve().name, config, workdir / "checkpoints", 0, workdir, None)
@@ -57,7 +57,7 @@ def _member(workdir: Path, member: str, seed: int | None) -> Network:
     if not member and len(members) == 1:
         member = members[0].architecture
     if member == BEST and seed is not None:
-        raise UserError("--member=best names a single network: leave --seed= out")
+        raise UserError("--member=best names a single network: leave out --seed=")
     chosen = _best(folders, workdir) if member == BEST else _named(members, member, seed, workdir)
     folder = next(folder for folder in folders if chosen in folder.members)
     position = folder.members.index(chosen)
@@ -73,11 +73,11 @@ def _member(workdir: Path, member: str, seed: int | None) -> Network:
 
 
 def _named(members: Sequence[Planned], member: str, seed: int | None, workdir: Path) -> Planned:
-    """The member of this architecture and seed; names what there is where it is not clear."""
+    """Returns the member of this architecture and seed; its errors list the choices."""
     names = list(dict.fromkeys(its.architecture for its in members))
     if member not in names:
         listed = ", ".join(map(repr, names)) or "none yet"
-        said = f"has no member {member!r}" if member else "holds a sweep: name a network of it"
+        said = f"has no member {member!r}" if member else "holds a sweep: choose a network of it"
         raise UserError(f"{workdir} {said}; --member= is one of {listed}, or best")
     seeds = {its.config.seed: its for its in members if its.architecture == member}
     if seed is None and len(seeds) == 1:
@@ -93,8 +93,8 @@ def _best(folders: Sequence[sweepdir.PopulationDir], workdir: Path) -> Planned:
     columns = {member.config.best for folder in folders for member in folder.members}
     if len(columns) > 1:
         raise UserError(
-            f"{workdir}: its members are ranked by several columns, {', '.join(sorted(columns))}; "
-            f"name one by --member= and --seed="
+            f"{workdir}: there is no best member: config.best differs among the members: "
+            f"{', '.join(sorted(columns))}; choose one by --member= and --seed="
         )
     results = sweepdir.finished(folders)
     lost = {name for (name, _), result in results.items() if result["status"] != FINISHED}
@@ -110,15 +110,15 @@ def _best(folders: Sequence[sweepdir.PopulationDir], workdir: Path) -> Planned:
                 best = value, member
     if best is None:
         raise UserError(
-            f"{workdir}: no member is the best: it takes a validation split, and an architecture "
-            f"that is finished and of which no seed diverged; name one by --member= and --seed="
+            f"{workdir}: there is no best member: that needs a validation split, and a finished "
+            f"architecture of which no seed diverged; choose one by --member= and --seed="
         )
     return best[1]
 
 
 def _file_name(name: str) -> str:
-    """An architecture's name as part of a file's."""
+    """Converts an architecture's name to part of a file name."""
     if "/" not in name and len(name) <= LONGEST:
         return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:6]  # tells it from others that look alike
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]  # keeps shortened names unique
     return f"{name.replace('/', '-')[:LONGEST]}-{digest}"

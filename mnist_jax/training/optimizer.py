@@ -1,4 +1,4 @@
-"""Optax's optimizers and schedules, by their own names and keywords."""
+"""Builds optax's optimizers and schedules from their own names and keywords."""
 
 import inspect
 import re
@@ -24,13 +24,14 @@ Schedule = Callable[[Any], Any]
 def build(
     config: Config, steps_per_epoch: int
 ) -> tuple[optax.GradientTransformation, Schedule | None]:
-    """The configured optimizer, and the learning rate at a step (`None`: the optimizer's own).
+    """Builds the configured optimizer, and its learning rate as a function of the step.
 
-    In order: clip the gradient's global norm, the optimizer itself, weight decay (decoupled, on
-    kernels only: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
+    The optimizer clips the gradient's global norm, updates, and decays the weights (decoupled, of
+    kernels only: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), in this
+    order. The learning rate is `None` if the configuration leaves it to the optimizer.
 
     Raises:
-      UserError: a name, keyword or value that optax does not take.
+      UserError: optax does not know a name or keyword, or rejects a value.
     """
     keywords = dict(config.optimizer.keywords)
     if config.schedule.name:
@@ -56,7 +57,7 @@ def build(
 
 
 def fractions(config: Config) -> list[str]:
-    """The durations of the schedule that are fractions of the run, by their fields."""
+    """Lists the durations of the schedule that are fractions of the run, with their fields."""
     keywords = dict(config.schedule.keywords) if config.schedule.name else {}
     found = [
         f"config.schedule.{name} = {value}"
@@ -75,13 +76,13 @@ def _is_fraction(duration: Any) -> bool:
 
 
 def _limit(clip_norm: Any) -> Any:
-    """A lifted 0 means no clipping for that member."""
+    """Returns the norm to clip to; infinite for a lifted 0, which means no clipping."""
     return jnp.where(clip_norm > 0.0, clip_norm, jnp.inf) if is_lifted(clip_norm) else clip_norm
 
 
 def _find_optimizer(name: str) -> Callable[..., optax.GradientTransformation]:
     known = {n: getattr(optax, n) for n in dir(optax) if _is_optimizer(n)}
-    del known["lbfgs"]  # its line search evaluates the loss again, which a step cannot give it
+    del known["lbfgs"]  # its line search re-evaluates the loss, which a step cannot do
     return binding.find(name, known, "config.optimizer.name")
 
 
@@ -110,14 +111,14 @@ def _schedule(choice: Choice, steps_per_epoch: int, num_epochs: int) -> Schedule
 
 
 def _is_schedule(name: str, value: Any) -> bool:
-    # sgdr_schedule takes lists of keywords, in which no duration would be converted.
+    # sgdr_schedule takes lists of keywords, whose durations would not be converted.
     if not isinstance(value, FunctionType) or name == "sgdr_schedule":
         return False
     return name.endswith("_schedule") or name == "exponential_decay"
 
 
 def _bind(function: Callable[..., Any], keywords: dict[str, Any], where: str) -> dict[str, Any]:
-    """`binding.bind`, and words refused where optax's annotations do not ask for them."""
+    """Binds keywords like `binding.bind`; refuses strings where optax expects none."""
     bound = binding.bind(function, keywords, where, defaults=False)
     parameters = inspect.signature(function).parameters
     for name, value in bound.items():
@@ -130,11 +131,11 @@ def _call(function: Callable[..., Any], keywords: dict[str, Any], where: str) ->
     try:
         return function(**keywords)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: optax refuses these values: {error}") from error
+        raise UserError(f"{where}: optax rejects these values: {error}") from error
 
 
 def _number(text: Any) -> Any:
-    """`text` as the number it may be: the keys of a dict come as words from a file."""
+    """Converts `text` to a number if possible; the keys of a dict in a JSON file are strings."""
     try:
         return float(text)
     except ValueError:
@@ -142,7 +143,7 @@ def _number(text: Any) -> Any:
 
 
 def _steps(duration: Any, steps_per_epoch: int, total: int, where: str) -> int:
-    """Steps from `0.25` (a fraction of the run) or `"3 epochs"`, at least 1 where not 0."""
+    """Converts `0.25` (a fraction of the run) or `"3 epochs"` to steps, at least 1 unless 0."""
     epochs = re.fullmatch(r"(\d+\.?\d*) epochs?", str(duration))
     if epochs:
         steps = float(epochs[1]) * steps_per_epoch

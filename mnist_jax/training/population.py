@@ -1,8 +1,9 @@
-"""Which networks train together: those that differ in nothing but their seed and in numbers.
+"""Groups the members of a sweep into populations, each trained by one compiled program.
 
-A number that differs is lifted: it becomes an argument of the compiled program, a value per member,
-and the code that reads the configuration inside the program gets it as a tracer. What cannot be
-lifted (a number that decides a shape or a branch) tells populations apart.
+The members of a population differ only in their seed and in fields that are lifted. A lifted field
+is a real number that is an argument of the compiled program, with one value per member; code that
+reads the configuration inside the program gets a tracer. A number that decides a shape or a branch
+cannot be lifted: members that differ in it belong to different populations.
 """
 
 import dataclasses
@@ -20,16 +21,19 @@ from mnist_jax.training.state import init_state
 from mnist_jax.training.step import Batch, train_step
 from mnist_jax.training.task import build
 
-STEPS_PER_EPOCH = 10  # any number serves to see whether a field can be lifted
+STEPS_PER_EPOCH = 10  # for trial traces, which do not depend on its value
 
 
 def numbers(config: Config) -> dict[str, float]:
-    """The fields of `config` that are real numbers, by their dotted names."""
+    """Returns the fields of `config` that are real numbers, by their dotted names."""
     return {name: value for name, value in _leaves(config.to_dict()) if type(value) is float}
 
 
 def replace(config: Config, values: Mapping[str, Any]) -> Config:
-    """`config` with these fields set, such as `{"seed": 1, "optimizer.learning_rate": 1e-3}`."""
+    """Returns a copy of `config` with new values for the fields of these dotted names.
+
+    For example `{"seed": 1, "optimizer.learning_rate": 1e-3}`.
+    """
     for name, value in values.items():
         section, _, field = name.partition(".")
         if not field:
@@ -45,7 +49,7 @@ def replace(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def stacked(configs: Sequence[Config]) -> dict[str, np.ndarray]:
-    """The numbers, other than the seed, in which members differ: `[M]` by field."""
+    """Returns the real-number fields in which configurations differ, as `[M]` by dotted name."""
     columns = {name: [numbers(c)[name] for c in configs] for name in numbers(configs[0])}
     return {
         name: np.asarray(column, np.float32)
@@ -55,7 +59,7 @@ def stacked(configs: Sequence[Config]) -> dict[str, np.ndarray]:
 
 
 def together(configs: Sequence[Config]) -> list[list[int]]:
-    """The members that train together, as indices, in the order of their first ones."""
+    """Groups configurations that can train together, as indices, in the order of their first."""
     by_rest: dict[str, list[int]] = {}
     for i, config in enumerate(configs):
         by_rest.setdefault(_rest(config, numbers(config).keys()), []).append(i)
@@ -63,7 +67,7 @@ def together(configs: Sequence[Config]) -> list[list[int]]:
     for members in by_rest.values():
         varied = stacked([configs[i] for i in members]).keys()
         free: list[str] = []
-        for name in sorted(varied):  # one more at a time: what one decides may hide another
+        for name in sorted(varied):  # tried together: one's value may hide the code of another
             if _can_be_lifted(configs[members[0]], [*free, name]):
                 free.append(name)
         for i in members:
@@ -72,13 +76,13 @@ def together(configs: Sequence[Config]) -> list[list[int]]:
 
 
 def _rest(config: Config, free: Any) -> str:
-    """All of `config` but the seed and the values of the fields `free`."""
+    """Returns a key of `config` that ignores its seed and the values of the fields `free`."""
     said = [(name, "*" if name in free else value) for name, value in _leaves(config.to_dict())]
     return repr([pair for pair in said if pair[0] != "seed"])
 
 
 def _leaves(tree: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """`(dotted name, value)`; a mapping among a choice's keywords is a value."""
+    """Lists `(dotted name, value)`; a mapping among the keywords of a `Choice` is one value."""
     leaves = []
     for name, value in tree.items():
         if isinstance(value, Mapping):
@@ -89,10 +93,10 @@ def _leaves(tree: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _can_be_lifted(config: Config, names: Sequence[str]) -> bool:
-    """Whether a step can be traced with all these fields as tracers.
+    """True if a training step can be traced with all these fields as tracers.
 
-    A number of the user's own network is not tried: what its code makes of a tracer, where it keeps
-    it and in which precision it computes with it, cannot be seen from here.
+    Always False for fields of the user's own model: how its code stores a tracer, and in which
+    precision it computes with it, cannot be checked here.
     """
     if config.model.name not in models.MODELS and any(n.startswith("model.") for n in names):
         return False
@@ -100,13 +104,13 @@ def _can_be_lifted(config: Config, names: Sequence[str]) -> bool:
     numbers = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in names}
     try:
         jax.eval_shape(lambda values: try_step(replace(config, values), spec), numbers)
-    except Exception:  # whatever a library raises where it must know the number
+    except Exception:  # libraries raise various errors where they need the value
         return False
     return True
 
 
 def try_step(config: Config, spec: Spec) -> Any:
-    """The state after a step on nothing: to be traced, to see whether that can be done."""
+    """Takes one step on a batch of zeros; meant to be traced, to see whether that succeeds."""
     task = build(config, spec, STEPS_PER_EPOCH)
     examples = config.batch_size
     batch = Batch(

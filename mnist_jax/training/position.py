@@ -1,4 +1,4 @@
-"""Where the networks of a run stand."""
+"""The progress of a run: state, best weights, rows and status of its networks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,29 +15,28 @@ TRAINING = "training"
 
 @dataclass
 class Position:
-    """What changes while M networks train. Lists hold a value for each of them."""
+    """The progress of M networks, updated in place as they train; lists have M entries."""
 
     state: TrainState  # [P, ...], on the devices
-    best: (
-        Tree  # [M, ...], on the host: evaluation weights of each one's best epoch; {}: none ranked
-    )
-    rows: list[list[Row]]  # of each, one per finished epoch
-    status: list[str]  # training, finished, or "diverged in ..." with what happened
-    step: int = 0  # done; a network that no longer trains has stayed behind
-    epochs: int = 0  # done
-    seconds: float = 0.0  # trained in the epoch under way, all networks together
+    # Evaluation weights of each network's best epoch, [M, ...] on the host; {} without validation.
+    best: Tree
+    rows: list[list[Row]]  # per network, one row per finished epoch
+    status: list[str]  # "training", "finished", or "diverged in ..." with the cause
+    step: int = 0  # steps done; a network that stopped training earlier did fewer
+    epochs: int = 0  # finished epochs
+    seconds: float = 0.0  # training time in the current epoch, of all networks together
 
     @property
     def training(self) -> np.ndarray:
-        """True for those that still train: [M] bool."""
+        """The mask of networks that still train, `[M]` bool."""
         return np.asarray([status == TRAINING for status in self.status])
 
     @property
     def diverged(self) -> np.ndarray:
-        """True for those that have lost their numbers: [M] bool."""
+        """The mask of networks that have diverged, `[M]` bool."""
         return np.asarray([status.startswith(DIVERGED) for status in self.status])
 
     def record(self) -> dict[str, Any]:
-        """All but the arrays, as plain JSON; `Position(state, best, **record)` reads it."""
+        """Returns all fields but the arrays as JSON, for `Position(state, best, **record)`."""
         names = ("rows", "status", "step", "epochs", "seconds")
         return {name: getattr(self, name) for name in names}

@@ -1,4 +1,4 @@
-"""The compiled programs that train and examine M >= 1 networks."""
+"""Compiles the programs that train M >= 1 networks and apply them to the examples of a split."""
 
 import dataclasses
 import functools
@@ -23,41 +23,43 @@ from mnist_jax.training.state import TrainState, evaluation_weights, init_state
 from mnist_jax.training.step import run_steps
 from mnist_jax.training.task import Task
 
-# A sweep that is told to stop does so after the call under way, so that a call must not take longer
-# than some seconds: on a core, so many multiplications, as `_work` estimates them.
+# Maximum number of multiplications, estimated by `_work`, in a chunk of steps on one device. A stop
+# signal takes effect after a chunk, so a chunk must not take longer than a few seconds on a core.
 WORK_AT_A_TIME = 2.5e11
-WORK_OF_A_PIXEL = 500  # of an image, for what is no product: gathering, distortion, activations
+# Multiplications per pixel that take as long as gathering, augmentation and activations.
+WORK_OF_A_PIXEL = 500
 
 
 @dataclass(frozen=True)
 class Lane:
-    """One network of many, as the compiled programs see it: the configuration and its own numbers.
+    """The functions of one network that a `Layout` compiles for all networks of a `Program`.
 
-    `numbers` by field are those in which the networks differ; inside a program they are traced.
+    Their argument `numbers` holds the network's own values, by dotted field name, of the fields in
+    which the networks differ. Inside a compiled program these values are tracers.
     """
 
     config: Config
     spec: Spec
     feed: Feed
-    base: Task  # where no number differs
+    base: Task  # the task of `config`, for a network without numbers of its own
 
     def task(self, numbers: dict[str, Any]) -> Task:
-        """The network's task."""
+        """Returns the network's task: that of the configuration with the network's own numbers."""
         if not numbers:
             return self.base
         own = population.replace(self.config, numbers)
         return task.build(own, self.spec, self.feed.steps_per_epoch, self.base.axis_name)
 
     def start(self, seed: Any, numbers: dict[str, Any]) -> TrainState:
-        """The state before the first step."""
+        """Returns the state before the first step."""
         return init_state(self.task(numbers), seed)
 
     def steps(self, state: TrainState, numbers: Any, rows: Any, resident: Any) -> TrainState:
-        """The state after a chunk of steps."""
+        """Returns the state after a chunk of steps."""
         return run_steps(self.task(numbers), self.feed.fetch, state, resident, rows)
 
     def examine(self, weights: Any, numbers: Any, blocks: Any, *, p: bool) -> Any:
-        """What the network makes of the examples in `blocks`; see `inference.examine`."""
+        """Applies the network to the examples in `blocks`; see `inference.examine`."""
         own = self.task(numbers)
         return examine(own.model, own.loss, own.metrics, weights, blocks, p=p)
 
@@ -66,58 +68,64 @@ class Lane:
 class Program:
     """M networks with their data and compiled programs, ready to train."""
 
-    configs: tuple[Config, ...]  # M
+    configs: tuple[Config, ...]  # one per network, M
     lane: Lane
     layout: Layout
     seeds: jax.Array  # [P] uint32
-    numbers: dict[str, jax.Array]  # [P], by field: what the networks differ in
-    draw: Callable[..., TrainState]  # first states; compiled at its first call, if there is one
-    shapes: TrainState  # of the state: `jax.ShapeDtypeStruct`s [P, ...]
-    chunks: dict[int, Callable[..., TrainState]]  # the compiled chunk, by number of steps
-    schedules: tuple[Schedule | None, ...]  # of each network; None: the optimizer has its own rate
-    validate: Examiner | None  # None without a validation split
-    bytes_needed: int  # on each device
+    numbers: dict[str, jax.Array]  # [P] values of each field in which the networks differ
+    draw: Callable[..., TrainState]  # draws the initial states; compiled when first called
+    shapes: TrainState  # the state's `jax.ShapeDtypeStruct`s, [P, ...]
+    chunks: dict[int, Callable[..., TrainState]]  # compiled chunks by number of steps
+    schedules: tuple[Schedule | None, ...]  # one per network; None: the optimizer's own
+    validate: Examiner | None  # None if there is no validation split
+    bytes_needed: int  # memory per device
     compile_seconds: float
 
     @property
     def config(self) -> Config:
-        """Of the first network: what is not a number or a seed is the same for all."""
+        """The first network's configuration; the others differ only in seed and `numbers`."""
         return self.configs[0]
 
     @property
     def task(self) -> Task:
-        """What the networks have in common."""
+        """The first network's task; the others differ only in `numbers`."""
         return self.lane.base
 
     @property
     def feed(self) -> Feed:
-        """Where batches come from."""
+        """The source of the training batches."""
         return self.lane.feed
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of steps in an epoch of each network."""
+        """Number of training steps per epoch."""
         return self.lane.feed.steps_per_epoch
 
     @property
     def fits(self) -> bool:
-        """True if the devices have the memory for it."""
+        """True if the program fits into the memory of the devices."""
         return self.bytes_needed <= memory.available(self.layout.devices)
 
     def start(self) -> TrainState:
-        """The state before the first step, `[P, ...]`."""
+        """Returns the networks' states before the first step, `[P, ...]`."""
         return self.layout.place(self.draw(self.seeds, self.numbers))
 
     def advance(self, state: TrainState, chunk: Chunk, active: np.ndarray) -> TrainState:
-        """`state` after a chunk of steps of the networks `[M]` that are active; it is used up."""
+        """Returns the state after a chunk of steps of the active networks.
+
+        Args:
+          state: arrays `[P, ...]`; donated.
+          chunk: the steps.
+          active: `[M]` bool; the other networks stay unchanged.
+        """
         program = self.chunks[chunk.stop - chunk.start]
         after = program(state, self.numbers, active, chunk.rows, self.feed.resident)
         return jax.block_until_ready(after)
 
     def make_ready(self, chunk: Chunk) -> float:
-        """Compiles what a chunk of an unusual length needs; returns the seconds that it took.
+        """Compiles the program for this chunk unless it exists; returns the seconds that it took.
 
-        A run that is taken up within a chunk has such a one.
+        A run that resumes within a chunk starts with one of unusual length.
         """
         length, started = chunk.stop - chunk.start, time.perf_counter()
         if length in self.chunks:
@@ -126,28 +134,33 @@ class Program:
         return time.perf_counter() - started
 
     def compile(self, rows: Any) -> tuple[Callable[..., TrainState], Any]:
-        """A program for chunks of these shapes, `[M, S, B, ...]`; see `Layout.compile_steps`."""
+        """Compiles the steps for rows of shapes `[M, S, B, ...]`; see `Layout.compile_steps`."""
         return self.layout.compile_steps(
             self.lane.steps, self.shapes, self.numbers, rows, self.feed.resident
         )
 
     def examiner(self, split: Split, *, p: bool = False) -> Examiner:
-        """Asks every network about every example of a split; `p`: gives the probabilities, too."""
+        """Returns an `Examiner` that applies all networks to every example of a split.
+
+        Args:
+          split: the examples.
+          p: True to return the probabilities as well.
+        """
         weights = jax.eval_shape(evaluation_weights, self.shapes)
         function = functools.partial(self.lane.examine, p=p)
         return Examiner(self.layout, function, weights, self.numbers, split)
 
     def learning_rates(self, step: int) -> list[float | None]:
-        """The learning rate of each network at a step; `None` where the optimizer has its own."""
+        """Returns each network's learning rate at a step; `None` if the optimizer uses its own."""
         rates = {s: None if s is None else float(s(step)) for s in set(self.schedules)}
         return [rates[schedule] for schedule in self.schedules]
 
 
 def prepare_one(config: Config) -> Program:
-    """The programs of one network, whose batch is split over the devices.
+    """Compiles the programs for one network, whose batch is split over the devices.
 
     Raises:
-      UserError: the configuration asks for something that is not there.
+      UserError: a value of the configuration is unknown, unsupported or does not fit the others.
     """
     layout = layouts.for_batch(config)
     lane = _lane(config, layout, open_feed(config, layout.shared))
@@ -156,13 +169,13 @@ def prepare_one(config: Config) -> Program:
 
 
 def prepare_many(configs: Sequence[Config]) -> Program:
-    """The programs of the networks of one population, which are divided among the devices.
+    """Compiles the programs for the networks of one population, divided among the devices.
 
     Args:
-      configs: of networks that may train together, as `population.together` finds them.
+      configs: of networks that can train together, as grouped by `population.together`.
 
     Raises:
-      UserError: they ask for something that is not there.
+      UserError: a value of a configuration is unknown, unsupported or does not fit the others.
     """
     first = configs[0]
     layout = layouts.for_members(first, len(configs))
@@ -173,7 +186,7 @@ def prepare_many(configs: Sequence[Config]) -> Program:
 
 
 def _work(config: Config) -> float:
-    """About how many multiplications a step of one network takes; too many for a convolution."""
+    """Estimates the multiplications in a step of one network; overestimates convolutions."""
     spec = data.spec(config.data.name)
     model = models.build(config.model, spec, config.dtype)
     params, _ = jax.eval_shape(model.init, jax.random.key(0))
@@ -231,7 +244,7 @@ def _shape(array: np.ndarray) -> jax.ShapeDtypeStruct:
 
 
 def _schedules(configs: Sequence[Config], steps_per_epoch: int) -> tuple[Schedule | None, ...]:
-    """Learning rates as plain functions: what a row tells is what the configuration says."""
+    """Builds each network's schedule from the numbers in its configuration, to report its rates."""
     found: dict[str, Schedule | None] = {}
     for config in configs:
         said = repr((config.optimizer, config.schedule))

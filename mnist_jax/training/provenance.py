@@ -1,4 +1,4 @@
-"""What a number was measured with."""
+"""Describes the device, the package versions and the commit that produced a result."""
 
 import functools
 import importlib.metadata
@@ -14,19 +14,19 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-da
 
 
 def conditions() -> dict[str, Any]:
-    """What a result was measured with: `device`, `versions` and `commit`."""
+    """Returns the `device`, `versions` and `commit` that produce a result."""
     return {"device": device(), "versions": versions(), "commit": commit()}
 
 
 def versions() -> dict[str, str]:
-    """The version of Python and of each package that results depend on."""
+    """Returns the versions of Python and of each package that results depend on."""
     return {"python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in PACKAGES
     }
 
 
 def device() -> str:
-    """The hardware, in words: `2 x TPU v5e`, or `CPU AMD EPYC, 2 cores`."""
+    """Describes the hardware, such as `2 x TPU v5e` or `CPU AMD EPYC, 2 cores`."""
     devices = jax.devices()
     kind = devices[0].device_kind
     if devices[0].platform != "cpu":
@@ -37,9 +37,9 @@ def device() -> str:
 
 @functools.cache
 def commit() -> str | None:
-    """The commit of the code, with `+` where files were changed; `None` outside a checkout.
+    """Returns the commit of the code, with `+` if files were changed; `None` outside a checkout.
 
-    As it was when first asked, at the start: what changes while a run trains is not what it runs.
+    The first call, at the start of a run, decides: later changes are not in the code that runs.
     """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

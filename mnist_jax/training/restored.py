@@ -1,4 +1,4 @@
-"""A trained network brought back from a checkpoint, on whatever devices there are."""
+"""Restores a trained network from a checkpoint, on whatever devices are available."""
 
 import functools
 from collections.abc import Callable
@@ -26,19 +26,19 @@ LATEST, BEST = "latest", "best"
 
 @dataclass(frozen=True)
 class Restored:
-    """A network with its weights."""
+    """A trained network with its weights and its history."""
 
     config: Config
     spec: Spec
     model: Model
     loss: Loss
     metrics: tuple[Metric, ...]
-    weights: Tree  # `params` and `variables`, as it is evaluated with
+    weights: Tree  # `params` and `variables` to evaluate with
     step: int
-    rows: list[Row]  # of the epochs until then
+    rows: list[Row]  # one per epoch until `step`
 
     def examine(self, split: Split) -> Outputs:
-        """What it makes of each example of a split, the probabilities, too. M is 1."""
+        """Applies the network to each example of a split; includes probabilities, with M = 1."""
         layout = BatchLayout("jit", tuple(jax.devices()))
         weights = layout.place(jax.tree.map(lambda x: x[None], self.weights))
 
@@ -60,15 +60,16 @@ class Restored:
 
 
 def restore(network: Network, which: str = LATEST) -> Restored:
-    """The weights that a network is evaluated with; nothing in its folder is changed.
+    """Restores the weights that a network is evaluated with; changes nothing in its folder.
 
     Args:
-      network: where it is kept.
-      which: `latest` (a damaged one is passed over, with a warning), `best` (the weights after the
-        epoch that was the best by `config.best`) or a step.
+      network: as returned by `network.find`.
+      which: `latest` (damaged checkpoints are skipped, with a warning), `best` (the weights after
+        the best epoch by `config.best`) or a step.
 
     Raises:
-      UserError: no such checkpoint, nothing was ranked, or the one that was named is damaged.
+      UserError: the checkpoint is missing or damaged, there is no best epoch, or the network
+        diverged.
     """
     config = models.resolve(network.config)
     spec = data.spec(config.data.name)
@@ -88,7 +89,7 @@ def restore(network: Network, which: str = LATEST) -> Restored:
     if which == BEST:
         epoch = metrics.best_epoch(rows, config.best, metrics.of_column(found, config.best))
         if epoch is None:
-            raise _unranked(network, f"no epoch has a value of {config.best}")
+            raise _unranked(network, f"no epoch has a finite {config.best}")
         step, rows = rows[epoch]["step"], rows[: epoch + 1]
     its = tree.get("best") or tree.get("average") or tree
     return Restored(config, spec, model, find_loss(config.loss), found, its, step, rows)
@@ -120,5 +121,5 @@ def _refuse_unranked(network: Network, config: Config) -> None:
 
 def _unranked(network: Network, why: str) -> UserError:
     return UserError(
-        f"{network.title}: no epoch is the best one, because {why}; use --checkpoint=latest"
+        f"{network.title}: there is no best epoch, because {why}; use --checkpoint=latest"
     )

@@ -1,4 +1,4 @@
-"""One process' share of a training: taken up where it stands, trained, kept."""
+"""Runs training in one process: restores the newest checkpoint, trains, and saves."""
 
 import contextlib
 import time
@@ -26,39 +26,39 @@ from mnist_jax.training.warm_start import warm_start
 
 @dataclass
 class Clock:
-    """Seconds over all the processes that a training takes."""
+    """Measures how many seconds a training takes, over all processes that resume it."""
 
-    started: float  # of this process' share, by `time.perf_counter`
-    earlier: float = 0.0  # of the processes before
-    compiling: float = 0.0  # of all processes
+    started: float  # when this process started, by `time.perf_counter`
+    earlier: float = 0.0  # total of earlier processes
+    compiling: float = 0.0  # compilation in all processes
 
     def record(self) -> dict[str, float]:
-        """What a checkpoint keeps, and `result.json` tells."""
+        """Returns the times as saved in checkpoints and in `result.json`."""
         total = self.earlier + time.perf_counter() - self.started
         return {"compile_seconds": self.compiling, "total_seconds": total}
 
     def go_on(self, record: dict[str, float]) -> None:
-        """Adds what earlier processes took."""
+        """Adds the times of earlier processes, from the record of a checkpoint."""
         self.earlier += record["total_seconds"]
         self.compiling += record["compile_seconds"]
 
 
 @contextlib.contextmanager
 def opened(workdir: Path) -> Iterator[StopSignal]:
-    """Holds the lock of a folder, and notes that the process is told to stop.
+    """Holds the lock of a folder and catches stop signals, as a context manager.
 
     Raises:
-      UserError: another process writes there, or nobody can.
-      StoppedError: as it was raised inside, with a text that says what is saved.
+      UserError: another process holds the lock, or the folder cannot be written.
+      StoppedError: raised inside the context; its message now says what is saved.
     """
     with sole_writer(workdir), StopSignal() as stop:
         try:
             yield stop
         except StoppedError as stopped:
             there = any(steps(folder) for folder in workdir.rglob("checkpoints"))
-            saved = "what is done is saved" if there else "there is nothing to save yet"
+            saved = "progress is saved" if there else "there is nothing to save yet"
             raise StoppedError(
-                f"told to stop; {saved}. The same command goes on from here: {workdir}"
+                f"stopped on request; {saved}. Run the same command again to continue in {workdir}"
             ) from stopped
 
 
@@ -74,26 +74,26 @@ def trained(
     begin: Callable[[], None],
     after: Callable[[Position], None],
 ) -> Iterator[Position]:
-    """Trains what is left of the M networks whose checkpoints are in `folder`.
+    """Trains M networks to their end, resuming from the checkpoints in `folder`.
 
-    A context: inside it the networks are at their end, while the last checkpoint may not yet be on
-    disk; after it, it is.
+    A context manager: inside the context, training is complete, but the last checkpoint may not be
+    on disk yet. On exit, it is.
 
     Args:
-      program: made ready.
+      program: the compiled networks.
       folder: of the checkpoints.
-      stop: asked after each chunk of steps.
-      log: is shown all rows, before the checkpoint that holds them is written.
-      console: shows the epoch under way.
-      clock: goes on from where the checkpoint was written.
-      begin: is called once it is known where they stand, before anything is written.
-      after: is called after each checkpoint.
+      stop: checked after each chunk of steps.
+      log: receives all rows, before the checkpoint that holds them is written.
+      console: shows the current epoch.
+      clock: continues with the times in the checkpoint.
+      begin: called after the checkpoint is read, before anything is written.
+      after: called after each checkpoint.
 
     Yields:
-      Where they stand at their end.
+      The position at the end of training.
 
     Raises:
-      StoppedError: `stop` was requested; everything is saved.
+      StoppedError: `stop` was requested; all progress is saved.
       UserError: a checkpoint could not be read or written.
     """
     at = _restore(program, folder, clock)
@@ -112,14 +112,14 @@ def trained(
 
 
 def _restore(program: Program, folder: Path, clock: Clock) -> Position:
-    """From the newest sound checkpoint, or else from the start."""
+    """Returns the position in the newest sound checkpoint, or the start if there is none."""
     count = len(program.configs)
     template = _templates(program)
     found = newest_sound(folder, template, set_aside=True)
     if found is None:
         before = time.perf_counter()
         start = program.start()
-        clock.compiling += time.perf_counter() - before  # drawing the weights takes no time
+        clock.compiling += time.perf_counter() - before  # the draw itself is fast
         state = warm_start(program.layout.members(start), program.config)
         best = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template["best"])
         status, rows = [TRAINING] * count, [[] for _ in range(count)]
@@ -128,8 +128,8 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
     clock.go_on(record.pop("clock"))
     best = tree.pop("best")
     at = Position(program.layout.place(tree), best, **record)
-    print(f"going on from step {step} (epoch {at.epochs} done)", flush=True)
-    for i, rows in enumerate(at.rows):  # a finished run goes on where more epochs are asked for
+    print(f"resuming from step {step} (epoch {at.epochs} done)", flush=True)
+    for i, rows in enumerate(at.rows):  # a finished network continues if more epochs are configured
         longer = at.epochs < program.config.num_epochs and not out_of_patience(program, rows)
         if at.status[i] == FINISHED and longer:
             at.status[i] = TRAINING
@@ -137,7 +137,7 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
 
 
 def _templates(program: Program) -> dict[str, Any]:
-    """The shapes of a checkpoint, `[M, ...]`."""
+    """Returns the shapes `[M, ...]` of the arrays in a checkpoint."""
     count = len(program.configs)
 
     def of_members(leaf: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Everything that a restart needs of one network, in one tree of arrays."""
+"""The training state of one network: all that resuming needs, in one tree of arrays."""
 
 from typing import Any, TypedDict
 
@@ -10,24 +10,24 @@ from mnist_jax.models import Tree
 from mnist_jax.randomness import root_key, stream_key
 from mnist_jax.training.task import Task
 
-Sums = dict[str, jax.Array]  # `count` [] int32, and of each metric [] float32
+Sums = dict[str, jax.Array]  # `count` [] int32, and one [] float32 per metric
 
 
 class TrainState(TypedDict):
-    """The state of a network after some step."""
+    """The training state of one network between two steps."""
 
     params: Tree
-    variables: Tree  # of the network, not trained: batch statistics
-    optimizer: Any  # optax's own
-    average: Tree  # exponential average of `params` and `variables`; {} where none is configured
+    variables: Tree  # of the model, not trained by gradients: batch statistics
+    optimizer: Any  # optax's state
+    average: Tree  # exponential average of `params` and `variables`; {} if none is configured
     step: jax.Array  # [] int32: steps done
     key: jax.Array  # [2] uint32: the seed's key
-    sums: Sums  # over the training examples of the epoch under way
-    bad_step: jax.Array  # [] int32: first step that left a number not finite; -1: none
+    sums: Sums  # over the training examples of the current epoch so far
+    bad_step: jax.Array  # [] int32: first step that led to a NaN or infinity; -1: none
 
 
 def init_state(task: Task, seed: Any) -> TrainState:
-    """The state before the first step: a pure function of the task and the seed, [] uint32."""
+    """Returns the state before the first step, a function of the task and the seed ([] uint32)."""
     key = root_key(seed)
     params, variables = task.model.init(stream_key(key, "init"))
     averaged = {"params": params, "variables": variables} if active(task.config.ema_decay) else {}
@@ -44,15 +44,15 @@ def init_state(task: Task, seed: Any) -> TrainState:
 
 
 def zero_sums(task: Task) -> Sums:
-    """Sums at the start of an epoch."""
+    """Returns the sums at the start of an epoch, all zero."""
     return {"count": jnp.int32(0)} | {metric.name: jnp.float32(0.0) for metric in task.metrics}
 
 
 def evaluation_weights(state: TrainState) -> Tree:
-    """The `params` and `variables` to evaluate with: their averages where there are any."""
+    """Returns the `params` and `variables` to evaluate with: their averages, if there are any."""
     return state["average"] or {"params": state["params"], "variables": state["variables"]}
 
 
 def count_parameters(params: Tree) -> int:
-    """The number of trained values."""
+    """Returns the number of trained parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -20,18 +20,18 @@ from mnist_jax.training.task import Task
 
 
 class Batch(TypedDict):
-    """What a device sees of one batch."""
+    """One device's part of a batch."""
 
     image: jax.Array  # [B, H, W, C] uint8
     label: jax.Array  # [B] int32
-    position: jax.Array  # [B] int32: place of each example in the global batch
+    position: jax.Array  # [B] int32: index of each example in the global batch
 
 
 def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
-    """Gradient, update, average and sums of one batch.
+    """Returns the state after one training step on a batch.
 
-    On a mapped axis, every device calls this with its part of the batch and ends with the same
-    state, that of the global batch.
+    On a mapped axis, each device calls this with its part of the batch, and all return the same
+    state: that of a step on the global batch.
     """
     gradients, sums, variables = _gradients(task, state, batch)
     updates, optimizer = task.optimizer.update(gradients, state["optimizer"], state["params"])
@@ -50,7 +50,7 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
 
 
 def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums, Tree]:
-    """Gradient of the global batch's mean loss, its sums, and the network's variables after it."""
+    """Returns the gradient of the global batch's mean loss, metric sums, and new variables."""
     images = network_images(task, state, batch)
 
     def mean_loss(params: Tree) -> tuple[jax.Array, tuple[Sums, Tree]]:
@@ -66,13 +66,13 @@ def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums,
 
 
 def _sums(task: Task, losses: jax.Array, outputs: jax.Array, labels: jax.Array) -> Sums:
-    """The sum of each metric over the batch; the loss is the training loss itself."""
+    """Sums each metric over the batch; `loss` sums the training losses themselves."""
     found: Sums = {"count": jnp.int32(losses.size), "loss": losses.sum()}
     seen = outputs
     for metric in task.metrics:
         if metric.function is None:
             continue
-        if metric.name not in ALWAYS:  # behind a barrier, so that it changes no bit of the rest
+        if metric.name not in ALWAYS:  # the barrier keeps every other result equal to the bit
             seen = lax.optimization_barrier(outputs)
         values = metric.function(seen, labels, output_activation=task.model.output_activation)
         found[metric.name] = values.sum(dtype=jnp.float32)
@@ -80,19 +80,19 @@ def _sums(task: Task, losses: jax.Array, outputs: jax.Array, labels: jax.Array) 
 
 
 def network_images(task: Task, state: TrainState, batch: Batch) -> jax.Array:
-    """What the network sees: `[B, H, W, C]` floats from 0 to 1, distorted where that is asked."""
+    """Rescales a batch to floats `[B, H, W, C]` from 0 to 1, and augments it if configured."""
     images = rescale(batch["image"])
     if not enabled(task.config.augment):
         return images
     keys = example_keys(state["key"], "augment", state["step"], batch["position"])
-    # Behind a barrier, or XLA distorts anew for each tap of a convolution.
+    # Without the barrier, XLA would augment again for each tap of a convolution.
     return lax.optimization_barrier(augment(images, keys, task.config.augment))
 
 
 def forward(
     task: Task, params: Tree, state: TrainState, batch: Batch, images: jax.Array
 ) -> tuple[jax.Array, jax.Array, Tree]:
-    """Losses `[B]`, the network's outputs `[B, K]` and its variables afterwards, in training."""
+    """Applies the network in training mode; returns losses `[B]`, outputs, new variables."""
     keys = example_keys(state["key"], "dropout", state["step"], batch["position"])
     outputs, variables = task.model.apply(params, state["variables"], images, train=True, keys=keys)
     targets = smooth_labels(batch["label"], outputs.shape[-1], task.config.label_smoothing)
@@ -101,30 +101,31 @@ def forward(
 
 
 def _first_bad(bad_step: jax.Array, finite: jax.Array, step: jax.Array) -> jax.Array:
-    """The first step that left a number not finite, where this one may be it; -1 for none."""
+    """Returns the first step that produced NaN or infinity, possibly this one; -1 if none has."""
     return jnp.where((bad_step < 0) & ~finite, step, bad_step)
 
 
 def _all_finite(tree: Any) -> jax.Array:
-    """True if every value is finite. Checks sums, which are not finite if any term is not.
+    """True if every value is finite. Checks sums, which are non-finite if any term is.
 
-    Sums over all axes but the last, which XLA:CPU has done long before a norm.
+    The sums are over all axes but the last, because XLA:CPU computes them much faster than a norm.
     """
     sums = [leaf.sum(axis=tuple(range(leaf.ndim - 1))) for leaf in jax.tree.leaves(tree)]
     return jnp.stack([jnp.isfinite(each).all() for each in sums]).all()
 
 
 def _mean_if_real(axis_name: str, variable: jax.Array) -> jax.Array:
-    """Statistics are averaged over devices; a counter is the same on each."""
+    """Averages a real variable, such as batch statistics, over devices; returns counters as is."""
     real = jnp.issubdtype(variable.dtype, jnp.inexact)
     return lax.pmean(variable, axis_name) if real else variable
 
 
 def _average(decay: float, state: TrainState, params: Tree, variables: Tree) -> Tree:
-    """The exponential average, whose decay grows from 0.1 so that the start is soon forgotten.
+    """Returns the updated exponential moving average of the weights; {} if none is configured.
 
-    As in tf.train.ExponentialMovingAverage with `num_updates`. Batch statistics are averaged, too:
-    those of the raw weights do not fit the averaged ones.
+    The decay grows from 0.1 to `decay`, so that the initial weights are soon forgotten, as in
+    tf.train.ExponentialMovingAverage with `num_updates`. Batch statistics are averaged as well,
+    because those of the raw weights do not fit the averaged weights.
     """
     if not active(decay):
         return {}
@@ -139,23 +140,23 @@ def _average(decay: float, state: TrainState, params: Tree, variables: Tree) -> 
 
 
 def run_steps(task: Task, fetch: Any, state: TrainState, data: Any, batches: Any) -> TrainState:
-    """A chunk of steps in one `lax.scan`; nothing is read back inside it.
+    """Returns the state after a chunk of steps, run in one `lax.scan` without host transfers.
 
     Args:
       task: what to train.
-      fetch: `(data, row) -> Batch`, the data feed's own.
+      fetch: `(data, row) -> Batch`, a method of the feed.
       state: before the chunk.
-      data: what the feed keeps on the device.
-      batches: tree of `[S, B, ...]`, one row per step.
+      data: the arrays that the feed keeps on the device.
+      batches: tree of arrays `[S, B, ...]`, one row per step.
     """
 
     def body(state: TrainState, row: Any) -> tuple[TrainState, None]:
-        # The barrier keeps the arithmetic apart from how the batch was fetched: same bits always.
+        # The barrier separates the step from the fetch, so that all feeds give the same bits.
         batch = lax.optimization_barrier(fetch(data, row))
         return train_step(task, state, batch), None
 
     after = lax.scan(body, state, batches)[0]
-    # A number that the last update has spoilt would only show in the next step's loss.
+    # Without this, non-finite numbers from the last update would only show in the next step's loss.
     kept = [after["params"], after["variables"], after["average"]]
     real = [x for x in jax.tree.leaves(kept) if jnp.issubdtype(x.dtype, jnp.inexact)]
     finite = _all_finite(real)

@@ -1,4 +1,4 @@
-"""Being told to stop: SIGTERM from a scheduler, Ctrl-C from a person, SIGHUP from a terminal."""
+"""Handles stop signals: SIGTERM from a scheduler, Ctrl-C from a user, SIGHUP from a terminal."""
 
 import signal
 import threading
@@ -9,11 +9,11 @@ EXIT_STATUS = 75  # EX_TEMPFAIL: run the same command again
 
 
 class StoppedError(Exception):
-    """The run was told to stop, and everything is saved."""
+    """Training ended because of a stop signal; all progress is saved."""
 
 
 class StopSignal:
-    """Remembers a first signal to stop until it is asked; a second one ends the process at once."""
+    """Sets `requested` at the first stop signal; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -21,9 +21,9 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is not threading.main_thread():
-            return self  # Python delivers signals to the main thread alone
+            return self  # only the main thread may handle signals
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
                 self._previous[number] = signal.signal(number, self._note)
         return self
 

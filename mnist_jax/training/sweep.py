@@ -1,4 +1,4 @@
-"""Many networks: every population of a sweep taken up where it stands, trained, evaluated."""
+"""Trains a sweep: resumes, trains and evaluates each of its populations."""
 
 import dataclasses
 import statistics
@@ -31,10 +31,10 @@ Result = dict[str, Any]
 
 
 def resolve(plan: Sequence[Planned]) -> list[Planned]:
-    """The plan with each network's defaults written out, each architecture found to be sound.
+    """Returns the plan with all defaults filled in, after checking each architecture.
 
     Raises:
-      UserError: a member asks for what is not there.
+      UserError: a member's configuration is invalid, or two metrics would share a column.
     """
     sound: dict[str, Config] = {}
     for member in plan:
@@ -49,7 +49,7 @@ def resolve(plan: Sequence[Planned]) -> list[Planned]:
 
 
 def check(config: Config) -> None:
-    """Raises UserError at the start for what would end a sweep in its middle."""
+    """Raises UserError at the start of a sweep for a configuration that would fail later on."""
     layout.for_members(config, 1)
     data.check_splits(config.data.name, config.data.train_split, config.data.val_split)
     feed.check(config)
@@ -58,10 +58,11 @@ def check(config: Config) -> None:
 
 
 def try_new(plan: Sequence[Planned], workdir: Path) -> None:
-    """Tries each architecture that is new in a folder: traces a step, and finds its first weights.
+    """Traces a step of each architecture that is new in `workdir`, and loads its initial weights.
 
     Raises:
-      UserError: there are no weights to start from; or whatever the user's own code raises.
+      UserError: the weights that `config.init_from` names are missing or do not fit.
+      Exception: whatever the user's own code raises.
     """
     folders = sweepdir.populations(workdir)
     begun = {member.architecture for folder in folders for member in folder.members}
@@ -69,7 +70,7 @@ def try_new(plan: Sequence[Planned], workdir: Path) -> None:
     tried: set[str] = set()
     for config in new.values():
         code = repr((config.model.name, config.loss, config.metrics, config.optimizer.name))
-        if code not in tried or config.init_from:  # tracing takes long
+        if code not in tried or config.init_from:  # traced once per code, as it is slow
             spec = data.spec(config.data.name)
             state = jax.eval_shape(lambda c=config, s=spec: population.try_step(c, s))
             warm_start(jax.tree.map(lambda x: np.empty((1, *x.shape), x.dtype), state), config)
@@ -77,12 +78,15 @@ def try_new(plan: Sequence[Planned], workdir: Path) -> None:
 
 
 def _refuse_ambiguous_metrics(configs: Sequence[Config]) -> None:
-    """Raises UserError where one column would hold two different metrics."""
+    """Raises UserError if two different metrics would share a column."""
     found: dict[str, str] = {}
     for name in dict.fromkeys(name for config in configs for name in config.metrics):
         other = found.setdefault(metrics.short_name(name), name)
         if other != name:
-            raise UserError(f"config.metrics: members name both {other!r} and {name!r}; rename one")
+            raise UserError(
+                f"config.metrics: members name both {other!r} and {name!r}, which would share a "
+                f"column; rename one"
+            )
 
 
 def train(
@@ -93,20 +97,20 @@ def train(
     keep_clock: Callable[[], None],
     on_epoch: OnEpoch,
 ) -> list[Result]:
-    """Trains what is left of a sweep.
+    """Trains and evaluates all members of a sweep that are not finished yet.
 
     Args:
-      plan: all members, resolved, in the order of tables.
-      workdir: of the sweep.
-      stop: asked after each chunk of steps.
-      keep_clock: called whenever a population is finished.
-      on_epoch: called with the lines of each epoch in `sweep.jsonl`, once they are saved.
+      plan: all members, resolved, in the order of the tables.
+      workdir: the sweep's folder.
+      stop: checked after each chunk of steps.
+      keep_clock: called whenever a population is finished, to save the time taken.
+      on_epoch: called with each epoch's lines of `sweep.jsonl`, after they are saved.
 
     Returns:
-      What became of each member, as `results.json` has it, in the order of `plan`.
+      The result of each member, as in `results.json`, in the order of `plan`.
 
     Raises:
-      StoppedError: `stop` was requested; everything is saved.
+      StoppedError: `stop` was requested; all progress is saved.
     """
     folders = _folders(plan, workdir)
     print(_opening(plan, folders), flush=True)
@@ -135,7 +139,7 @@ def train(
 
 
 def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
-    """The populations that were begun, and those of the members that are in none of them."""
+    """Returns the populations begun earlier, then new ones for the members in none of them."""
     begun = sweepdir.populations(workdir)
     there = {sweepdir.key(member) for folder in begun for member in folder.members}
     new = [member for member in plan if sweepdir.key(member) not in there]
@@ -144,7 +148,7 @@ def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
 
 
 def _prepared(folder: PopulationDir) -> Program | None:
-    """The programs of a population; `None` where it can be split and does not fit into memory."""
+    """Compiles a population's programs; `None` if they exceed the memory and it can be split."""
     can_be_split = len(folder.members) > 1 and not checkpoint.steps(folder.checkpoints)
     try:
         program = prepare_many([member.config for member in folder.members])
@@ -156,7 +160,7 @@ def _prepared(folder: PopulationDir) -> Program | None:
 
 
 def _halves(folder: PopulationDir, workdir: Path) -> list[PopulationDir]:
-    """Two populations in place of one that is too large for the devices' memory."""
+    """Splits a population that is too large for the devices' memory into two."""
     folder.forget()
     middle = len(folder.members) // 2
     parts = folder.members[:middle], folder.members[middle:]
@@ -171,7 +175,7 @@ def _train(
     title: str,
     on_epoch: OnEpoch,
 ) -> list[Result]:
-    """Trains what is left of a population, evaluates it on the test split, keeps both."""
+    """Trains a population to its end, evaluates it on the test split and saves the results."""
     console = Console(program.config.num_epochs, program.steps_per_epoch, title)
 
     def after(at: Position) -> None:
@@ -200,7 +204,7 @@ def _train(
 
 
 def _evaluate(program: Program, at: Position, members: Sequence[Planned]) -> list[Result]:
-    """The last weights of each member on the test split; those that diverged have no figures."""
+    """Evaluates each member's last weights on the test split; diverged ones get no metrics."""
     test = data.load(program.config.data.name, "test")
     outputs = program.examiner(test)(evaluation_weights(at.state))
     means = outputs.means()
@@ -227,7 +231,10 @@ def _evaluate(program: Program, at: Position, members: Sequence[Planned]) -> lis
 
 
 def _opening(plan: Sequence[Planned], folders: Sequence[PopulationDir]) -> str:
-    """`72 networks of 24 architectures, in 24 compiled programs, 8 of them finished`."""
+    """Returns the opening line, which counts networks, architectures and programs.
+
+    For example `72 networks of 24 architectures, in 24 compiled programs, 8 of them finished`.
+    """
     architectures = len({member.architecture for member in plan})
     done = sum(folder.results is not None for folder in folders)
     text = f"{_count(len(plan), 'network')} of {_count(architectures, 'architecture')}, "
@@ -240,7 +247,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _news(title: str, at: Position, program: Program) -> str:
-    """`2/3  epoch 4/60  val_accuracy 95.31 % (mean of 32)`."""
+    """Returns a line like `2/3  epoch 4/60  val_accuracy 95.31 % (mean of 32)`."""
     last = [rows[-1] for rows in at.rows if rows and rows[-1]["epoch"] == at.epochs]
     figure = _mean(last, program.config, count=True)
     return "  ".join(
@@ -249,7 +256,7 @@ def _news(title: str, at: Position, program: Program) -> str:
 
 
 def _closing(title: str, members: Sequence[Planned], results: Sequence[Result]) -> str:
-    """What became of a population, in a line per architecture."""
+    """Summarises a finished population in one line per architecture."""
     lines = []
     for name in dict.fromkeys(member.architecture for member in members):
         its = [result for result in results if result["architecture"] == name]
@@ -262,7 +269,7 @@ def _closing(title: str, members: Sequence[Planned], results: Sequence[Result]) 
 
 
 def _mean(rows: Sequence[Row], config: Config, *, count: bool = False) -> str:
-    """The mean of `config.best` over rows and its spread; empty where there is none."""
+    """Formats mean and standard deviation of `config.best` over rows; empty if no row has it."""
     values = [row[config.best] for row in rows if row[config.best] is not None]
     if not values:
         return ""

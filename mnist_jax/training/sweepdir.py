@@ -1,9 +1,11 @@
-"""The folder of a sweep: its members, the populations that they were trained in, and their results.
+"""Reads and writes the folder of a sweep.
 
-sweep.json                             every member that was asked for
-populations/<digest>/members.json      who trains together there
-populations/<digest>/checkpoints/      of all of them, arrays [M, ...]
-populations/<digest>/results.json      once they are finished
+A population is a group of members that one compiled program trains together.
+
+sweep.json                             all members requested so far
+populations/<digest>/members.json      the members of one population
+populations/<digest>/checkpoints/      the population's checkpoints, with arrays [M, ...]
+populations/<digest>/results.json      the members' results, once all of them are finished
 """
 
 import hashlib
@@ -18,71 +20,71 @@ from mnist_jax.files import read_json, write_json
 from mnist_jax.members import Planned
 from mnist_jax.training.workdir import RUN, SWEEP, parsed, plain, refuse, refuse_kind
 
-FORMAT = 2  # of sweep.json; 1 numbered its populations
+FORMAT = 2  # version of sweep.json; in version 1, populations were numbered
 
 
 @dataclass(frozen=True)
 class PopulationDir:
-    """The folder of one population."""
+    """The folder of one population, a group of members that train together."""
 
     path: Path
     members: tuple[Planned, ...]  # M, in the order of the arrays in its checkpoints
 
     @property
     def checkpoints(self) -> Path:
-        """Where its checkpoints are."""
+        """The folder of the population's checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def results(self) -> list[dict[str, Any]] | None:
-        """What became of each member; `None` where they are not finished."""
+        """The result of each member; `None` if the population is not finished."""
         path = self.path / "results.json"
         return read_json(path) if path.exists() else None
 
     def begin(self) -> None:
-        """Writes down who trains together here."""
+        """Creates the folder and writes the list of its members."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / "members.json", [_values(member) for member in self.members])
 
     def forget(self) -> None:
-        """Takes back `begin`, where nothing was trained."""
+        """Removes the list of members: undoes `begin` for a population that was not trained."""
         (self.path / "members.json").unlink(missing_ok=True)
 
     def finish(self, results: Sequence[dict[str, Any]]) -> None:
-        """Writes down what became of each member; that is what says that they are finished."""
+        """Writes the result of each member, which marks the population as finished."""
         write_json(self.path / "results.json", list(results))
 
 
 def population_dir(workdir: Path, members: Sequence[Planned]) -> PopulationDir:
-    """The folder that these members have as a population of their own."""
+    """Returns the folder of the population of exactly these members; writes nothing."""
     said = json.dumps([_values(member) for member in members], sort_keys=True)
     name = hashlib.sha256(said.encode()).hexdigest()[:12]
     return PopulationDir(workdir / "populations" / name, tuple(members))
 
 
 def populations(workdir: Path) -> list[PopulationDir]:
-    """The populations that were begun, in the order in which their members were asked for.
+    """Returns the populations begun so far, in the order in which `sweep.json` lists their members.
 
     Raises:
-      UserError: a file of one is damaged.
+      UserError: a population's `members.json` is damaged.
     """
     paths = sorted((workdir / "populations").glob("*/members.json"))
     found = [population_dir(workdir, _read(path)) for path in paths]
     for path, folder in zip(paths, found, strict=True):
         if path.parent != folder.path:
             raise UserError(
-                f"{path} is damaged: it names other members than those of its folder. Remove "
-                f"{path.parent}, and its members are trained again"
+                f"{path} is damaged: the members that it lists do not match the folder's name. "
+                f"Remove {path.parent} to train them again"
             )
     order = {key(member): i for i, member in enumerate(asked(workdir))}
     return sorted(found, key=lambda its: order.get(key(its.members[0]), len(order)))
 
 
 def asked(workdir: Path) -> list[Planned]:
-    """Every member that was asked for, so far; none where there is no sweep.
+    """Returns all members requested so far; none if `workdir` holds no sweep.
 
     Raises:
-      UserError: the sweep is of another version.
+      UserError: the sweep was written by another version.
     """
     path = workdir / SWEEP
     if not path.exists():
@@ -90,16 +92,16 @@ def asked(workdir: Path) -> list[Planned]:
     values = read_json(path)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise UserError(
-            f"{path} was written by another version of mnist_jax, whose sweeps this one does not "
+            f"{path} was written by another version of mnist_jax, whose sweeps this version cannot "
             f"read. Use that version (its commit is in result.json), or another --workdir="
         )
     return [_planned(its, path) for its in values["members"]]
 
 
 def claim(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
-    """Adds the members of `plan` to those that were begun; all of them, in the order of tables.
+    """Adds the members of `plan` to `sweep.json` and returns all members, in the order of tables.
 
-    What was asked for earlier and never begun is forgotten.
+    Drops members that were requested earlier but never begun.
 
     Raises:
       UserError: the folder holds a run, or a member of the same name with another configuration.
@@ -113,7 +115,7 @@ def claim(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
 
 
 def merged(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
-    """The members that were begun and those of `plan`, in the order of tables; writes nothing.
+    """Returns the members begun so far and those of `plan`, in the order of tables; writes nothing.
 
     Raises:
       UserError: the folder holds a run, or a member of the same name with another configuration.
@@ -126,7 +128,7 @@ def merged(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
         old = known.setdefault(member.architecture, member)
         values = [_values(its)["config"] | {"seed": None} for its in (old, member)]
         if values[0] != values[1]:
-            what = f"another member of the name {member.architecture!r}"
+            what = f"another member named {member.architecture!r}"
             refuse(workdir, what, *values)
     by_key = {key(member): member for member in (*there, *plan)}
     names = list(dict.fromkeys(name for name, _ in by_key))
@@ -134,12 +136,12 @@ def merged(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
 
 
 def key(member: Planned) -> tuple[str, int]:
-    """What names a member: its architecture and its seed."""
+    """Returns the identity of a member: its architecture and its seed."""
     return member.architecture, member.config.seed
 
 
 def finished(folders: Iterable[PopulationDir]) -> dict[tuple[str, int], dict[str, Any]]:
-    """The results of all finished members, by architecture and seed."""
+    """Returns the results of all finished members, by architecture and seed."""
     return {
         key(member): result
         for folder in folders

@@ -1,4 +1,4 @@
-"""A trace of a few steps, for xprof or Perfetto."""
+"""Traces a few training steps for the profilers xprof and Perfetto."""
 
 from pathlib import Path
 
@@ -11,16 +11,17 @@ STEPS = 5
 
 
 def write(program: Program, folder: Path) -> None:
-    """Traces the first `STEPS` steps on a state of their own; the run itself is as before.
+    """Writes a trace of the first `STEPS` steps to `folder`.
 
-    The trace is for `xprof --logdir`, and its `perfetto_trace.json.gz` for ui.perfetto.dev.
+    The steps run on a state of their own and do not affect the training. Open the trace with
+    `xprof --logdir`, or its `perfetto_trace.json.gz` at ui.perfetto.dev.
     """
     chunk = next(iter(program.feed.chunks(epoch=0)))
     rows = jax.tree.map(lambda x: x[:, :STEPS], chunk.rows)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), rows)
     steps, _ = program.compile(shapes)
     active = np.ones(len(program.configs), np.bool_)
-    for traced in (False, True):  # the first call pays for what is not of the steps
+    for traced in (False, True):  # an untraced call first, for one-time costs
         state = program.start()
         if traced:
             jax.profiler.start_trace(str(folder), create_perfetto_trace=True)

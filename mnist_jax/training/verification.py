@@ -1,4 +1,4 @@
-"""Whether the checkpoints in a folder are what was saved."""
+"""Checks the digests of the checkpoints in a folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,23 +9,23 @@ from mnist_jax.training.workdir import SWEEP
 
 
 def verify(workdir: Path, member: str = "", seed: int | None = None) -> Iterator[tuple[str, str]]:
-    """`(name, problem)` for each checkpoint; an empty problem means sound.
+    """Yields `(name, problem)` for each checkpoint; the problem of a sound one is empty.
 
     Args:
-      workdir: of a run or a sweep.
-      member: of a sweep: as `network.find` takes it; all networks where neither it nor a seed is
-        given.
-      seed: of a sweep.
+      workdir: the folder of a run or a sweep.
+      member: for a sweep only: as for `network.find`; all members if both this and `seed` are
+        missing.
+      seed: for a sweep only: as for `network.find`.
 
     Raises:
-      UserError: there is no such network, or no checkpoint; or the system refuses to read one.
+      UserError: there is no such network or no checkpoint, or the system refuses to read one.
     """
     if (workdir / SWEEP).is_file() and not member and seed is None:
         folders = [(its.checkpoints, None) for its in sweepdir.populations(workdir)]
     elif member or seed is not None:
         found = network.find(workdir, member, seed)
         folders = [(found.checkpoints, found.position)]
-    else:  # a run, whose configuration need not be sound for its checkpoints to be
+    else:  # a run: not by `network.find`, which needs a valid configuration
         folders = [(workdir / "checkpoints", None)]
     if not any(checkpoint.steps(folder) for folder, _ in folders):
         raise UserError(f"{workdir} holds no checkpoint")

@@ -1,4 +1,4 @@
-"""Starting from the weights of a network that is trained already."""
+"""Initialises networks with the weights of a trained network, as `config.init_from` says."""
 
 import sys
 from pathlib import Path
@@ -19,17 +19,17 @@ PARTS = ("params", "variables")
 
 
 def warm_start(state: TrainState, config: Config) -> TrainState:
-    """`state` with the weights that `config.init_from` names; as it is where that is empty.
+    """Returns `state` with the weights that `config.init_from` names; unchanged if it is empty.
 
-    They are the weights that the other network is evaluated with: its average, where it has one.
-    Parts and layers that `config.init.leave_out` names keep their fresh values.
+    These are the weights that the trained network is evaluated with: their exponential average, if
+    it has one. Parts and layers that `config.init.leave_out` names keep their initial values.
 
     Args:
       state: of M networks, arrays `[M, ...]`; all start from the same weights.
       config: of these networks.
 
     Raises:
-      UserError: there is no such network, or its arrays are others.
+      UserError: there is no such network, or its arrays have other names or shapes.
     """
     if not config.init_from:
         return state
@@ -46,7 +46,7 @@ def warm_start(state: TrainState, config: Config) -> TrainState:
 
 
 def _weights(source: network.Network) -> dict[str, np.ndarray]:
-    """The arrays of the newest sound checkpoint by name, such as `params/layers/output/kernel`."""
+    """Reads the newest sound checkpoint as arrays by names like `params/layers/output/kernel`."""
     averaged = source.config.ema_decay > 0.0
     parts = ("average",) if averaged else PARTS
     for step in reversed(checkpoint.steps(source.checkpoints)):
@@ -60,14 +60,14 @@ def _weights(source: network.Network) -> dict[str, np.ndarray]:
             break
         return {name.removeprefix("average/"): array for name, array in arrays.items()}
     raise UserError(
-        f"config.init_from: there is no checkpoint of {source.title} in {source.checkpoints}"
+        f"config.init_from: there is no usable checkpoint of {source.title} in {source.checkpoints}"
     )
 
 
 def _taken_over(
     fresh: dict[str, Any], found: dict[str, np.ndarray], config: Config, source: network.Network
 ) -> dict[str, Any]:
-    """The weights that were found, for each of M networks, but for what is to be left out."""
+    """Copies the weights found to M networks, except those that `config.init.leave_out` names."""
     leaves, structure = jax.tree_util.tree_flatten_with_path(fresh)
     named = {checkpoint.path_name(path): leaf for path, leaf in leaves}
     out = config.init.leave_out
@@ -84,7 +84,7 @@ def _taken_over(
         {name: leaf.shape[1:] for name, leaf in named.items() if name not in left},
     )
     if left:
-        print(f"config.init.leave_out: not taken over: {', '.join(sorted(left))}", flush=True)
+        print(f"config.init.leave_out: not copied: {', '.join(sorted(left))}", flush=True)
     values = [
         leaf if name in left else np.broadcast_to(found[name], leaf.shape).astype(leaf.dtype)
         for name, leaf in named.items()
@@ -93,12 +93,12 @@ def _taken_over(
 
 
 def _warn_of_differences(source: network.Network, config: Config) -> None:
-    """Says what the names and shapes of arrays do not show, such as another activation."""
+    """Warns of differences that names and shapes of arrays do not show, such as the activation."""
     values = [models.resolve(its).to_dict()["model"] for its in (source.config, config)]
     lines = configuration.difference(*values)
     if lines:
         print(
-            f"warning: config.init_from: the network of {source.title} is configured otherwise "
+            f"warning: config.init_from: the model of {source.title} is configured differently "
             f"(there -> here): model.{', model.'.join(lines)}",
             file=sys.stderr,
             flush=True,

@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, and who may continue it."""
+"""Reads and claims the folder of a run, and refuses a folder that holds something else."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, write_json
 
 RUN, SWEEP, RESULT = "config.json", "sweep.json", "result.json"
-SHOWN = 12  # differences
+SHOWN = 12  # maximum number of differences in a message
 
 
 def finished(workdir: Path, config: Config) -> bool:
-    """True if `workdir` holds what is asked for, trained and evaluated. Writes nothing.
+    """True if `workdir` holds the run of `config`, trained and evaluated; writes nothing.
 
     Raises:
-      UserError: the folder holds something else, and the run there cannot go on to this.
+      UserError: the folder holds something else that cannot be extended to `config`.
     """
     _refuse_other(workdir, config)
     path = workdir / RESULT
@@ -25,7 +25,7 @@ def finished(workdir: Path, config: Config) -> bool:
 
 
 def result(workdir: Path) -> dict[str, Any] | None:
-    """What `result.json` holds; `None` where the run is not finished, or now goes on further."""
+    """Reads `result.json`; `None` if the run is not finished, or is being extended."""
     path = workdir / RESULT
     if not path.exists():
         return None
@@ -34,10 +34,10 @@ def result(workdir: Path) -> dict[str, Any] | None:
 
 
 def claim(workdir: Path, config: Config) -> None:
-    """Writes what is asked for into `workdir`.
+    """Writes `config` to `workdir`, which makes it the folder of this run.
 
     Raises:
-      UserError: as `finished`.
+      UserError: as for `finished`.
     """
     _refuse_other(workdir, config)
     asked = plain(config.to_dict())
@@ -56,31 +56,31 @@ def _refuse_other(workdir: Path, config: Config) -> None:
     longer = {**there, "num_epochs": asked["num_epochs"]} == asked
     if not longer or asked["num_epochs"] < there["num_epochs"]:
         refuse(workdir, "a run with another configuration", there, asked)
-    from mnist_jax.training.optimizer import fractions  # it imports JAX; see `spelled_out`
+    from mnist_jax.training.optimizer import fractions  # late, because it imports JAX
 
     if found := fractions(config):
         raise UserError(
-            f"{workdir} holds this run with num_epochs {there['num_epochs']}; it cannot go on to "
-            f"{asked['num_epochs']}, because {', '.join(found)} is a fraction of the run: a longer "
-            f"one has other learning rates from its first step on. Start a new run from its "
-            f"weights: --config.init_from={workdir} --workdir={free_name(workdir)}"
+            f"{workdir} holds this run with num_epochs {there['num_epochs']}; it cannot be "
+            f"extended to {asked['num_epochs']}, because {', '.join(found)} is a fraction of the "
+            f"run: a longer run has other learning rates from its first step on. Start a new run "
+            f"from its weights: --config.init_from={workdir} --workdir={free_name(workdir)}"
         )
 
 
 def refuse_kind(workdir: Path, kind: str) -> None:
-    """Raises UserError where `workdir` holds a run (`RUN`) or a sweep (`SWEEP`) of that kind."""
+    """Raises UserError if `workdir` holds a run (`kind` is `RUN`) or a sweep (`SWEEP`)."""
     if (workdir / kind).exists():
         what = "a sweep" if kind == SWEEP else "a run"
-        raise UserError(f"{workdir} holds {what} ({kind} is there); {_elsewhere(workdir)}")
+        raise UserError(f"{workdir} holds {what} (it contains {kind}); {_elsewhere(workdir)}")
 
 
 def refuse(workdir: Path, what: str, there: Any, asked: Any) -> None:
-    """Raises UserError with what differs between two configurations, and where to go instead."""
+    """Raises UserError that lists how two configurations differ and suggests a free folder."""
     lines = configuration.difference(there, asked)
     more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
     raise UserError(
         "\n".join(
-            [f"{workdir} holds {what} (there -> asked for):"]
+            [f"{workdir} holds {what} (existing -> requested):"]
             + [f"  {line}" for line in lines[:SHOWN]]
             + more
             + [_elsewhere(workdir)]
@@ -89,10 +89,10 @@ def refuse(workdir: Path, what: str, there: Any, asked: Any) -> None:
 
 
 def read_config(workdir: Path) -> Config:
-    """The configuration of the run in `workdir`.
+    """Reads the configuration of the run in `workdir`.
 
     Raises:
-      UserError: there is no run, or one that another version wrote.
+      UserError: there is no run, or another version wrote it.
     """
     path = workdir / RUN
     if not path.is_file():
@@ -101,10 +101,10 @@ def read_config(workdir: Path) -> Config:
 
 
 def parsed(values: Any, path: Path) -> Config:
-    """The configuration with these values, which were read from `path`.
+    """Returns the configuration with these values, which were read from `path`.
 
     Raises:
-      UserError: they are none of this version.
+      UserError: they are not a valid configuration of this version.
     """
     if not isinstance(values, dict) or not values:
         raise UserError(f"{path} holds no configuration")
@@ -113,30 +113,30 @@ def parsed(values: Any, path: Path) -> Config:
     except UserError as error:
         raise UserError(
             f"{path} cannot be read: {error}. If another version of mnist_jax wrote it, use that "
-            f"one, or train again into another --workdir="
+            f"version, or train again into another --workdir="
         ) from error
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """The values as a file holds them: tuples are lists there."""
+    """Converts values to what a JSON file would return: tuples become lists."""
     return json.loads(json.dumps(values))
 
 
 def spelled_out(values: dict[str, Any]) -> dict[str, Any]:
-    """A configuration's values, and what fields that it was written without mean today."""
-    from mnist_jax import models  # it imports JAX, which reading a configuration does without
+    """Returns a configuration's values, with today's defaults for fields that it lacks."""
+    from mnist_jax import models  # late, because it imports JAX
 
     try:
         return plain(models.resolve(configuration.parse(values)).to_dict())
     except UserError:
-        return values  # of another version: the difference will tell
+        return values  # of another version: the caller shows the difference
 
 
 def free_name(workdir: Path) -> Path:
-    """The first of `DIR-2`, `DIR-3`, ... that is not there yet."""
+    """Returns the first of `DIR-2`, `DIR-3`, ... that does not exist yet."""
     numbers = (workdir.with_name(f"{workdir.name}-{n}") for n in range(2, 10_000))
     return next(path for path in numbers if not path.exists())
 
 
 def _elsewhere(workdir: Path) -> str:
-    return f"use a folder of its own: --workdir={free_name(workdir)}"
+    return f"use another folder: --workdir={free_name(workdir)}"

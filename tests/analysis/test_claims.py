@@ -49,7 +49,7 @@ def test_deeper_networks_need_more_epochs_by_the_slope_of_the_gain():
     assert claim.standard_error == pytest.approx(0.01 * (7 / 3) ** 0.5 / 14)
     assert claim.verdict == claims.OPPOSITE
     assert [part.mean for _, part in claim.details] == pytest.approx([0.12, 0.17 / 3, 0.28 / 3])
-    assert "9 epochs minus 2" in claim.contrast
+    assert "after 9 epochs minus that after 2" in claim.contrast
 
 
 def test_deeper_networks_are_also_compared_among_those_with_hidden_layers():
@@ -75,7 +75,7 @@ def test_depths_that_differ_in_another_field_too_answer_nothing():
 
     for claim in claims.examine([*sized(8, 0), *sized(32, 1), *sized(32, 3)]):
         assert claim.verdict == claims.UNANSWERED
-        assert "differ in batch_size too" in claim.reason
+        assert "also differ in batch_size" in claim.reason
     assert claims.examine([*sized(8), *sized(32)])[0].verdict == claims.HOLDS
 
 
@@ -128,7 +128,7 @@ def test_one_budget_does_not_answer_for_epochs():
     improve, need_epochs, _, _ = claims.examine(members_of(figures))
     assert improve.verdict == claims.HOLDS
     assert (need_epochs.verdict, need_epochs.difference) == (claims.UNANSWERED, None)
-    assert "one number of epochs only, 9" in need_epochs.reason
+    assert "one number of epochs is common to all depths: 9" in need_epochs.reason
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def test_few_lines_are_in_colour_and_each_is_named(count: int, coloured: int):
     assert len(looks) == coloured
     said = texts(figure)
     assert f"net {count - 1}  " in said
-    assert ("in grey the other" in said) == (count > 7)
+    assert ("in grey: the other" in said) == (count > 7)
 
 
 def test_the_best_and_the_worst_by_validation_are_the_ones_in_colour():
@@ -206,7 +206,7 @@ def test_every_metric_has_curves_with_its_own_unit():
     assert figure is not None
     assert "b  -0.2500" in texts(figure)
     assert figure.axes[0].get_ylim()[0] < -0.25
-    assert figure.axes[0].get_ylabel() == "validation entropy, mean of an image"
+    assert figure.axes[0].get_ylabel() == "mean validation entropy per image"
 
 
 def test_curves_of_a_metric_that_only_some_have_are_drawn():
@@ -250,8 +250,8 @@ def test_a_long_ranking_says_what_it_leaves_out():
 def test_a_ranking_without_validation_says_that_it_is_none():
     figure = comparison_plots.draw_ranking([member("a", val=None), member("b", val=None)])
     said = flat(figure)
-    assert "as they were given" in said
-    assert "nothing ranks them" in said
+    assert "in the order given" in said
+    assert "not ranked" in said
     assert "validation, %" not in said
 
 
@@ -263,7 +263,7 @@ def test_the_ranking_shows_the_column_that_orders_it():
     assert "Architectures by validation loss" in said
     assert "0.2500" in said
     assert "%" not in said
-    assert figure.axes[0].get_xlabel() == "loss, mean of an image"
+    assert figure.axes[0].get_xlabel() == "mean loss per image"
 
 
 def test_the_ranking_says_that_what_lost_a_training_comes_last():
@@ -271,7 +271,7 @@ def test_the_ranking_says_that_what_lost_a_training_comes_last():
     figure = comparison_plots.draw_ranking(members)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["b", "a (1 of 2 diverged)"]
-    assert "those of which a training diverged come last" in flat(figure)
+    assert "architectures with a diverged training come last" in flat(figure)
 
 
 def test_labels_of_points_do_not_cover_one_another():
@@ -313,7 +313,7 @@ def test_a_heat_map_averages_over_the_fields_that_it_does_not_show():
     [(stem, figure)] = comparison_heatmaps.draw_heatmaps(members)
     assert stem == "heatmap_a_b"
     assert {text.get_text() for text in figure.axes[0].texts} == {"93.00"}
-    assert "mean over 2 trainings a cell, over all values of c" in flat(figure)
+    assert "mean over 2 trainings per cell, over all values of c" in flat(figure)
 
 
 def test_fields_that_change_together_are_no_grid():

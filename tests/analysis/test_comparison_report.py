@@ -102,7 +102,7 @@ def test_sections_come_in_reading_order(tmp_path: Path):
 def test_the_figures_are_on_the_page(tmp_path: Path):
     page = write(tmp_path, depths())
     headline = [">12<", "all finished", ">6<", "2 seeds each", "2 min 10 s", "92.10 ± 0.14"]
-    headline += ["of 2 layers, 4 epochs, best by validation accuracy (92.40 ± 0.00)"]
+    headline += ["2 layers, 4 epochs, the best by validation accuracy (92.40 ± 0.00)"]
     origin = ["cpu", "jax 0.12.0", "0123abc"]
     assert [figure for figure in headline + origin if figure not in page] == []
 
@@ -155,8 +155,8 @@ def test_a_further_metric_has_curves_and_columns(tmp_path: Path):
 def test_an_architecture_that_lost_a_seed_is_not_called_the_best(tmp_path: Path):
     members = [member("lucky", 0, val=0.99), member("lucky", 1, status=LOST)]
     page = write(tmp_path, [*members, member("sound", 0, val=0.9), member("sound", 1, val=0.9)])
-    assert "of sound, best by validation accuracy (90.00 ± 0.00)" in page
-    assert page.count("a training diverged stand after all others") == 1
+    assert "sound, the best by validation accuracy (90.00 ± 0.00)" in page
+    assert page.count("with a diverged training come after all others") == 1
     cells = Outline(page).cells
     assert cells.index("sound") < cells.index("lucky")
 
@@ -164,7 +164,7 @@ def test_an_architecture_that_lost_a_seed_is_not_called_the_best(tmp_path: Path)
 def test_the_page_says_which_column_decides(tmp_path: Path):
     page = write(tmp_path, [member("a", best="val_loss"), member("b", val=0.95, best="val_loss")])
     assert "Ordered by validation loss" in page
-    assert "of b, best by validation loss (0.0500)" in page
+    assert "b, the best by validation loss (0.0500)" in page
     assert "<dt>test loss</dt>" in page
     assert "best validation loss 0.0500 (b)" in page
 

@@ -83,10 +83,10 @@ def test_repetition_within_and_between_splits():
         exploration_of(figures_of("training", [5]), figures_of("test", [4]), repetition=found)
     )[1:]
     assert said == (
-        "No example is in two splits. Pixel by pixel: "
-        "2 images of training the same as an earlier one there. "
-        "1 image of test the same as an earlier one there. "
-        "3 images of test the same as one of training. 2 images with more than one label."
+        "No example is in two splits. Exact duplicates: "
+        "2 training images identical to an earlier one. "
+        "1 test image identical to an earlier one. "
+        "3 test images identical to a training image. 2 images with more than one label."
     )
 
 
@@ -99,9 +99,11 @@ def test_without_repetition_that_is_said():
 def test_findings_name_what_is_missing_and_what_to_beat():
     found = exploration_of(figures_of("training", [5, 0, 3, 0]), figures_of("test", [1, 1, 1, 1]))
     missing, baseline, *_ = exploration.findings(found)
-    assert missing == "Attention: training has no image of class 1 and class 3."
-    assert baseline.startswith("Always saying class 0, the commonest class of training, is right")
-    assert "25.00 % of test" in baseline
+    assert missing == "Warning: the training split has no images of class 1 and class 3."
+    assert baseline.startswith(
+        "Always predicting class 0, the most common training class, is right"
+    )
+    assert "25.00 % of the test images" in baseline
 
 
 def test_distortion_is_a_function_of_the_seed():

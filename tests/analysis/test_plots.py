@@ -145,7 +145,7 @@ def test_a_curve_says_the_label_and_the_unit_of_its_metric():
     assert "99.00 %" in axes.lines[1].get_label()
     assert axes.get_legend().get_title().get_text() == "Top 2 by epoch"
     [axes] = plots.draw_curve(history_of(4), entropy).axes
-    assert axes.get_ylabel() == "mean entropy of an image"
+    assert axes.get_ylabel() == "mean entropy per image"
     assert axes.get_ylim()[0] < -1.5  # negative values are not cut off
     assert "0.2500" in axes.lines[1].get_label()
 

@@ -149,9 +149,7 @@ def test_further_metrics_have_a_section_a_figure_and_columns(tmp_path: Path):
     assert "<dt>entropy, test</dt><dd>0.1250<" in page
     assert '<th scope="col">train top 2</th><th scope="col">val top 2</th>' in page
     assert "<td>93.21 %</td><td>94.32 %</td><td>0.7777</td><td>—</td>" in page
-    assert (
-        "Line plot of the top 2 by epoch; at the end training 93.21 %, validation 94.32 %" in page
-    )
+    assert "Line plot of top 2 by epoch; at the end: training 93.21 %, validation 94.32 %" in page
     assert page.index("Higher is better.</p>") > page.index("<h2>Top 2</h2>")
 
 

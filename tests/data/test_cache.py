@@ -46,7 +46,7 @@ def test_flipped_bit_is_met_and_mended(tiny, flip, capfd, position):
 
 
 @pytest.mark.parametrize(
-    ("size", "why"), [(0, "no whole header"), (10, "no whole header"), (20000, DIGESTS)]
+    ("size", "why"), [(0, "header is incomplete"), (10, "header is incomplete"), (20000, DIGESTS)]
 )
 def test_half_written_is_met_and_mended(tiny, capfd, size, why):
     data.load(tiny.name, "train")

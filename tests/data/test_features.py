@@ -234,9 +234,9 @@ def test_features_that_cannot_be_used_are_one_message(own, tmp_path, parts, foun
     [
         (
             {"value": "pixels[1:]"},
-            r"'image' is to be \(5, 6, 3\) uint8; .* array \(4, 6, 3\) uint8",
+            r"must be a uint8 array of shape \(5, 6, 3\); .* uint8 array of shape \(4, 6, 3\)",
         ),
-        ({"value": "pixels / 255"}, r"an example has an array \(5, 6, 3\) float64"),
+        ({"value": "pixels / 255"}, r"an example has a float64 array of shape \(5, 6, 3\)"),
         ({"value": "content(pixels[1:], 'png')"}, "4 x 6 pixels, not"),
         ({"value": "b'no image'"}, "an example has 8 bytes: cannot identify"),
         ({"value": "'nowhere.png'"}, "an example has 'nowhere.png': .*No such file"),
@@ -248,7 +248,7 @@ def test_features_that_cannot_be_used_are_one_message(own, tmp_path, parts, foun
 )
 def test_examples_that_do_not_fit_are_one_message(own, parts, message):
     name, _ = own(**parts)
-    with pytest.raises(UserError, match=f"Cannot prepare own. The feature .*{message}") as caught:
+    with pytest.raises(UserError, match=f"cannot prepare own: the feature .*{message}") as caught:
         data.load(name, "train")
     assert len(str(caught.value)) < 400  # without all the pixels of it
 
@@ -261,7 +261,7 @@ def test_a_mistake_in_the_users_own_code_is_shown_as_it_is(own):
 
 def test_an_image_without_a_label_is_refused_when_it_is_loaded(own):
     name, _ = own(given="-1")
-    with pytest.raises(UserError, match="has the label -1, where there are 2 classes"):
+    with pytest.raises(UserError, match="has the label -1, but the labels of its 2 classes"):
         data.load(name, "train")
 
 

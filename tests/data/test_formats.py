@@ -74,11 +74,11 @@ def test_idx_round_trip(tmp_path, write_idx, shape):
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (b"plain", "not a whole gzip file"),
-        (gzip.compress(bytes(1000), mtime=0)[:-9], "not a whole gzip file"),
-        (gzip.compress(b"\0\0\x0d\x01" + bytes(8)), "not an IDX file of bytes"),
-        (gzip.compress(b""), "not an IDX file of bytes"),
-        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05" + bytes(4)), "shape .5. and holds 4 bytes"),
+        (b"plain", "not a complete gzip file"),
+        (gzip.compress(bytes(1000), mtime=0)[:-9], "not a complete gzip file"),
+        (gzip.compress(b"\0\0\x0d\x01" + bytes(8)), "not an IDX file of unsigned bytes"),
+        (gzip.compress(b""), "not an IDX file of unsigned bytes"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05" + bytes(4)), "shape .5. but holds 4 bytes"),
     ],
     ids=["no gzip", "cut", "doubles", "empty", "too few"],  # the contents hold the time of day
 )

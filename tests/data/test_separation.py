@@ -9,7 +9,7 @@ from mnist_jax.data.splits import resolve
 from mnist_jax.errors import UserError
 
 SHARDS = {"train": [30000, 30000], "test": [10000]}
-OF_TEST = "rows of the test split, on which nothing is trained or chosen"
+OF_TEST = "rows of the test split, which may be used for neither training nor model selection"
 
 
 def refused(train: str, val: str, shards=SHARDS) -> str:
@@ -86,7 +86,7 @@ def test_choosing_on_test_rows_is_refused(train, val, instead):
 )
 def test_shared_rows_are_refused_with_what_to_write_instead(train, val, shared, instead):
     said = refused(train, val)
-    assert f"{val!r} shares {shared} of its rows with training, {train!r}" in said
+    assert f"{val!r} shares {shared} of its rows with the training split {train!r}" in said
     assert proposed(said, "val_split") == instead
     assert said.endswith(f"--config.data.val_split={shlex.quote(instead)}")
     separation.check("digits", train, instead, SHARDS)

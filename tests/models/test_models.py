@@ -381,7 +381,7 @@ def test_what_the_data_say_may_be_repeated_and_not_contradicted():
     start, plain_start = (jax.jit(m.init)(jax.random.key(0)) for m in (model, bare))
     assert jax.tree.all(jax.tree.map(np.array_equal, start, plain_start))
     for name, wrong in (("num_classes", 10), ("image_shape", (28, 28, 1))):
-        with pytest.raises(UserError, match=rf"config.model.{name}: is .* where the data have"):
+        with pytest.raises(UserError, match=rf"config.model.{name}: is .* but the data set has"):
             models.build(Choice("mlp", {name: wrong}), COLOUR)
 
 

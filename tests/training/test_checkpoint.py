@@ -86,7 +86,7 @@ class TestAnotherNetwork:
 
     def refused(self, folder, template, *lines):
         for member, its in ((None, template), (0, jax.tree.map(lambda x: x[0], template))):
-            with pytest.raises(UserError, match="is of another network") as error:
+            with pytest.raises(UserError, match="does not fit this network") as error:
                 checkpoint.load(folder, 10, its, member)
             assert [line.strip() for line in str(error.value).splitlines()[1:]] == [*lines]
 
@@ -139,7 +139,7 @@ class TestAnotherNetwork:
     def test_another_number_of_networks_is_told(self, tmp_path):
         save(tmp_path, 10, state=SHALLOWER)
         two = jax.tree.map(lambda x: np.ones((2, 4, 4), np.float32), SHALLOWER)
-        with pytest.raises(UserError, match="dense_1/kernel holds 1 networks, 2 are wanted"):
+        with pytest.raises(UserError, match="dense_1/kernel holds 1 networks, expected 2"):
             checkpoint.load(tmp_path, 10, two)
 
 
@@ -164,7 +164,7 @@ def test_another_format_is_refused_by_name_with_what_to_do(tmp_path, number):
             sealed["format"] = number
 
     rewrite_metadata(tmp_path / "10", change)
-    message = rf"/10 has format {number}, .* reads format 2\. Go on with the version that wrote it"
+    message = rf"/10 has format {number}, .* reads format 2\. Use the version that wrote it"
     for read in (
         lambda: checkpoint.load(tmp_path, 10, STATE),
         lambda: checkpoint.newest_sound(tmp_path, STATE, set_aside=True),
@@ -348,7 +348,7 @@ def damage_no_arrays(path):
     ("damage", "message"),
     [
         (damage_metadata, "its metadata is missing"),
-        (damage_end, "it was not written to its end"),
+        (damage_end, "it was not written completely"),
         (damage_json, "its metadata cannot be read"),
         (damage_record, "its record does not match the record's digest"),
         (damage_bit, "params/dense/kernel, member 1: SHA-256 is"),
@@ -378,7 +378,7 @@ def test_falls_back_to_the_newest_sound_one(tmp_path, capsys):
     assert checkpoint.steps(tmp_path) == [10, 20, 30, 40]
     warnings = capsys.readouterr().err
     assert "30 is damaged" in warnings
-    assert "40 is damaged: it was not written to its end" in warnings
+    assert "40 is damaged: it was not written completely" in warnings
     checkpoint.newest_sound(tmp_path, STATE, set_aside=True)
     assert checkpoint.steps(tmp_path) == [10, 20]
     save(tmp_path, 30)  # the place is free again
@@ -416,7 +416,7 @@ def test_refused_save_is_an_error(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot keep checkpoints in"):
+    with pytest.raises(UserError, match="cannot write checkpoints to"):
         Checkpoints(tmp_path / "file" / "checkpoints", keep_latest=2)
 
 

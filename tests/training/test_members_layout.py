@@ -164,7 +164,7 @@ def test_each_member_has_its_own_patience():
 
 
 def test_a_sweep_refuses_modes_that_are_meant_for_one_network():
-    with pytest.raises(UserError, match=r"config\.parallel: a sweep lays its members"):
+    with pytest.raises(UserError, match=r"config\.parallel: a sweep assigns whole members"):
         layouts.for_members(parse({"parallel": "pmap"}), 3)
     with pytest.raises(UserError, match=r"config\.reduction"):
         layouts.for_members(parse({"reduction": "elastic"}), 3)

@@ -190,7 +190,7 @@ def test_damage_takes_it_back_to_the_checkpoint_before(whole, tmp_path, capsys):
     at = go_on(program, tmp_path)
     said = capsys.readouterr()
     assert said.err.count("set aside as") == 2
-    assert "going on from step 60 (epoch 3 done)" in said.out
+    assert "resuming from step 60 (epoch 3 done)" in said.out
     assert_same_bits(program.layout.members(at.state), program.layout.members(expected.state))
     assert_same_bits(at.best, expected.best)
 
@@ -210,7 +210,7 @@ def test_being_told_to_stop_says_what_is_saved(tmp_path):
     with pytest.raises(StoppedError, match="nothing to save yet"):
         stopped()
     (tmp_path / "checkpoints" / "20").mkdir(parents=True)
-    with pytest.raises(StoppedError, match=rf"what is done is saved.*from here: {tmp_path}"):
+    with pytest.raises(StoppedError, match=rf"progress is saved.*to continue in {tmp_path}"):
         stopped()
 
 

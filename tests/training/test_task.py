@@ -41,10 +41,10 @@ class Nine(nnx.Module):
         return self.output(images.reshape(len(images), -1))
 """
 WRONG = [
-    ("mean", r"gives .*shape=\(\)"),
-    ("column", r"gives .*shape=\(11, 1\)"),
-    ("pair", r"gives \("),
-    ("number", "gives "),
+    ("mean", r"returns .*shape=\(\)"),
+    ("column", r"returns .*shape=\(11, 1\)"),
+    ("pair", r"returns \("),
+    ("number", "returns "),
     ("unasked", "fails: TypeError: .*output_activation"),
     ("raises", "fails: TypeError"),
 ]
@@ -74,7 +74,7 @@ def test_a_metric_that_is_none_is_refused(name, message):
     assert f"it is called as {name}(outputs [11, 10], targets [11], output_activation=" in str(
         error.value
     )
-    assert "must give an array [11]" in str(error.value)
+    assert "must return an array [11]" in str(error.value)
 
 
 @pytest.mark.parametrize(("name", "message"), WRONG)
