@@ -1,4 +1,4 @@
-"""What is trained: a configuration's network, optimizer, loss and metrics."""
+"""Builds and checks a configuration's model, loss, metrics and optimizer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from mnist_jax.training.loss import Loss, find_loss
 
 @dataclass(frozen=True)
 class Task:
-    """What a step needs and never changes."""
+    """The model, loss, metrics and optimizer of a training step, which never change."""
 
     config: Config
     model: Model
@@ -31,16 +31,16 @@ class Task:
 
 
 def build(config: Config, spec: Spec, steps_per_epoch: int, axis_name: str | None = None) -> Task:
-    """What `config` names, found and put together.
+    """Builds the model, loss, metrics and optimizer that `config` names.
 
     Args:
-      config: resolved.
-      spec: of the data.
-      steps_per_epoch: turns durations of the schedule into steps.
+      config: a resolved configuration.
+      spec: of the data set.
+      steps_per_epoch: converts durations of the schedule to steps.
       axis_name: the mapped axis to reduce over, if any.
 
     Raises:
-      UserError: it names something that is not there.
+      UserError: `config` names something that does not exist, or gives it wrong values.
     """
     loss = find_loss(config.loss)
     found = metrics.find(config.metrics)
@@ -50,20 +50,24 @@ def build(config: Config, spec: Spec, steps_per_epoch: int, axis_name: str | Non
 
 
 def check(task: Task) -> None:
-    """Tries the network, the loss and the metrics on shapes alone, before anything is trained.
+    """Checks the model and the user's own loss and metrics by tracing them, before training.
+
+    The loss and the metrics of this package are known to fit, and tracing them takes time.
 
     Raises:
-      UserError: one of them gives something else than it must; says what came.
+      UserError: one of them fails, or returns another shape than it must.
     """
     models.check_outputs(task.model)
     classes = task.model.num_classes
-    size = classes + 1  # another number, so that one axis is not taken for the other
+    size = classes + 1  # not equal to `classes`, so that swapped axes are noticed
     outputs = jax.ShapeDtypeStruct((size, classes), jnp.float32)
     labels = jax.ShapeDtypeStruct((size,), jnp.int32)
     kind = task.model.output_activation
-    _require_values("config.loss", task.config.loss, task.loss, outputs, outputs, kind)
+    if ":" in task.config.loss:
+        _require_values("config.loss", task.config.loss, task.loss, outputs, outputs, kind)
+    own = {metrics.short_name(name) for name in task.config.metrics if ":" in name}
     for metric in task.metrics:
-        if metric.function is not None:
+        if metric.name in own and metric.function is not None:
             where = "config.metrics"
             _require_values(where, metric.name, metric.function, outputs, labels, kind)
 
@@ -71,7 +75,7 @@ def check(task: Task) -> None:
 def _require_values(
     where: str, name: str, function: Callable[..., Any], outputs: Any, targets: Any, kind: str
 ) -> None:
-    """Raises UserError unless `function` gives a value per example."""
+    """Raises UserError unless `function` returns one value per example."""
 
     def call(outputs: jax.Array, targets: jax.Array) -> Any:
         return function(outputs, targets, output_activation=kind)
@@ -79,7 +83,7 @@ def _require_values(
     expected = (
         f"it is called as {name.rpartition(':')[2]}(outputs {list(outputs.shape)}, "
         f"targets {list(targets.shape)}, output_activation={kind!r}) on a batch of "
-        f"{outputs.shape[0]} and must give an array [{outputs.shape[0]}]"
+        f"{outputs.shape[0]} and must return an array [{outputs.shape[0]}]"
     )
     try:
         found = jax.eval_shape(call, outputs, targets)
@@ -88,4 +92,4 @@ def _require_values(
         said = f"{type(error).__name__}: {text[0] if text else ''}"
         raise UserError(f"{where}: {name} fails: {said}; {expected}") from error
     if getattr(found, "shape", None) != outputs.shape[:1]:
-        raise UserError(f"{where}: {name} gives {found}; {expected}")
+        raise UserError(f"{where}: {name} returns {found}; {expected}")
