@@ -1,7 +1,7 @@
-"""The data: `load` a split into memory, or open a `source` with random access to it.
+"""Data sets: `load` reads a split into memory, `source` opens it for random access.
 
-`spec` gives the shape of the images and the classes; `check_splits` refuses to train, or to choose,
-on what is tested on.
+`spec` returns the image shape and the classes of a data set. `check_splits` refuses training and
+validation splits that overlap each other or the test split.
 """
 
 from mnist_jax.data.dataset import Split, check_splits, load, read_ahead, source, spec

@@ -1,8 +1,9 @@
-"""Random distortion of images, on the device and inside the compiled step.
+"""Random distortion of training images, computed on the device inside the compiled step.
 
 An affine map (rotation, shear, scale, translation) and an elastic displacement (Simard, Steinkraus
 and Platt, "Best Practices for Convolutional Neural Networks Applied to Visual Document Analysis",
-ICDAR 2003) move the places at which an image is read; it is read once, bilinearly.
+ICDAR 2003) together give the position at which each output pixel is sampled. The image is sampled
+only once, with bilinear interpolation.
 """
 
 import jax
@@ -12,25 +13,25 @@ import numpy as np
 from mnist_jax.config import Augment
 from mnist_jax.lifted import active
 
-PIXELS_PER_POINT = 4  # of the grid on which the elastic displacement is drawn
+PIXELS_PER_POINT = 4  # spacing of the control points at which the elastic displacement is drawn
 
 
 def enabled(config: Augment) -> bool:
-    """Whether any distortion is configured."""
+    """Returns True if any distortion is configured."""
     strengths = (config.rotation, config.translation, config.scale, config.shear, config.elastic)
     return any(active(strength) for strength in strengths)
 
 
 def augment(images: jax.Array, keys: jax.Array, config: Augment) -> jax.Array:
-    """Distorts each image by its own key.
+    """Distorts each image at random, using its own random key.
 
     Args:
-      images: `[B, H, W, C]` float; the channels of an image are distorted alike.
-      keys: `[B]` random keys.
-      config: the ranges.
+      images: `[B, H, W, C]` float. All channels of an image are distorted in the same way.
+      keys: `[B]` random keys, one per image.
+      config: the ranges from which the distortions are drawn.
 
     Returns:
-      `[B, H, W, C]`; what comes from outside an image is 0.
+      The distorted images, `[B, H, W, C]`. Pixels sampled outside the original image are 0.
     """
     height, width = images.shape[1:3]
     rows, columns = _affine_grid(keys, height, width, config)
@@ -44,7 +45,7 @@ def augment(images: jax.Array, keys: jax.Array, config: Augment) -> jax.Array:
 def _affine_grid(
     keys: jax.Array, height: int, width: int, config: Augment
 ) -> tuple[jax.Array, jax.Array]:
-    """The `[B, H, W]` row and the column at which each output pixel is read."""
+    """Returns the rows and the columns, `[B, H, W]` each, at which output pixels are sampled."""
     draws = jax.vmap(lambda key: jax.random.uniform(key, (6,), minval=-1.0, maxval=1.0))(keys)
     angle = jnp.deg2rad(config.rotation) * draws[:, 0]
     shear = jnp.tan(jnp.deg2rad(config.shear) * draws[:, 1])
@@ -65,10 +66,11 @@ def _affine_grid(
 def _elastic_displacement(
     keys: jax.Array, height: int, width: int, config: Augment
 ) -> tuple[jax.Array, jax.Array]:
-    """Smooth random displacements, `[B, H, W]` pixels each, of standard deviation `elastic`.
+    """Returns smooth random displacements of rows and columns, `[B, H, W]` pixels each.
 
-    White noise smoothed by a Gaussian is band-limited, so it is drawn on a coarse grid of control
-    points and spread by two small matrix products instead of a convolution of all pixels.
+    Their standard deviation is `config.elastic`. White noise smoothed by a Gaussian is
+    band-limited, so it is drawn on a coarse grid of control points and interpolated by two small
+    matrix products instead of a convolution over all pixels.
     """
     spread_y = jnp.asarray(_spread(height, config.elastic_sigma), jnp.float32)
     spread_x = jnp.asarray(_spread(width, config.elastic_sigma), jnp.float32)
@@ -83,16 +85,17 @@ def _elastic_displacement(
 
 
 def _spread(size: int, sigma: float) -> np.ndarray:
-    """`[size, points]`: Gaussian weights from control points to pixels, of unit power."""
+    """Returns Gaussian weights from control points to pixels, `[size, points]`, rows of norm 1."""
     points = np.linspace(0.0, size - 1.0, max(2, round(size / PIXELS_PER_POINT)))
     weights = np.exp(-((np.arange(size)[:, None] - points) ** 2) / (2.0 * sigma**2))
     return weights / np.linalg.norm(weights, axis=1, keepdims=True)
 
 
 def _read_bilinear(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
-    """`images` `[B, H, W]` at fractional `rows` and `columns` `[B, H, W]`."""
+    """Samples `images` bilinearly at fractional `rows` and `columns`; all are `[B, H, W]`."""
     height, width = images.shape[1:]
-    padded = jnp.pad(images, ((0, 0), (1, 2), (1, 2)))  # one pixel of 0 around, one to spare
+    # A border of zeros, and one more row and column for the neighbours of the last ones.
+    padded = jnp.pad(images, ((0, 0), (1, 2), (1, 2)))
     rows = jnp.clip(rows, -1.0, height) + 1.0
     columns = jnp.clip(columns, -1.0, width) + 1.0
     top, left = jnp.floor(rows), jnp.floor(columns)

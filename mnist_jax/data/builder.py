@@ -1,8 +1,8 @@
-"""tfds' builders of MNIST and its kin, and the user's own, preparing without TensorFlow.
+"""Prepares tfds data sets without TensorFlow: MNIST, its relatives, and the user's own builders.
 
-tfds stays the source of truth for name, version, checksums, splits and order; only the reading of
-MNIST's downloaded files differs from the stock builders, and the encoding of images from the user's
-own. Importing this module imports tfds.
+tfds remains the source of truth for the name, version, checksums, splits and order of examples.
+This module replaces two steps that need TensorFlow: reading the downloaded IDX files of MNIST and
+its relatives, and encoding the images of the user's own builders. Importing it imports tfds.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ Example = dict[str, bytes | int]
 
 
 class Idx:
-    """Mixin for a stock builder of four IDX files: reads them with gzip and NumPy."""
+    """Mixin that makes a stock tfds builder read its four IDX files with gzip and NumPy."""
 
     URL: str
-    packaged: Path | None = None  # the folder that holds the files, if they are shipped
+    packaged: Path | None = None  # the folder that holds the files, if the package includes them
 
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
@@ -58,47 +58,51 @@ class Idx:
         pixels, classes = idx.read(images), idx.read(labels)
         if pixels.ndim != 3 or classes.shape != pixels.shape[:1]:
             raise UserError(
-                f"{images} {list(pixels.shape)} and {labels} {list(classes.shape)} do not match."
+                f"{images}: its shape {list(pixels.shape)} does not match the shape "
+                f"{list(classes.shape)} of {labels}; download both files again"
             )
         for index, (image, label) in enumerate(zip(pixels, classes, strict=True)):
             yield index, {"image": png.encode(image[..., None]), "label": int(label)}
 
 
-# Not registered, because the stock builders hold these names in tfds' registry.
+# These classes are not registered because the stock builders hold their names in tfds' registry.
 class Mnist(Idx, stock.MNIST, skip_registration=True):
-    """MNIST, from the files in this package."""
+    """Builder of MNIST from the files in this package."""
 
     name = "mnist"
     packaged = PACKAGED_FILES
 
 
 class FashionMnist(Idx, stock.FashionMNIST, skip_registration=True):
-    """Fashion-MNIST, downloaded or from the manual folder."""
+    """Builder of Fashion-MNIST from downloaded files or tfds' manual folder."""
 
     name = "fashion_mnist"
 
 
 class Kmnist(Idx, stock.KMNIST, skip_registration=True):
-    """Kuzushiji-MNIST, downloaded or from the manual folder."""
+    """Builder of Kuzushiji-MNIST from downloaded files or tfds' manual folder."""
 
     name = "kmnist"
 
 
 def folder(dataset: Dataset) -> Path:
-    """Where tfds keeps (or will keep) the prepared data set."""
+    """Returns the folder in which tfds keeps, or will keep, the prepared data set."""
     return _root(dataset) / dataset.folder
 
 
 def open_builder(dataset: Dataset) -> tfds.core.DatasetBuilder:
-    """tfds' builder over the data set's folder."""
+    """Returns the tfds builder of the data set."""
     return builder_class(dataset.builder)(data_dir=_root(dataset), file_format=FORMAT)
 
 
 def prepare(dataset: Dataset) -> None:
-    """Let tfds prepare the data set, unless it has. For one process at a time: hold the lock.
+    """Prepares the data set with tfds, unless it is already prepared.
 
-    Raises UserError for damaged or missing files, no network, an unwritable folder, and examples
-    that are no images of fixed shape with a class.
+    Only one process at a time may do this: the caller must hold the lock (`lock.exclusive`).
+
+    Raises:
+      UserError: files are damaged or missing, there is no network, the folder is not writable, or
+        the examples are not images of one shape, each with a class.
     """
     if folder(dataset).exists():
         return
@@ -117,7 +121,7 @@ def prepare(dataset: Dataset) -> None:
         builder.download_and_prepare(
             download_dir=_download_dir(),
             download_config=tfds.download.DownloadConfig(
-                # A user's own files need no checksums; those that are registered are checked.
+                # A user's own builder may have no checksums; registered ones are always verified.
                 manual_dir=_manual_dir(builder),
                 force_checksums_validation=known,
             ),
@@ -125,17 +129,17 @@ def prepare(dataset: Dataset) -> None:
 
 
 def set_aside(dataset: Dataset) -> Path:
-    """Rename the prepared data set, so that it can be prepared again; returns the new place."""
+    """Renames the prepared data set, so that it can be prepared again; returns the new path."""
     old = folder(dataset)
     for number in range(1, 1000):
         new = old.with_name(f"{old.name}.damaged-{number}")
         if not new.exists():
             return old.rename(new)
-    raise UserError(f"{old} is damaged, and so many others are set aside beside it: tidy up.")
+    raise UserError(f"{old} is damaged, and 999 damaged copies are beside it; delete some of them")
 
 
 def _root(dataset: Dataset) -> Path:
-    """tfds' data directory, or our own in it where tfds keeps this data set in another format."""
+    """Returns tfds' data directory, or our own if tfds keeps the data set in another format."""
     info = data_dir() / dataset.folder / "dataset_info.json"
     try:
         other = json.loads(info.read_text()).get("fileFormat", "tfrecord") != FORMAT
@@ -149,13 +153,13 @@ def _download_dir() -> Path:
 
 
 def _manual_dir(builder: tfds.core.DatasetBuilder) -> Path:
-    """Where files are looked for before anything is downloaded."""
+    """Returns the folder in which tfds looks for files before it downloads any."""
     packaged = getattr(builder, "packaged", None)
     return packaged or _download_dir() / "manual" / builder.name
 
 
 def _require_files(builder: tfds.core.DatasetBuilder) -> None:
-    """UserError if files are neither here nor to be had over the network."""
+    """Raises UserError if files are missing and their server cannot be reached."""
     if not isinstance(builder, Idx):
         return
     urls = [urljoin(builder.URL, file) for file in FILES.values()]
@@ -174,10 +178,11 @@ def _is_local(builder: tfds.core.DatasetBuilder, url: str) -> bool:
 
 
 def _how_to_fetch(builder: tfds.core.DatasetBuilder, urls: list[str]) -> str:
-    mend = "Reinstall mnist_jax, or fetch" if getattr(builder, "packaged", None) else "Fetch"
+    packaged = getattr(builder, "packaged", None)
+    mend = "Reinstall mnist_jax, or download" if packaged else "Download"
     return (
-        f"Files of {builder.name} are not on this machine, and their server does not answer within "
-        f"{network.PROBE_SECONDS:.0f} s. {mend} these where there is a network:\n  "
+        f"files of {builder.name} are missing, and their server does not answer within "
+        f"{network.PROBE_SECONDS:.0f} s. {mend} them on a machine with network access:\n  "
         + "\n  ".join(urls)
         + f"\nand put them into {_manual_dir(builder)}"
     )
@@ -185,7 +190,7 @@ def _how_to_fetch(builder: tfds.core.DatasetBuilder, urls: list[str]) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep tfds' progress bars, prints and log lines from the terminal."""
+    """Keeps tfds' progress bars, prints and log lines off the terminal."""
     tfds.display_progress_bar(False)
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
@@ -198,45 +203,47 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _explained(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
-    """Turn what can go wrong in tfds' preparation into a UserError."""
+    """Turns the errors that can occur while tfds prepares a data set into a UserError."""
     try:
         yield
-    except NonMatchingChecksumError as err:
-        raise UserError(_mismatch(builder, str(err))) from err
-    except (requests.RequestException, tfds.download.DownloadError) as err:
-        raise UserError(f"The download of {builder.name} failed: {err}") from err
-    except ImportError as err:
-        raise UserError(f"Preparing {builder.name} needs {err.name}: {err}") from err
-    except FileNotFoundError as err:
-        raise UserError(f"Cannot prepare {builder.name}: {err}") from err
-    except OSError as err:
+    except NonMatchingChecksumError as error:
+        raise UserError(_mismatch(builder, str(error))) from error
+    except (requests.RequestException, tfds.download.DownloadError) as error:
+        raise UserError(f"the download of {builder.name} failed: {error}") from error
+    except ImportError as error:
         raise UserError(
-            f"Cannot prepare {builder.name} in {builder.data_dir}: {err}. "
-            "Free space there, or set TFDS_DATA_DIR to a folder that can be written."
-        ) from err
-    except Exception as err:
-        cause = _caused_by(err, features.BadExample)
+            f"preparing {builder.name} needs the package {error.name}; install it: {error}"
+        ) from error
+    except FileNotFoundError as error:
+        raise UserError(f"cannot prepare {builder.name}: {error}") from error
+    except OSError as error:
+        raise UserError(
+            f"cannot prepare {builder.name} in {builder.data_dir}: {error}. "
+            "Free space there, or set TFDS_DATA_DIR to a writable folder"
+        ) from error
+    except Exception as error:
+        cause = _caused_by(error, features.BadExample)
         if cause is None:
             raise
-        raise UserError(f"Cannot prepare {builder.name}. {cause}") from err
+        raise UserError(f"cannot prepare {builder.name}: {cause}") from error
 
 
-def _caused_by(err: BaseException | None, kind: type[Exception]) -> BaseException | None:
-    """The error of this kind that `err` was raised from, or is."""
-    while err is not None and not isinstance(err, kind):
-        err = err.__cause__
-    return err
+def _caused_by(error: BaseException | None, kind: type[Exception]) -> BaseException | None:
+    """Returns the first error of this kind among `error` and its causes, or None."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__
+    return error
 
 
 def _mismatch(builder: tfds.core.DatasetBuilder, text: str) -> str:
-    """tfds' message of a wrong checksum, with what to do about it."""
+    """Rewrites tfds' message about a wrong checksum, and adds what to do about it."""
     file = re.search(r"downloaded to (.*), has wrong", text)
     digests = re.findall(r"checksum='(\w+)'", text)
     if not file or len(digests) != 2:
         return text
     shipped = getattr(builder, "packaged", None)
     return (
-        f"{file[1]} of {builder.name} is damaged.\n"
+        f"{file[1]} of {builder.name} is damaged:\n"
         f"  expected sha256 {digests[0]}\n  found    sha256 {digests[1]}\n"
-        + ("Reinstall mnist_jax." if shipped else "Delete it, and fetch it again.")
+        + ("Reinstall mnist_jax" if shipped else "Delete it, and download it again")
     )

@@ -1,7 +1,7 @@
-"""The decoded examples of a data set in one checksummed file, so that a start needs no decoding.
+"""Keeps the decoded examples of a data set in one checksummed file, so that starts decode nothing.
 
-The file is a line of JSON, a line with the JSON's SHA-256, and the arrays' bytes one after another,
-whose SHA-256 the JSON states. Both digests are checked before a byte is used.
+The file consists of a line of JSON, a line with the SHA-256 of that JSON, and the concatenated
+bytes of the arrays, whose SHA-256 is in the JSON. Both digests are checked before any byte is used.
 """
 
 import contextlib
@@ -25,15 +25,16 @@ from mnist_jax.errors import UserError
 
 HEAD = re.compile(rb"(.*\n)([0-9a-f]{64})\n")
 Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]
-READING = threading.Lock()  # who wants a file that is being read waits for it
+READING = threading.Lock()  # so that a file is read once, even if two threads ask for it
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """All examples of a data set, in tfds' order.
 
-    `arrays` holds by split: images [n, height, width, channels] uint8, labels [n] int32, both
-    read-only. `shards` holds by split the number of examples in each of tfds' files.
+    `arrays` maps each split to its images `[n, height, width, channels]` uint8 and its labels
+    `[n]` int32, both read-only. `shards` maps each split to the number of examples in each of
+    tfds' files.
     """
 
     arrays: Arrays
@@ -42,13 +43,14 @@ class Decoded:
 
 
 class _Damaged(Exception):
-    """The cache does not hold what its digests state."""
+    """Raised if the content of the cache does not match its digests, or is incomplete."""
 
 
 def decoded(dataset: Dataset) -> Decoded:
-    """The data set from its cache, which is filled first where it is missing or damaged.
+    """Returns the data set from its cache, which is first rebuilt if it is missing or damaged.
 
-    Raises UserError where that cannot be done.
+    Raises:
+      UserError: the cache cannot be read or rebuilt.
     """
     path = path_of(dataset)
     try:
@@ -60,16 +62,16 @@ def decoded(dataset: Dataset) -> Decoded:
             return _read(dataset, path)  # another process may have filled it meanwhile
         except FileNotFoundError:
             pass
-        except _Damaged as err:
-            _say(f"{path} is damaged and will be made again: {err}")
+        except _Damaged as error:
+            _say(f"{path} is damaged and will be rebuilt: {error}")
         _fill(dataset, path)
         return _read(dataset, path)
 
 
 def read_ahead(dataset: Dataset) -> None:
-    """Reads the cache where it is there, in a thread; `decoded` then finds it in memory.
+    """Starts reading an existing cache in a thread, so that `decoded` finds it in memory.
 
-    What is wrong with it is left for `decoded` to find and to say.
+    Errors are ignored here; `decoded` meets and reports them.
     """
 
     def read() -> None:
@@ -80,12 +82,12 @@ def read_ahead(dataset: Dataset) -> None:
 
 
 def path_of(dataset: Dataset) -> Path:
-    """Where the data set's cache lies."""
+    """Returns the path of the data set's cache."""
     return own_dir() / f"{dataset.label}.cache"
 
 
 def digest(arrays: Arrays) -> str:
-    """SHA-256 of each split's images and labels (little-endian int32), one after another."""
+    """Returns the SHA-256 of all splits' images and labels, the labels as little-endian int32."""
     return _sha256(*_blocks(arrays))
 
 
@@ -94,18 +96,18 @@ def _read(dataset: Dataset, path: Path) -> Decoded:
         stat = path.stat()
         with READING:
             return _read_version(dataset, path, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
-    except PermissionError as err:
-        raise UserError(f"{path} cannot be read: {err}. Mend its permissions.") from err
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read: {error}. Correct its permissions") from error
 
 
-# Memoised on the file's identity: a run's splits are loaded one by one from the same bytes.
+# Memoised on the file's identity, because a run loads its splits one by one from the same file.
 @functools.lru_cache(maxsize=2)
 def _read_version(dataset: Dataset, path: Path, version: tuple[int, int, int]) -> Decoded:
     del version
     content = memoryview(path.read_bytes())
     head = HEAD.match(content)
     if not head:
-        raise _Damaged(f"no whole header in its {len(content)} bytes")
+        raise _Damaged(f"its header is incomplete (the file has {len(content)} bytes)")
     _check("header", head[2].decode(), _sha256(head[1]))
     fields, body = json.loads(head[1]), content[head.end() :]
     _check("content", fields["sha256"], _sha256(body))
@@ -122,7 +124,7 @@ def _check(what: str, expected: str, found: str) -> None:
 
 
 def _split(body: memoryview, fields: dict) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The body cut into the arrays of each split; images are views of it."""
+    """Splits the body into the arrays of each split; the images are views of the body."""
     arrays, offset = {}, 0
     pixels = int(np.prod(fields["shape"]))
     for split, shards in fields["shards"].items():
@@ -136,27 +138,32 @@ def _split(body: memoryview, fields: dict) -> dict[str, tuple[np.ndarray, np.nda
 
 
 def _fill(dataset: Dataset, path: Path) -> None:
-    """Write the cache from what tfds prepared; prepare that again, once, if it is damaged."""
-    from mnist_jax.data import builder, records  # these import tfds, which a filled cache spares
+    """Writes the cache from the data that tfds prepared, preparing them again if damaged."""
+    from mnist_jax.data import builder, records  # only needed here, and they import tfds
 
     builder.prepare(dataset)
     try:
         content = _content(dataset)
-    except records.DamagedRecords as err:
+    except records.DamagedRecords as error:
         aside = builder.set_aside(dataset)
-        _say(f"{err}\nset aside as {aside}; preparing again")
+        _say(f"{error}\nset aside as {aside}; the data set will be prepared again")
         builder.prepare(dataset)
         content = _content(dataset)
     try:
         _write(path, content)
-    except OSError as err:
+    except OSError as error:
         raise UserError(
-            f"Cannot write {path}: {err}. Free space there, or set TFDS_DATA_DIR to another folder."
-        ) from err
+            f"cannot write {path}: {error}. "
+            "Free space there, or set TFDS_DATA_DIR to another folder"
+        ) from error
 
 
 def _content(dataset: Dataset) -> list[bytes]:
-    """The cache's content from the prepared data; DamagedRecords where that is not `dataset`."""
+    """Returns the content of the cache file, built from the data that tfds prepared.
+
+    Raises:
+      DamagedRecords: the prepared data cannot be read or are not those of `dataset`.
+    """
     from mnist_jax.data.records import DamagedRecords, Prepared
 
     prepared = Prepared(dataset)
@@ -197,7 +204,7 @@ def _sha256(*blocks: bytes | memoryview) -> str:
 
 
 def _write(path: Path, blocks: list[bytes]) -> None:
-    """Write the file so that it is there whole or not at all."""
+    """Writes a file atomically: an interrupted write leaves no incomplete file at `path`."""
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         file.writelines(blocks)

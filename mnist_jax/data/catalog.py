@@ -1,4 +1,4 @@
-"""The data sets that can be named, and where their files lie."""
+"""The data sets that a configuration can name, and the folders that hold their files."""
 
 import difflib
 import os
@@ -14,11 +14,11 @@ PACKAGED_FILES = Path(__file__).parent / "files"
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set of tfds.
+    """A tfds data set: its name, version, builder class and, if known, the digest of its examples.
 
-    `builder` is the class that prepares it, as 'module:Class'. `sha256` is the digest of all
-    decoded examples in tfds' order (`cache.digest`); None where it is not known beforehand.
-    `config` is the name of tfds' configuration, if the builder has several: the default one.
+    `builder` names the class that prepares the data set, as 'module:Class'. `sha256` is the digest
+    of all decoded examples in tfds' order (`cache.digest`), or None if it is not known in advance.
+    `config` is the name of the builder's default configuration, empty if the builder has none.
     """
 
     name: str
@@ -29,16 +29,16 @@ class Dataset:
 
     @property
     def folder(self) -> Path:
-        """Where tfds keeps it, inside its data directory."""
+        """The data set's folder, relative to tfds' data directory."""
         return Path(self.name, self.config, self.version)
 
     @property
     def label(self) -> str:
-        """What its files beside tfds' are named after."""
+        """The stem of the names of the cache and lock files, e.g. 'mnist-3.0.1'."""
         return "-".join(self.folder.parts)
 
 
-# Versions are repeated here because asking tfds for them would cost every start its import.
+# The versions are repeated here because asking tfds for them would import it at every start.
 DATASETS = {
     dataset.name: dataset
     for dataset in (
@@ -55,49 +55,58 @@ DATASETS = {
 
 
 def find(name: str) -> Dataset:
-    """The data set called `name`, or the user's own tfds builder named as 'package.module:Class'.
+    """Returns the data set `name`, which may be the user's own tfds builder 'package.module:Class'.
 
-    Raises UserError for a name that means nothing.
+    Raises:
+      UserError: there is no such data set or builder class.
     """
     if name in DATASETS:
         return DATASETS[name]
     if ":" in name:
         return _of_class(builder_class(name), name)
     close = difflib.get_close_matches(name.lower().replace("-", "_"), DATASETS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = f"; did you mean {close[0]!r}?" if close else "."
     raise UserError(
-        f"There is no data set {name!r}.{hint} Known: {', '.join(DATASETS)}; "
-        "or your own tfds builder as 'package.module:Class'."
+        f"config.data.name: there is no data set {name!r}{hint} Known: {', '.join(DATASETS)}; "
+        "or your own tfds builder as 'package.module:Class'"
     )
 
 
 def builder_class(path: str) -> Any:
-    """The tfds builder class at 'package.module:Class'; UserError where there is none."""
+    """Returns the tfds builder class named 'package.module:Class'.
+
+    Raises:
+      UserError: there is no such class, or it is not a tfds builder.
+    """
     cls = binding.find(path, {}, "config.data.name")
     if not (hasattr(cls, "name") and hasattr(cls, "VERSION")):
-        raise UserError(f"config.data.name: {path!r} is not a tfds builder class.")
+        raise UserError(f"config.data.name: {path!r} is not a tfds builder class")
     return cls
 
 
 def _of_class(cls: Any, path: str) -> Dataset:
-    """The data set of a user's builder, in the configuration that tfds takes if none is named."""
+    """Returns the data set of a user's builder, in the builder's default configuration."""
     configs = {config.name: config for config in getattr(cls, "BUILDER_CONFIGS", ())}
     default = getattr(cls, "DEFAULT_BUILDER_CONFIG_NAME", None) or next(iter(configs), "")
     config = configs.get(default)
     version = getattr(config, "version", None) or cls.VERSION
     if version is None:
-        raise UserError(f"config.data.name: {path!r} has no VERSION")
+        raise UserError(f"config.data.name: {path!r} has no VERSION; define one in the class")
     return Dataset(cls.name, str(version), path, config=config.name if config else "")
 
 
 def data_dir() -> Path:
-    """tfds' data directory: the environment's TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    """Returns tfds' data directory: $TFDS_DATA_DIR if set, otherwise ~/tensorflow_datasets.
+
+    Raises:
+      UserError: TFDS_DATA_DIR is a URL, not a local folder.
+    """
     value = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "://" in value:
-        raise UserError(f"TFDS_DATA_DIR is {value!r}: it must be a local folder.")
+        raise UserError(f"TFDS_DATA_DIR: {value!r} is a URL; set it to a local folder")
     return Path(value).expanduser().absolute()
 
 
 def own_dir() -> Path:
-    """The folder inside tfds' data directory that holds what tfds does not know of."""
+    """Returns the folder inside tfds' data directory that holds this project's own files."""
     return data_dir() / "mnist_jax"

@@ -1,4 +1,4 @@
-"""A split of a data set: in memory, or with random access to what tfds prepared."""
+"""Opens a split of a data set: in memory, or for random access to the files that tfds prepared."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ class Split:
     images: np.ndarray  # [n, height, width, channels] uint8
     labels: np.ndarray  # [n] int32
     class_names: tuple[str, ...]
-    name: str  # of the data set
-    split: str
+    name: str  # name of the data set
+    split: str  # the tfds split string
 
     @property
     def spec(self) -> Spec:
-        """The shape of an image, and the classes."""
+        """The image shape and the classes of the data set."""
         return _spec(self.images, self.class_names)
 
 
 def spec(name: str) -> Spec:
-    """The shape of the images of the data set `name`, and its classes.
+    """Returns the image shape and the classes of the data set `name`.
 
-    Prepares the data set at its first use. Raises UserError as `load` does.
+    Prepares the data set on first use.
+
+    Raises:
+      UserError: as `load` does.
     """
     decoded = cache.decoded(catalog.find(name))
     images, _ = next(iter(decoded.arrays.values()))
@@ -43,20 +46,27 @@ def spec(name: str) -> Spec:
 
 
 def check_splits(name: str, train_split: str, val_split: str) -> None:
-    """Refuses splits that would train or choose on what is tested on, judged row by row.
+    """Checks, row by row, that the training, validation and test splits do not overlap.
 
-    Raises UserError where the data set `name` has no `test` split, where training or validation
-    hold a row of it, and where they share rows; and as `load` does.
+    Raises:
+      UserError: the data set `name` has no `test` split, the training or validation split contains
+        rows of it, or they share rows; also as `load` does.
     """
     separation.check(name, train_split, val_split, cache.decoded(catalog.find(name)).shards)
 
 
 def load(name: str, split: str) -> Split:
-    """The split that a tfds split string selects from the data set `name`; '' selects nothing.
+    """Returns the examples that a tfds split string selects from the data set `name`.
 
-    Prepares the data set at its first use. Raises UserError for an unknown name, a split that
-    cannot be read, a label that names no class, damaged or missing files, and a folder that cannot
-    be written.
+    Prepares the data set on first use.
+
+    Args:
+      name: a known data set, or the user's own tfds builder as 'package.module:Class'.
+      split: a tfds split string such as 'train[:55000]'; '' selects nothing.
+
+    Raises:
+      UserError: the name is unknown, the split cannot be read, a label is not a class, files are
+        damaged or missing, or the data directory is not writable.
     """
     dataset = catalog.find(name)
     decoded = cache.decoded(dataset)
@@ -69,19 +79,23 @@ def load(name: str, split: str) -> Split:
 
 
 def read_ahead(name: str) -> None:
-    """Begins to read the data set `name` while the program goes on; `load` waits for it.
+    """Starts reading the data set `name` in a thread; `load` later waits for that to finish.
 
-    Raises UserError for an unknown name.
+    Raises:
+      UserError: the name is unknown.
     """
     cache.read_ahead(catalog.find(name))
 
 
 def source(name: str, split: str) -> Records:
-    """Random access to the same rows as `load`, read from tfds' files and decoded on request.
+    """Opens the rows that `load` returns for random access in tfds' files, decoded on request.
 
-    Raises UserError as `load` does; damaged files are not prepared again.
+    Damaged files are reported but, unlike in `load`, not prepared again.
+
+    Raises:
+      UserError: as `load` does.
     """
-    from mnist_jax.data import builder, records  # these import tfds, which `load` can do without
+    from mnist_jax.data import builder, records  # only needed here, and they import tfds
 
     dataset = catalog.find(name)
     if not builder.folder(dataset).exists():
@@ -101,13 +115,13 @@ def _check_labels(split: Split) -> None:
     if len(wrong):
         raise UserError(
             f"{split.name}, split {split.split!r}: image {wrong[0]} has the label "
-            f"{split.labels[wrong[0]]}, where there are {classes} classes, from 0 on. "
-            "Choose a split whose images are labelled."
+            f"{split.labels[wrong[0]]}, but the labels of its {classes} classes run from 0 to "
+            f"{classes - 1}. Choose a split whose images are labelled"
         )
 
 
 def _joined(parts: list[tuple], decoded: cache.Decoded) -> tuple[np.ndarray, np.ndarray]:
-    """The parts one after another; of no parts, arrays of no examples."""
+    """Concatenates the parts; no parts give arrays with no examples."""
     images, labels = next(iter(decoded.arrays.values()))
     images = np.concatenate([images[:0], *(part[0] for part in parts)])
     labels = np.concatenate([labels[:0], *(part[1] for part in parts)])

@@ -1,7 +1,7 @@
-"""Which features of a tfds data set are the image and the label, and how they are written.
+"""Finds the image and label features of a tfds data set, and encodes them without TensorFlow.
 
-tfds itself encodes images by TensorFlow. What `encode_without_tensorflow` sets in its place takes
-the same values. Importing this module imports tfds.
+tfds itself encodes images with TensorFlow. The encoders that `encode_without_tensorflow` installs
+instead accept the same values. Importing this module imports tfds.
 """
 
 import functools
@@ -20,7 +20,7 @@ from mnist_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Fields:
-    """The names of the two features of an example, and what is known of them."""
+    """The names of the image and label features, the image shape and the class names."""
 
     image: str
     label: str
@@ -29,16 +29,19 @@ class Fields:
 
 
 class BadExample(UserError):
-    """An example is not what its features say."""
+    """Raised if an example does not match the declaration of its features."""
 
-    def __str__(self) -> str:  # tfds puts its own words before an error without one
+    def __str__(self) -> str:  # otherwise tfds adds text of its own before the message
         return str(self.args[0])
 
 
 def fields(info: tfds.core.DatasetInfo) -> Fields:
-    """The image and the label by tfds' `supervised_keys`, or else by the names `image`, `label`.
+    """Returns the image and label features of a data set.
 
-    Raises UserError where they are not an image of fixed shape and a class.
+    They are the two that tfds' `supervised_keys` names, or else those called `image` and `label`.
+
+    Raises:
+      UserError: they are not a uint8 image of fixed shape and a class label.
     """
     items = info.features.items() if isinstance(info.features, FeaturesDict) else ()
     features: dict[str, Any] = dict(items)
@@ -49,16 +52,19 @@ def fields(info: tfds.core.DatasetInfo) -> Fields:
             return Fields(keys[0], keys[1], tuple(image.shape), tuple(label.names))
     raise UserError(
         f"{info.name} cannot be used. Expected: an Image of fixed shape (height, width, channels) "
-        "in uint8 and a ClassLabel with its number of classes, which supervised_keys names, or "
-        f"which are called 'image' and 'label'. Found: supervised_keys {info.supervised_keys}, "
-        f"features {' '.join(str(info.features).split())}"
+        "and dtype uint8, and a ClassLabel with a number of classes; supervised_keys must name "
+        "them, or they must be called 'image' and 'label'. Found: supervised_keys "
+        f"{info.supervised_keys}, features {' '.join(str(info.features).split())}"
     )
 
 
 def encode_without_tensorflow(info: tfds.core.DatasetInfo) -> None:
-    """Has tfds encode the image and the label of examples by NumPy and Pillow from here on.
+    """Makes tfds encode the images and labels of a data set with NumPy and Pillow.
 
-    Raises UserError as `fields` does; preparation raises BadExample for what does not fit.
+    Preparing the data set then raises BadExample for an example that does not match its features.
+
+    Raises:
+      UserError: as `fields` does.
     """
     found = fields(info)
     features: Any = info.features
@@ -75,35 +81,41 @@ def _is_usable(image: Any) -> bool:
 
 
 def _encode_image(encode: Callable[[Any], bytes], found: Fields, value: Any) -> bytes:
-    """The content of an image file, from an array, a path, the content itself, or Pillow's image.
+    """Returns the content of an image file.
 
-    `encode` is tfds' own, which needs TensorFlow for arrays alone.
+    Args:
+      encode: tfds' own encoder, which needs TensorFlow only for arrays.
+      found: the features of the data set.
+      value: an array, a path, the content of an image file, or a Pillow image.
+
+    Raises:
+      BadExample: the value is not an image of the declared shape.
     """
     if isinstance(value, np.ndarray):
         if value.shape != found.shape or value.dtype != np.uint8:
             raise BadExample(
-                f"The feature {found.image!r} is to be {found.shape} uint8; "
-                f"an example has an array {value.shape} {value.dtype}."
+                f"the feature {found.image!r} must be a uint8 array of shape {found.shape}; "
+                f"an example has a {value.dtype} array of shape {value.shape}"
             )
         return png.encode(value)
     try:
         content = encode(value)
         png.decode(content, found.shape)
-    except (OSError, ValueError, AttributeError, SyntaxError, zlib.error) as err:
+    except (OSError, ValueError, AttributeError, SyntaxError, zlib.error) as error:
         shown = f"{len(value)} bytes" if isinstance(value, bytes) else repr(value)
         raise BadExample(
-            f"The feature {found.image!r} is to be an image {found.shape}, as an array, a path or "
-            f"the content of a file; an example has {shown}: {err}"
-        ) from err
+            f"the feature {found.image!r} must be an image of shape {found.shape}, given as an "
+            f"array, a path or the content of a file; an example has {shown}: {error}"
+        ) from error
     return content
 
 
 def _encode_label(encode: Callable[[Any], int], found: Fields, value: Any) -> int:
     try:
         return encode(value)
-    except (LookupError, ValueError, TypeError) as err:
+    except (LookupError, ValueError, TypeError) as error:
         raise BadExample(
-            f"The feature {found.label!r} is to be a class, by number or by name; an example has "
-            f"{value!r}. There are {len(found.class_names)} classes: "
-            f"{', '.join(found.class_names)}."
-        ) from err
+            f"the feature {found.label!r} must be a class, given by number or by name; an example "
+            f"has {value!r}. There are {len(found.class_names)} classes: "
+            f"{', '.join(found.class_names)}"
+        ) from error

@@ -1,7 +1,7 @@
-"""Batches for training, from the device or from the host. `data.placement` is read here alone.
+"""Feeds training batches to the compiled step, from arrays on the device or from the host.
 
-Both feeds give the same examples in the same order, in the same chunks, to the same compiled step,
-for M networks at a time: each follows the order of its own seed.
+Both feeds give the same examples in the same order and in the same chunks. They serve M networks
+at a time, each in the order of its own seed. Only this module reads `data.placement`.
 """
 
 import concurrent.futures
@@ -21,34 +21,34 @@ from mnist_jax.data.order import permutation
 from mnist_jax.errors import UserError
 
 PLACEMENTS = ("device", "host")
-HOST_BYTES = 16 << 20  # images of one chunk, where they come from the host
+HOST_BYTES = 16 << 20  # upper bound on the images of one chunk, if they come from the host
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some steps of an epoch."""
+    """Consecutive steps of an epoch that are trained in one compiled call."""
 
-    start: int  # step of the epoch at which it begins
-    stop: int
-    rows: Any  # what the feed's `fetch` takes, `[M, S, B, ...]`
+    start: int  # first step, counted within the epoch
+    stop: int  # one past the last step
+    rows: Any  # arrays `[M, S, B, ...]`: networks, steps, batch; `fetch` takes one step of one
 
 
 class Feed(Protocol):
-    """Where batches come from."""
+    """A source of training batches."""
 
     steps_per_epoch: int
-    resident: Any  # arrays kept on the device
+    resident: Any  # arrays that stay on the device
 
     def fetch(self, resident: Any, row: Any) -> Any:
-        """The `Batch` of one row of one network; traced into the compiled step."""
+        """Returns the `Batch` for one row of `Chunk.rows`; it is traced into the compiled step."""
         ...
 
     def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
-        """The chunks of an epoch, from step `start` of it on."""
+        """Yields the chunks of an epoch, beginning at its step `start`."""
         ...
 
     def shapes(self) -> dict[int, Any]:
-        """Shapes and types of `Chunk.rows`, by number of steps."""
+        """Returns the shapes and dtypes of `Chunk.rows` for each length of chunk that occurs."""
         ...
 
 
@@ -56,17 +56,17 @@ class Feed(Protocol):
 class _Plan:
     """The order of the training examples: a pure function of seed, epoch and configuration."""
 
-    seeds: tuple[int, ...]  # of the M networks
-    count: int  # examples
+    seeds: tuple[int, ...]  # one per network
+    count: int  # number of examples
     batch_size: int
-    chunk_steps: int  # in one call; at most an epoch
+    chunk_steps: int  # steps per compiled call, at most an epoch
 
     @property
     def steps_per_epoch(self) -> int:
         return self.count // self.batch_size
 
     def chunks(self, epoch: int, start: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        """`(start, stop, index)`, with `index` `[M, stop - start, batch_size]` int32."""
+        """Yields `(start, stop, index)`, with `index` `[M, stop - start, batch_size]` int32."""
         steps, batch = self.steps_per_epoch, self.batch_size
         orders = {
             seed: permutation(seed, epoch, self.count)[: steps * batch].reshape(steps, batch)
@@ -76,11 +76,11 @@ class _Plan:
             yield begin, stop, np.stack([orders[seed][begin:stop] for seed in self.seeds])
 
     def bounds(self, start: int = 0) -> list[tuple[int, int]]:
-        """Where each chunk from step `start` on begins and stops; none if no step is left.
+        """Returns the first and the last-plus-one step of each chunk from step `start` on.
 
-        `start` may lie within a chunk: another number of devices had chunks of another length.
-        A single step that is left over joins its neighbour: XLA compiles a single step as no loop,
-        and rounds it otherwise than the same step within one.
+        `start` may lie within a chunk, because a run on another number of devices may have used
+        chunks of another length. A single leftover step is merged into the neighbouring chunk: XLA
+        compiles a single step without a loop, which rounds differently from the same step in one.
         """
         steps, length = self.steps_per_epoch, self.chunk_steps
         edges = [start, *(edge for edge in range(0, steps, length) if edge > start), steps]
@@ -91,12 +91,12 @@ class _Plan:
         return list(itertools.pairwise(edges)) if start < steps else []
 
     def positions(self, steps: int) -> np.ndarray:
-        """`[M, steps, batch_size]` int32: the place of each example in its batch."""
+        """Returns the position of each example in its batch, `[M, steps, batch_size]` int32."""
         shape = (len(self.seeds), steps, self.batch_size)
         return np.broadcast_to(np.arange(self.batch_size, dtype=np.int32), shape)
 
     def shapes(self, **row: tuple[tuple[int, ...], Any]) -> dict[int, Any]:
-        """From the shape of one example and its type, by name."""
+        """Returns `Feed.shapes`, given the shape and dtype of one example's value by name."""
         lengths = {stop - begin for begin, stop in self.bounds()}
         return {
             n: {
@@ -108,18 +108,18 @@ class _Plan:
 
 
 class DeviceFeed:
-    """The whole split on the device as uint8; a chunk is indices."""
+    """Keeps the whole training split on the device as uint8; a chunk consists of indices."""
 
     def __init__(self, plan: _Plan, split: data.Split, sharding: jax.sharding.Sharding) -> None:
         self._plan = plan
         self.steps_per_epoch = plan.steps_per_epoch
         self._image_shape = split.spec.image_shape
-        # Flat: XLA:CPU copies rows of bytes whole, and gathers images of more axes byte by byte.
+        # Flattened, because XLA:CPU copies whole rows of bytes but gathers images byte by byte.
         flat = split.images.reshape(len(split.images), -1)
         self.resident = jax.device_put((flat, split.labels), sharding)
 
     def fetch(self, resident: Any, row: Any) -> Any:
-        """Gathers the examples of a batch."""
+        """Gathers the examples of a batch from the resident arrays."""
         images, labels = resident
         index = row["index"]
         rows = lax.optimization_barrier(jnp.take(images, index, axis=0, mode="clip"))
@@ -130,18 +130,18 @@ class DeviceFeed:
         }
 
     def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
-        """Indices only: the images are there already."""
+        """Yields chunks of indices into the arrays on the device."""
         for begin, stop, index in self._plan.chunks(epoch, start):
             rows = {"index": index, "position": self._plan.positions(stop - begin)}
             yield Chunk(begin, stop, rows)
 
     def shapes(self) -> dict[int, Any]:
-        """Shapes and types of the indices, by number of steps."""
+        """Returns the shapes and dtypes of the indices for each length of chunk that occurs."""
         return self._plan.shapes(index=((), np.int32), position=((), np.int32))
 
 
 class HostFeed:
-    """Batches drawn from tfds' data source, the next chunk read while one is trained on."""
+    """Reads batches from tfds' data source, one chunk ahead of the one that is being trained on."""
 
     def __init__(self, plan: _Plan, source: Any, image_shape: tuple[int, ...]) -> None:
         self._plan = plan
@@ -151,11 +151,11 @@ class HostFeed:
         self.resident = ()
 
     def fetch(self, resident: Any, row: Any) -> Any:
-        """The row is the batch."""
+        """Returns the row as it is, because it is the batch already."""
         return row
 
     def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
-        """Images and labels, `[M, S, B, ...]`."""
+        """Yields chunks of images and labels, `[M, S, B, ...]`."""
         with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
             pending = None
             for plan in self._plan.chunks(epoch, start):
@@ -166,12 +166,12 @@ class HostFeed:
                 yield pending.result()
 
     def shapes(self) -> dict[int, Any]:
-        """Shapes and types of images and labels, by number of steps."""
+        """Returns shapes and dtypes of images and labels for each length of chunk that occurs."""
         image = (self._image_shape, np.uint8)
         return self._plan.shapes(image=image, label=((), np.int32), position=((), np.int32))
 
     def _read(self, begin: int, stop: int, index: np.ndarray) -> Chunk:
-        """Each example is read once, however many networks are to see it in this chunk."""
+        """Reads the examples of a chunk, each only once even if several networks need it."""
         examples, places = np.unique(index, return_inverse=True)
         images, labels = self._source.fetch(examples)
         places = places.reshape(index.shape)
@@ -189,16 +189,16 @@ def open_feed(
     seeds: Sequence[int] | None = None,
     most_steps: int | None = None,
 ) -> Feed:
-    """The feed that `data.placement` asks for.
+    """Opens the feed that `data.placement` selects.
 
     Args:
-      config: of the networks, which may differ in their seeds.
-      sharding: of resident data.
-      seeds: of the M networks; by default the configuration's own.
-      most_steps: in a chunk; `None`: no bound but an epoch.
+      config: the configuration of the networks, which may differ in their seeds.
+      sharding: the sharding of the arrays that stay on the device.
+      seeds: the seeds of the M networks; by default only the configuration's own.
+      most_steps: upper bound on the steps per chunk; None means an epoch.
 
     Raises:
-      UserError: an unknown placement, or a split smaller than a batch.
+      UserError: the placement is unknown, or the training split is smaller than a batch.
     """
     check(config)
     seeds = tuple(seeds or (config.seed,))
@@ -217,10 +217,11 @@ def open_feed(
 
 
 def chunk_length(steps: int, wanted: int, most: int) -> int:
-    """The number of steps in a chunk: as many as wanted, where that is not more than may be.
+    """Returns the number of steps per chunk: `wanted`, unless that exceeds `most`.
 
-    Among the lengths from half of `most` to `most`, one that divides an epoch of `steps` needs no
-    second program for what is left over. At least two: see `_Plan.bounds`.
+    In that case it is the largest length between `most // 2` and `most` that divides an epoch of
+    `steps` (so that no second program is compiled for a remainder), or `most` if none does. `most`
+    counts as at least 2, for the reason given in `_Plan.bounds`.
     """
     most = max(most, 2)
     if wanted <= most:
@@ -229,7 +230,11 @@ def chunk_length(steps: int, wanted: int, most: int) -> int:
 
 
 def check(config: Config) -> None:
-    """Raises UserError where there is no feed for a configuration."""
+    """Checks that there is a feed for a configuration.
+
+    Raises:
+      UserError: the placement is unknown, or the training split is smaller than a batch.
+    """
     if config.data.placement not in PLACEMENTS:
         raise UserError(
             f"config.data.placement: {config.data.placement!r} is none of {', '.join(PLACEMENTS)}"

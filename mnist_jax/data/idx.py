@@ -1,4 +1,4 @@
-"""The IDX format of the four MNIST files."""
+"""Reads the IDX format, in which the four MNIST files are stored."""
 
 import gzip
 import math
@@ -13,19 +13,22 @@ UNSIGNED_BYTE = 8
 
 
 def read(path: str | PathLike[str]) -> np.ndarray:
-    """The uint8 array in a gzipped IDX file, in the shape that its header states.
+    """Returns the uint8 array in a gzipped IDX file, with the shape that its header states.
 
-    Raises UserError where the file is not one.
+    Raises:
+      UserError: the file is not a complete gzipped IDX file of unsigned bytes.
     """
     try:
         with gzip.open(path) as file:
             content = file.read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as err:
-        raise UserError(f"{path} is not a whole gzip file: {err}.") from err
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is not a complete gzip file: {error}") from error
     if len(content) < 4 or content[:3] != bytes([0, 0, UNSIGNED_BYTE]):
-        raise UserError(f"{path} is not an IDX file of bytes: it starts with {content[:4].hex()}.")
+        raise UserError(
+            f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4].hex()}"
+        )
     start = 4 + 4 * content[3]
     shape = np.frombuffer(content[4:start], ">u4").tolist()
     if len(content) - start != math.prod(shape):
-        raise UserError(f"{path} states the shape {shape} and holds {len(content) - start} bytes.")
+        raise UserError(f"{path} states the shape {shape} but holds {len(content) - start} bytes")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -1,4 +1,4 @@
-"""One process at a time prepares a data set; the lock dies with its holder."""
+"""A file lock that lets only one process at a time prepare a data set."""
 
 import contextlib
 import fcntl
@@ -11,25 +11,29 @@ from mnist_jax.errors import UserError
 
 @contextlib.contextmanager
 def exclusive(dataset: Dataset) -> Iterator[None]:
-    """Hold the data set's lock; wait for another process that does, and say so on stderr.
+    """Holds the data set's lock, after waiting for any other process that holds it.
 
-    Raises UserError where the data directory cannot be written.
+    The wait is reported on standard error. The operating system releases the lock if the process
+    dies.
+
+    Raises:
+      UserError: the data directory is not writable.
     """
     path = own_dir() / f"{dataset.label}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
-    except OSError as err:
+    except OSError as error:
         raise UserError(
-            f"{dataset.name} has no whole cache, and {path.parent} cannot be written: {err}. "
-            "Set TFDS_DATA_DIR to a folder that can be written."
-        ) from err
-    with file:  # closing it gives the lock back
+            f"{path.parent} is not writable, and holds no valid cache of {dataset.name}: {error}. "
+            "Set TFDS_DATA_DIR to a writable folder"
+        ) from error
+    with file:  # closing it releases the lock
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(
-                f"another process prepares {dataset.name} (lock {path}); waiting for it",
+                f"another process holds {path} to prepare {dataset.name}; waiting for it",
                 file=sys.stderr,
                 flush=True,
             )

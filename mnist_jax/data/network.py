@@ -1,4 +1,4 @@
-"""Whether a server can be reached, answered within a bound; tfds' downloader knows no bound."""
+"""Tests within a few seconds whether a server can be reached; tfds' downloader has no timeout."""
 
 import socket
 import threading
@@ -10,9 +10,9 @@ PORTS = {"http": 80, "https": 443}
 
 
 def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
-    """Whether the url's server (or the proxy before it) accepts a connection within `seconds`."""
+    """Returns True if the URL's server, or its proxy, accepts a connection within `seconds`."""
     answered: list[bool] = []
-    # A thread, because the look-up of a name takes no timeout of its own.
+    # In a thread, because resolving a host name has no timeout of its own.
     probe = threading.Thread(
         target=lambda: answered.append(_connects(*_endpoint(url), seconds)), daemon=True
     )
@@ -22,7 +22,7 @@ def reachable(url: str, seconds: float = PROBE_SECONDS) -> bool:
 
 
 def _endpoint(url: str) -> tuple[str, int]:
-    """Host and port to connect to for a url, with the environment's proxies respected."""
+    """Returns the host and port to connect to for a URL: the proxy's, if one is configured."""
     parts = urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.netloc):

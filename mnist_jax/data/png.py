@@ -1,5 +1,8 @@
-"""PNG for small images: tfds stores images as PNG, and for 784 pixels the libraries' start-up is
-most of the cost (encoding 14 against 97 microseconds per image, decoding 3 against 22)."""
+"""A fast PNG encoder and decoder for small images.
+
+tfds stores images as PNG. For an image of 784 pixels, most of the time in general libraries is
+fixed overhead: encoding takes 14 microseconds here against 97 there, decoding 3 against 22.
+"""
 
 import io
 import struct
@@ -9,15 +12,15 @@ import numpy as np
 from PIL import Image
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-HEADER_END = 33  # signature 8, IHDR chunk 4 + 4 + 13 + 4
-COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG's, by number of channels
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow's
+HEADER_END = 33  # signature 8 bytes, IHDR chunk 4 + 4 + 13 + 4
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # PNG colour type by number of channels
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # Pillow mode by number of channels
 
 
 def encode(image: np.ndarray) -> bytes:
-    """A [height, width, channels] uint8 image of one to four channels as PNG."""
+    """Encodes a `[height, width, channels]` uint8 image of one to four channels as PNG."""
     height, width, channels = image.shape
-    rows = np.zeros((height, 1 + width * channels), np.uint8)  # a row starts with its filter: none
+    rows = np.zeros((height, 1 + width * channels), np.uint8)  # each starts with filter type 0
     rows[:, 1:] = image.reshape(height, -1)
     return (
         SIGNATURE
@@ -28,25 +31,36 @@ def encode(image: np.ndarray) -> bytes:
 
 
 def decode(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """The uint8 image of the given [height, width, channels] in an image file, whoever wrote it.
+    """Decodes an image file of any format that Pillow reads into a uint8 image.
 
-    Colours become grey, and grey colours, where the channels ask for it.
+    Images are converted between grey and colour to get the requested number of channels.
 
-    Raises ValueError, OSError or zlib.error where the content is damaged or of another size.
+    Args:
+      content: the content of the file.
+      shape: the expected height and width, and the number of channels to return.
+
+    Returns:
+      `[height, width, channels]` uint8.
+
+    Raises:
+      ValueError, OSError or zlib.error: the content is damaged, has another size, or has more than
+        8 bits per channel.
     """
     image = _decode_unfiltered(content, shape)
     if image is None:
         with Image.open(io.BytesIO(content)) as opened:
             if opened.size != (shape[1], shape[0]):
-                raise ValueError(f"{opened.size[1]} x {opened.size[0]} pixels, not {shape}")
+                raise ValueError(
+                    f"the image has {opened.size[1]} x {opened.size[0]} pixels, not {shape}"
+                )
             if opened.mode.startswith(("I", "F")):
-                raise ValueError(f"pixels of more than 8 bits (mode {opened.mode})")
+                raise ValueError(f"the pixels have more than 8 bits (mode {opened.mode})")
             image = np.asarray(opened.convert(MODES[shape[2]]), np.uint8).reshape(shape)
     return image
 
 
 def _decode_unfiltered(content: bytes, shape: tuple[int, int, int]) -> np.ndarray | None:
-    """The image if it is laid out as `encode` does, else None."""
+    """Decodes a file that is laid out as `encode` writes it; returns None for any other."""
     height, width, channels = shape
     if content[16:29] != _layout(shape) or content[37:41] != b"IDAT":
         return None
@@ -59,7 +73,7 @@ def _decode_unfiltered(content: bytes, shape: tuple[int, int, int]) -> np.ndarra
 
 
 def _layout(shape: tuple[int, int, int]) -> bytes:
-    """The content of IHDR: size, bit depth, colour type, compression, filter, interlace."""
+    """Returns the content of IHDR: size, bit depth, colour type, compression, filter, interlace."""
     height, width, channels = shape
     return struct.pack(">IIBBBBB", width, height, 8, COLOUR_TYPES[channels], 0, 0, 0)
 

@@ -1,4 +1,7 @@
-"""Random access to the examples that tfds prepared. Importing this module imports tfds."""
+"""Random access to the examples that tfds prepared.
+
+Importing this module imports tfds.
+"""
 
 import zlib
 from collections.abc import Sequence
@@ -14,7 +17,7 @@ from mnist_jax.data.catalog import Dataset
 from mnist_jax.data.features import Fields
 from mnist_jax.errors import UserError
 
-_PROTO: Any = tf_example_pb2  # its names are made while it is imported
+_PROTO: Any = tf_example_pb2  # its names are created on import, so a type checker knows none
 
 DAMAGE = (
     RuntimeError,
@@ -28,11 +31,11 @@ DAMAGE = (
 
 
 class DamagedRecords(UserError):
-    """What tfds prepared cannot be read back, or is not what it should be."""
+    """Raised if the data that tfds prepared cannot be read, or are not the expected data."""
 
 
 class DataSource(Protocol):
-    """tfds' random access to serialized examples."""
+    """The interface of tfds' random access to serialized examples."""
 
     def __len__(self) -> int: ...
 
@@ -50,9 +53,14 @@ class Records:
         return 0 if self._source is None else len(self._source)
 
     def fetch(self, indices: np.ndarray | Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Images [k, height, width, channels] uint8 and labels [k] int32 of the rows `indices`.
+        """Returns the images and labels of the rows `indices`.
 
-        Raises IndexError for a row that is not there, DamagedRecords for one that cannot be read.
+        Returns:
+          Images `[k, height, width, channels]` uint8 and labels `[k]` int32.
+
+        Raises:
+          IndexError: there is no such row.
+          DamagedRecords: a row cannot be read.
         """
         keys = np.asarray(indices, np.int64).tolist()
         images = np.empty((len(keys), *self._fields.shape), np.uint8)
@@ -60,17 +68,23 @@ class Records:
         if not keys:
             return images, labels
         if self._source is None or min(keys) < 0 or max(keys) >= len(self._source):
-            raise IndexError(f"rows {min(keys)} to {max(keys)} of {len(self)}")
+            raise IndexError(
+                f"rows {min(keys)} to {max(keys)} are not all within the split of {len(self)} rows"
+            )
         try:
             for row, example in enumerate(self._source.__getitems__(keys)):
                 images[row], labels[row] = _decode(example, self._fields)
-        except DAMAGE as err:
-            raise DamagedRecords(f"Examples that tfds prepared are damaged: {err}") from err
+        except DAMAGE as error:
+            raise DamagedRecords(f"examples prepared by tfds are damaged: {error}") from error
         return images, labels
 
 
 class Prepared:
-    """A data set as tfds prepared it. Raises DamagedRecords where its description is damaged."""
+    """A data set that tfds has prepared.
+
+    Raises:
+      DamagedRecords: the description of the data set is damaged.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self.folder = builder.folder(dataset)
@@ -80,14 +94,18 @@ class Prepared:
             self.shards = {name: list(split.shard_lengths) for name, split in info.splits.items()}
         except UserError:
             raise
-        except DAMAGE as err:
-            raise DamagedRecords(f"{self.folder} is damaged: {err}") from err
+        except DAMAGE as error:
+            raise DamagedRecords(f"{self.folder} is damaged: {error}") from error
         if not self.shards:
-            raise DamagedRecords(f"{self.folder} is damaged: it names no splits.")
+            raise DamagedRecords(f"{self.folder} is damaged: it names no splits")
         self.fields = features.fields(info)
 
     def records(self, split: str) -> Records:
-        """Random access to a tfds split; raises UserError as `splits.resolve`."""
+        """Opens a split, given by a tfds split string, for random access.
+
+        Raises:
+          UserError: as `splits.resolve` does.
+        """
         raw = None
         if splits.resolve(split, self.shards):
             raw = self._builder.as_data_source(
@@ -97,7 +115,7 @@ class Prepared:
 
 
 def _decode(example: bytes, fields: Fields) -> tuple[np.ndarray, int]:
-    """Image and label of a serialized tf.train.Example."""
+    """Returns the image and the label in a serialized tf.train.Example."""
     feature = _PROTO.Example.FromString(example).features.feature
     image = png.decode(feature[fields.image].bytes_list.value[0], fields.shape)
     return image, feature[fields.label].int64_list.value[0]

@@ -1,4 +1,4 @@
-"""From bytes to what the networks see."""
+"""Converts images from bytes to the floats that the networks take."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,10 @@ from jax import lax
 
 
 def rescale(images: jax.Array) -> jax.Array:
-    """Bytes `[B, ...]` as floats from 0 to 1.
+    """Converts images `[B, ...]` from bytes to float32 in [0, 1], in the same shape.
 
-    Flat, and behind a barrier that keeps it so: XLA:CPU turns long rows into vectors of floats, and
-    works through images, whose last axes are short, nearly one by one.
+    The images are flattened for the conversion, and a barrier stops XLA from undoing that, because
+    XLA:CPU vectorises along long rows, but converts images with short axes almost pixel by pixel.
     """
     flat = images.reshape(len(images), -1).astype(jnp.float32) / 255.0
     return lax.optimization_barrier(flat).reshape(images.shape)

@@ -1,4 +1,4 @@
-"""Keeps the rows of training, validation and test apart."""
+"""Checks that the training, validation and test splits share no rows."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -9,21 +9,23 @@ from mnist_jax.data import splits
 from mnist_jax.data.splits import Rows, Shards
 from mnist_jax.errors import UserError
 
-TEST = "test"  # the split that nothing is trained or chosen on
-Marks = Mapping[str, np.ndarray]  # by prepared split, [n] bool: which of its rows are meant
+TEST = "test"  # the split that is used for neither training nor model selection
+Marks = Mapping[str, np.ndarray]  # for each prepared split, [n] bool: the rows that are selected
 
 
 def check(name: str, train_split: str, val_split: str, shards: Shards) -> None:
-    """Refuses splits of the data set `name` that train or choose on what is tested on.
+    """Checks that the training, validation and test splits of the data set `name` do not overlap.
 
-    Rows decide, however the splits are written. Raises UserError where there is no test split,
-    where training or validation hold a row of it, and where they share rows; the message ends with
-    what to write instead. Raises it as `splits.resolve` does, too.
+    Rows are compared, so that it does not matter how the split strings are written.
+
+    Raises:
+      UserError: there is no test split, the training or validation split contains rows of it, or
+        they share rows; the message ends with a split to use instead. Also as `splits.resolve`.
     """
     if not sum(shards.get(TEST, ())):
         raise UserError(
-            f"config.data.name: {name} has no split 'test', by which networks are evaluated. "
-            f"There are: {splits.described(shards)}."
+            f"config.data.name: {name} has no split 'test', on which networks are evaluated; "
+            f"its splits are {splits.described(shards)}"
         )
     training, validation = (_marks(split, shards) for split in (train_split, val_split))
     instead = [_left_over(validation, training), _others(TEST, shards)]
@@ -33,8 +35,8 @@ def check(name: str, train_split: str, val_split: str, shards: Shards) -> None:
     shared = _count(validation) - _count(_without(validation, training))
     if shared:
         raise UserError(
-            f"config.data.val_split: {val_split!r} shares {shared} of its rows with training, "
-            f"{train_split!r}. {_use('val_split', [*instead, {}])}"
+            f"config.data.val_split: {val_split!r} shares {shared} of its rows with the training "
+            f"split {train_split!r}. {_use('val_split', [*instead, {}])}"
         )
 
 
@@ -42,13 +44,13 @@ def _refuse_test(field: str, split: str, marks: Marks, instead: list[Marks]) -> 
     count = int(marks[TEST].sum())
     if count:
         raise UserError(
-            f"config.data.{field}: {split!r} holds {count} rows of the test split, on which "
-            f"nothing is trained or chosen. {_use(field, instead)}"
+            f"config.data.{field}: {split!r} holds {count} rows of the test split, which may be "
+            f"used for neither training nor model selection. {_use(field, instead)}"
         )
 
 
 def _use(field: str, instead: list[Marks]) -> str:
-    """What to write: the first of `instead` that has any rows, else the last."""
+    """Returns the advice to use the first of `instead` that has any rows, or else the last."""
     best = next((marks for marks in instead if _count(marks)), instead[-1])
     return f"Use --config.data.{field}={shlex.quote('+'.join(_written(best)))}"
 
@@ -73,7 +75,7 @@ def _without_test(marks: Marks) -> dict[str, np.ndarray]:
 
 
 def _left_over(used: Marks, others: Marks) -> dict[str, np.ndarray]:
-    """Rows that are not `used`, of the prepared splits that either takes rows from."""
+    """Returns the rows not in `used`, of the prepared splits from which either takes rows."""
     return {
         name: ~rows & (name != TEST and bool(rows.any() or others[name].any()))
         for name, rows in used.items()
@@ -85,7 +87,7 @@ def _count(marks: Marks) -> int:
 
 
 def _written(marks: Marks) -> Iterator[str]:
-    """The parts of a split string that selects the rows."""
+    """Yields the parts of a split string that selects the rows."""
     for name, rows in marks.items():
         edges = np.flatnonzero(np.diff(rows, prepend=False, append=False)).tolist()
         for start, stop in zip(edges[::2], edges[1::2], strict=True):

@@ -1,4 +1,4 @@
-"""What a network has to know of its data: the shape of an image, and the classes."""
+"""What a network needs to know about a data set: the image shape and the classes."""
 
 from dataclasses import dataclass
 
@@ -12,5 +12,5 @@ class Spec:
 
     @property
     def num_classes(self) -> int:
-        """The number of classes; labels run from 0 to one less."""
+        """The number of classes; labels run from 0 to `num_classes - 1`."""
         return len(self.class_names)

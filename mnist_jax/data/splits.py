@@ -1,4 +1,4 @@
-"""What a split string means: rows of the prepared splits, as tfds means them."""
+"""Resolves a tfds split string to the rows of the prepared splits that it selects."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from mnist_jax.errors import UserError
 
-Shards = Mapping[str, Sequence[int]]  # split name -> number of examples in each of its files
+Shards = Mapping[str, Sequence[int]]  # for each split, the number of examples in each of its files
 PLAIN = re.compile(r"([\w-]+)(?:\[(-?\d+)?:(-?\d+)?\])?")
 
 
 class Rows(NamedTuple):
-    """The rows from `start` up to and without `stop` of a prepared split."""
+    """The rows of a prepared split from `start` to before `stop`."""
 
     split: str
     start: int
@@ -19,11 +19,14 @@ class Rows(NamedTuple):
 
 
 def resolve(spec: str, shards: Shards) -> list[Rows]:
-    """The rows that a tfds split string selects, in order; none for the empty string.
+    """Returns the rows that a tfds split string selects, in order; none for the empty string.
 
-    Plain 'name' and 'name[from:to]' are resolved here, which spares a start the import of tfds;
-    tfds resolves all else. Raises UserError where the string is malformed, names an unknown split,
-    reaches beyond the examples there are, or selects none of them.
+    Plain 'name' and 'name[from:to]' are resolved here, which avoids importing tfds at every start;
+    tfds resolves all other strings.
+
+    Raises:
+      UserError: the string is malformed, names an unknown split, reaches beyond the examples of a
+        split, or selects no example.
     """
     if not spec:
         return []
@@ -33,17 +36,17 @@ def resolve(spec: str, shards: Shards) -> list[Rows]:
             rows = [_plain(plain[1], plain[2], plain[3], sum(shards[plain[1]]))]
         else:
             rows = _by_tfds(spec, shards)
-    except (ValueError, NotImplementedError) as err:
-        raise UserError(_complaint(spec, shards, str(err))) from err
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(_complaint(spec, shards, str(error))) from error
     if not sum(max(stop - start, 0) for _, start, stop in rows):
-        raise UserError(_complaint(spec, shards, "It selects no example; write '' for no split."))
+        raise UserError(_complaint(spec, shards, "it selects no example; write '' for no split"))
     return rows
 
 
 def _plain(split: str, start: str | None, stop: str | None, count: int) -> Rows:
     bounds = (int(start or 0), count if stop is None else int(stop))
     if max(map(abs, bounds)) > count:
-        raise ValueError(f"The slice [{bounds[0]}:{bounds[1]}] reaches beyond the examples.")
+        raise ValueError(f"the slice [{bounds[0]}:{bounds[1]}] reaches beyond the examples")
     return Rows(split, *(count + bound if bound < 0 else bound for bound in bounds))
 
 
@@ -66,9 +69,9 @@ def _by_tfds(spec: str, shards: Shards) -> list[Rows]:
 
 
 def described(shards: Shards) -> str:
-    """The splits that there are, for messages: `train (60000 examples), ...`."""
+    """Lists the prepared splits for a message: `train (60000 examples), ...`."""
     return ", ".join(f"{name} ({sum(lengths)} examples)" for name, lengths in shards.items())
 
 
 def _complaint(spec: str, shards: Shards, why: str) -> str:
-    return f"The split {spec!r} cannot be read: {why}\nThere are: {described(shards)}."
+    return f"the split {spec!r} cannot be read: {why}\nThe splits are {described(shards)}"

@@ -1,4 +1,4 @@
-"""Networks by name, as pure functions over plain dicts of arrays."""
+"""Builds the network that a configuration names, as pure functions over plain dicts of arrays."""
 
 import dataclasses
 import functools
@@ -23,16 +23,16 @@ from mnist_jax.models.mlp import MLP
 Tree = dict[str, Any]  # nested dicts of arrays
 
 MODELS = {"mlp": MLP, "cnn": CNN}
-FROM_DATA = ("image_shape", "num_classes")  # of a `Spec`: given to a constructor that takes them
+FROM_DATA = ("image_shape", "num_classes")  # fields of `Spec` passed to constructors that take them
 LIBRARIES = re.compile(r"[/\\](site-packages|jax|flax)[/\\]|^<")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network without its weights: two pure functions and what they need to know.
+    """A network without its weights: the pure functions `init` and `apply`, and its constants.
 
-    A module is split once, here, and merged inside the transformed function, so that JAX sees
-    plain dicts only (https://flax.readthedocs.io, "Functional API" and "Performance").
+    `build` splits the NNX module once, and `apply` merges it inside the transformed function, so
+    that JAX only sees plain dicts (https://flax.readthedocs.io, "Functional API", "Performance").
     """
 
     module: Callable[..., nnx.Module]
@@ -44,7 +44,7 @@ class Model:
     num_classes: int
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
-        """Fresh `(parameters, other variables)`, the latter e.g. batch statistics."""
+        """Returns newly initialised `(parameters, other variables)` such as batch statistics."""
         module = self.module(**self.keywords, rngs=nnx.Rngs(params=key))
         _, params, variables = nnx.split(module, nnx.Param, ...)
         return nnx.to_pure_dict(params), nnx.to_pure_dict(variables)
@@ -58,17 +58,18 @@ class Model:
         train: bool,
         keys: jax.Array | None = None,
     ) -> tuple[jax.Array, Tree]:
-        """The network's outputs, and its other variables afterwards.
+        """Returns the network's outputs and its updated variables.
 
         Args:
-          params: as `init` gives them.
-          variables: as `init` gives them.
+          params: the parameters, in the structure that `init` returns.
+          variables: the other variables, in the structure that `init` returns.
           images: `[B, *image_shape]` in [0, 1].
-          train: dropout on, batch statistics of this batch.
-          keys: `[B]` random keys, one an example; needed in training.
+          train: whether dropout is on and batch normalisation uses the statistics of this batch.
+          keys: `[B]` random keys, one per example; required in training.
 
         Returns:
-          `[B, num_classes]` float32 (logits where `output_activation` is softmax), and variables.
+          The outputs, `[B, num_classes]` float32 (logits if `output_activation` is softmax), and
+          the variables after the call.
         """
         narrow = jax.tree.map(lambda p: p.astype(self.dtype), params)
         module = nnx.merge(self.graph, narrow, variables)
@@ -78,12 +79,16 @@ class Model:
 
 
 def resolve(config: Config) -> Config:
-    """`config` with the defaults of its model written out, so that it says all there is to say.
+    """Returns `config` with the defaults of its model written out, so that it is complete.
 
-    What the data say (`image_shape`, `num_classes`) is left to them, unless the user wrote it.
+    `image_shape` and `num_classes`, which come from the data set, are included only if the user
+    has set them.
+
+    Raises:
+      UserError: the model has an unknown name, keyword or value.
     """
     _, keywords = _bind(config.model)
-    # A default that no file can hold, such as a function, stays with the class.
+    # A default that a file cannot hold, such as a function, is not written out.
     plain = (bool, int, float, str, tuple, type(None))
     said = {k: v for k, v in keywords.items() if isinstance(v, plain)}
     return dataclasses.replace(config, model=Choice(config.model.name, said))
@@ -92,16 +97,18 @@ def resolve(config: Config) -> Config:
 def build(
     choice: Choice, spec: Spec, dtype: str = "float32", axis_name: str | None = None
 ) -> Model:
-    """The network that a configuration names, for the images and classes of a data set.
+    """Builds the network that a configuration names, for the images and classes of a data set.
 
     Args:
-      choice: `mlp`, `cnn` or `package.module:Class`, and the class's own keywords.
-      spec: of the data; a class that takes `image_shape` or `num_classes` gets it from here.
-      dtype: of the arithmetic.
-      axis_name: the mapped axis over which batch statistics are taken, if any.
+      choice: the name `mlp`, `cnn` or `package.module:Class`, and keywords of that class.
+      spec: the data set's shape; a class with a parameter `image_shape` or `num_classes` receives
+        it from here.
+      dtype: the dtype of the arithmetic.
+      axis_name: the mapped axis over which batch statistics are averaged, if any.
 
     Raises:
-      UserError: an unknown name, keyword or value; or one that the data contradict.
+      UserError: a name, keyword or value is unknown, contradicts the data set, or names a class
+        that is not a network as expected here.
     """
     module, keywords = _bind(choice)
     keywords |= _from_data(module, keywords, spec)
@@ -111,7 +118,7 @@ def build(
     for _, part in nnx.iter_modules(abstract):
         if isinstance(part, nnx.BatchNorm):
             part.axis_name = axis_name
-            part.dtype = jnp.dtype(dtype)  # else its float32 statistics widen all that follows
+            part.dtype = jnp.dtype(dtype)  # else its float32 statistics promote all later layers
     return Model(
         module=module,
         keywords=keywords,
@@ -124,9 +131,10 @@ def build(
 
 
 def check_outputs(model: Model) -> None:
-    """Refuses a network that cannot take an image of the data, or gives no output for each class.
+    """Checks that a network accepts the data set's images and has one output per class.
 
-    Raises UserError, which says what the data are, and what came.
+    Raises:
+      UserError: it does not; the message states the expected and the actual shapes.
     """
     image = f"an image of shape {model.image_shape}"
     images = jax.ShapeDtypeStruct((1, *model.image_shape), jnp.float32)
@@ -138,20 +146,20 @@ def check_outputs(model: Model) -> None:
     except (TypeError, ValueError, IndexError) as error:
         raise UserError(
             f"config.model: {model.module.__name__} fails on {image} (height, width, channels), "
-            f"as the data have them; a constructor with a parameter image_shape receives it\n"
+            f"the shape in this data set; a constructor with a parameter image_shape receives it\n"
             f"{_where(error)}{type(error).__name__}: {error}"
         ) from error
     expected = (1, model.num_classes)
     if outputs.shape != expected:
         raise UserError(
             f"config.model: {model.module.__name__} gives outputs of shape {outputs.shape} for "
-            f"{image} of the data, which have {model.num_classes} classes; expected {expected}. "
-            "A constructor with a parameter num_classes receives it"
+            f"{image}, but the data set has {model.num_classes} classes; expected {expected}. "
+            "A constructor with a parameter num_classes receives that number"
         )
 
 
 def _bind(choice: Choice) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The class, and its keywords but for those that only the program knows, or the data."""
+    """Returns the class and its keywords, without those that the program or the data set gives."""
     module = binding.find(choice.name, MODELS, "config.model.name")
     unsaid = [name for name in FROM_DATA if name not in choice.keywords]
     given = ("rngs", *unsaid)
@@ -161,20 +169,20 @@ def _bind(choice: Choice) -> tuple[Callable[..., Any], dict[str, Any]]:
 def _from_data(
     module: Callable[..., Any], keywords: Mapping[str, Any], spec: Spec
 ) -> dict[str, Any]:
-    """What of the spec the constructor takes by name."""
+    """Returns the fields of the spec that the constructor takes by name."""
     parameters = inspect.signature(getattr(module, "__init__", module)).parameters
     taken = {name: getattr(spec, name) for name in FROM_DATA if name in parameters}
     for name, value in taken.items():
         if keywords.get(name, value) != value:
             raise UserError(
-                f"config.model.{name}: is {keywords[name]}, where the data have {value}; "
-                "leave it out"
+                f"config.model.{name}: is {keywords[name]}, but the data set has {value}; "
+                "leave the field out"
             )
     return taken
 
 
 def _where(error: Exception) -> str:
-    """`file:line in function` of the error, in the network's own code if that can be told."""
+    """Returns `file:line in function: ` of the last frame outside libraries, or an empty string."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not LIBRARIES.search(frame.filename)]
     return f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}: " if own else ""
@@ -190,10 +198,13 @@ def _require_call(module: Callable[..., Any], name: str) -> None:
 
 
 def _refuse_random_state(module: nnx.Module) -> None:
-    """Keys kept inside a network would make a run depend on how often it was called."""
+    """Raises UserError if a network keeps random keys.
+
+    They would make a run depend on how often the network has been called.
+    """
     if jax.tree.leaves(nnx.state(module, nnx.RngState)):
         raise UserError(
             f"config.model: {type(module).__name__} keeps random keys of its own, as "
-            f"nnx.Dropout(rngs=...) does; use mnist_jax.models.layers.Dropout, whose keys come "
-            f"with each call"
+            f"nnx.Dropout(rngs=...) does; use mnist_jax.models.layers.Dropout, which receives its "
+            f"keys with each call"
         )

@@ -1,8 +1,8 @@
-"""What the networks are compiled for."""
+"""Tells for which kind of device the networks are compiled."""
 
 import jax
 
 
 def on_cpu() -> bool:
-    """Whether what is traced now is meant for a CPU, where some products have another form."""
+    """Returns True if JAX compiles for a CPU, where some layers use other algorithms."""
     return jax.default_backend() == "cpu"

@@ -1,4 +1,4 @@
-"""Convolutional networks: blocks of convolution and pool, then a dense head."""
+"""Convolutional networks: blocks of convolution and pooling, followed by dense layers."""
 
 import math
 
@@ -10,13 +10,18 @@ from mnist_jax.models.layers import POOLINGS, Conv, Dropout, Sequence, dense_lay
 
 
 class CNN(Sequence):
-    """Blocks of convolution, normalisation, activation and 2x2 pool; dense layers; the outputs.
+    """A convolutional network: blocks of convolution and 2x2 pooling, then dense layers.
 
-    `kernel` and `stride` hold one value for all blocks, or one a block; `padding` is `SAME` or
-    `VALID`; with `pool_first` the pool comes before normalisation and activation. Dropout follows
-    each dense layer (`dropout_1`, ...), or where there is none the flattened features
-    (`dropout_0`). Called with images `[B, *image_shape]` in [0, 1], gives `[B, num_classes]`; the
-    data set gives `image_shape` (height, width, channels) and `num_classes`.
+    Each block consists of convolution, normalisation, activation and pooling; with `pool_first`,
+    pooling comes before normalisation and activation. `kernel` and `stride` hold one value for all
+    blocks, or one per block. `padding` is `SAME` or `VALID`. Dropout follows each hidden dense
+    layer (`dropout_1`, ...) or, if there is none, the flattened features (`dropout_0`).
+
+    Called with images `[B, *image_shape]` in [0, 1], it returns `[B, num_classes]`. The data set
+    provides `image_shape` (height, width, channels) and `num_classes`.
+
+    Raises:
+      UserError: a value is unknown or out of range, or the image is too small for the blocks.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class CNN(Sequence):
                 kernel_init=kernel_init,
                 rngs=rngs,
             )
-            window = 1 if padding == "SAME" else kernels[i]  # what a border without zeros costs
+            window = 1 if padding == "SAME" else kernels[i]  # VALID loses `window - 1` pixels
             places = [-(-(n - window + 1) // strides[i]) for n in size]
             channels, size = outputs, [_pooled(n, pooling, i + 1) for n in places]
         head = dense_layers(
@@ -79,7 +84,9 @@ class CNN(Sequence):
 
 def _each(values: tuple[int, ...], count: int, name: str) -> tuple[int, ...]:
     if len(values) not in (1, count):
-        raise UserError(f"config.model.{name}: give one value, or {count} (one a block): {values}")
+        raise UserError(
+            f"config.model.{name}: give one value, or {count} (one per block), got {values}"
+        )
     return values * count if len(values) == 1 else values
 
 

@@ -1,16 +1,17 @@
-"""Convolution and pooling as matrix products and slices.
+"""Convolution and pooling as matrix products and slices, which are fast on CPUs.
 
-On XLA:CPU a convolution inside a loop is compiled well only in the canonical layout, which the
-gradients that JAX derives do not have, and `reduce_window`'s gradient is a scatter. Everything
-here stays a matrix product, a slice or a canonical convolution, in forward and gradient, so that
-it runs at full speed inside `lax.scan`. The values are those of `lax.conv_general_dilated` and
-`lax.reduce_window`, and so are the gradients, up to rounding. On an accelerator the convolution is
-`lax`'s own.
+Inside a loop, XLA:CPU compiles a convolution well only if it is in the canonical layout. The
+gradients that JAX derives are not, and the gradient of `reduce_window` is a scatter. The functions
+here use only matrix products, slices and canonical convolutions, both in the forward pass and in
+the gradient, so that they run at full speed inside `lax.scan`. Values and gradients equal those of
+`lax.conv_general_dilated` and `lax.reduce_window` up to rounding. On an accelerator, convolutions
+use `lax.conv_general_dilated`.
 
-Of one channel, and of kernels other than 3x3, there is no forward mode on a CPU (`jax.jvp`).
+On a CPU, forward-mode differentiation (`jax.jvp`) is not supported for one input channel or for
+kernels other than 3x3.
 
-Images are `[H, W, B, C]` here, pixels first: a window of pixels is then a few long runs of memory,
-and what is computed with windows are sums of long vectors.
+Images have the layout `[H, W, B, C]` here: a window of pixels then consists of a few contiguous
+pieces of memory, and computations on windows are sums of long vectors.
 """
 
 import functools
@@ -25,20 +26,20 @@ from jax import lax
 from mnist_jax.models import backend, winograd
 from mnist_jax.models.windows import Pads, interleave, padding_of, square, windows
 
-MANY_OUTPUTS = 32  # from here on, turning what was computed transposed takes longer than it saves
+MANY_OUTPUTS = 32  # from here on, computing the transposed product no longer pays
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAME") -> jax.Array:
-    """Two-dimensional convolution.
+    """Computes a two-dimensional convolution.
 
     Args:
-      x: `[H, W, B, C]`.
+      x: images, `[H, W, B, C]`.
       kernel: `[kh, kw, C, O]`.
-      stride: of both axes.
+      stride: the stride along both axes.
       padding: `SAME` or `VALID`.
 
     Returns:
-      `[h, w, B, O]`, with `h` and `w` as `lax.conv_general_dilated` has them.
+      `[h, w, B, O]`, with the height and width that `lax.conv_general_dilated` gives.
     """
     if not backend.on_cpu():
         return _lax_conv(x, kernel, stride, padding, "HWNC")
@@ -55,13 +56,20 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAM
 def conv2d_phases(
     x: jax.Array, kernel: jax.Array, stride: int, window: int, padding: str = "SAME"
 ) -> list[jax.Array]:
-    """`conv2d`, as its values at each place of a pooling window.
+    """Computes `conv2d`, split into one array for each position within a pooling window.
 
-    What a pool of `window` takes the mean or maximum of stands in `window ** 2` arrays, so the pool
-    that follows has no window to slide: it is `combine` of the list.
+    Pooling the result is then `combine` of these arrays, elementwise, with no window to slide.
+
+    Args:
+      x: images, `[H, W, B, C]`.
+      kernel: `[kh, kw, C, O]`.
+      stride: the stride along both axes.
+      window: the height and width of the pooling window.
+      padding: `SAME` or `VALID`.
 
     Returns:
-      `window ** 2` arrays `[h, w, B, O]`, where `conv2d` gives `[h * window (+ rest), ...]`.
+      `window ** 2` arrays `[h, w, B, O]`, row by row. `h` and `w` are those of `conv2d`, divided
+      by `window` and rounded down.
     """
     if not backend.on_cpu():
         return _phases(conv2d(x, kernel, stride, padding), window)
@@ -75,25 +83,29 @@ def conv2d_phases(
 
 
 def pool(x: jax.Array, window: int, pooling: str) -> jax.Array:
-    """`max` or `mean` over windows of `window` by `window`, a rest at the edge left out.
+    """Pools by `max` or `mean` over windows of `window` by `window` pixels.
 
-    `[H, W, B, C]` to `[H // window, W // window, B, C]`.
+    Rows and columns at the edge that do not fill a window are left out.
+
+    Returns:
+      `[H // window, W // window, B, C]` for `x` `[H, W, B, C]`.
     """
     return combine(_phases(x, window), pooling)
 
 
 def combine(phases: list[jax.Array], pooling: str) -> jax.Array:
-    """Elementwise maximum or mean of equally shaped arrays."""
+    """Returns the elementwise maximum or mean of arrays of the same shape."""
     if pooling == "max":
         return functools.reduce(_larger, phases)
     return functools.reduce(operator.add, phases) / len(phases)
 
 
 def _larger(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The larger of two, or NaN; of equals the first, which then gets all of the gradient.
+    """Returns the elementwise maximum, or NaN; for equal values the gradient goes to the first.
 
-    The gradient of `jnp.maximum` asks which of the two equals the result. Compiled, the two sides
-    of that question can be computed apart and rounded apart, and then neither does.
+    `jnp.maximum` is avoided because its gradient compares each operand with the result. The
+    compiler may compute the two sides of that comparison separately, with different rounding, and
+    then neither operand receives the gradient.
     """
     return jnp.where((a >= b) | jnp.isnan(a), a, b)
 
@@ -110,7 +122,10 @@ def _one_channel(kernel: jax.Array) -> bool:
 def _patches(
     x: jax.Array, kernel: jax.Array, stride: int, window: int, padding: str
 ) -> list[jax.Array]:
-    """`conv2d_phases` of one channel, as one product with the patches, a row a tap."""
+    """Computes `conv2d_phases` for one channel as a matrix product with the image patches.
+
+    The matrix of patches has one row for each position within the kernel.
+    """
     kh, kw, _, outputs = kernel.shape
     pads, size = padding_of(x, kernel, stride, padding)
     size = (size[0] // window, size[1] // window)
@@ -128,10 +143,10 @@ def _patches(
 
 @jax.custom_vjp
 def _of_rows(rows: jax.Array, matrix: jax.Array) -> jax.Array:
-    """`rows.T @ matrix`: `[T, N]` by `[T, O]` to `[N, O]`, for large N.
+    """Computes `rows.T @ matrix` for large N: `[T, N]` by `[T, O]` gives `[N, O]`.
 
-    With few outputs XLA:CPU computes its transpose up to ten times as fast; the gradient gains
-    nothing by it.
+    With few outputs, XLA:CPU computes the transposed product up to ten times as fast. The gradient
+    does not benefit from this.
     """
     if matrix.shape[1] >= MANY_OUTPUTS:
         return lax.dot_general(rows, matrix, (((0,), (0,)), ((), ())))
@@ -152,7 +167,7 @@ _of_rows.defvjp(_of_rows_forward, _of_rows_backward)
 
 
 def _taps(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
-    """`conv2d` as a sum of products, one a tap: `[H, W, B, C]` to `[h, w, B, O]`."""
+    """Computes `conv2d` as a sum of matrix products, one for each position within the kernel."""
     kh, kw, channels, outputs = kernel.shape
     pads, size = padding_of(x, kernel, stride, padding)
     places = [(i, j) for i in range(kh) for j in range(kw)]
@@ -172,7 +187,7 @@ def _canonical(x: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
 def _lax_conv(
     x: jax.Array, kernel: jax.Array, stride: int, padding: str | Pads, layout: str
 ) -> jax.Array:
-    """`lax.conv_general_dilated` of images laid out `NHWC` or `HWNC`."""
+    """Calls `lax.conv_general_dilated` on images in the layout `NHWC` or `HWNC`."""
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=(layout, "HWIO", layout)
     )
@@ -180,7 +195,7 @@ def _lax_conv(
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _canonical_conv(x: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    """`[B, H, W, C]` to `[B, h, w, O]`, with a gradient that is canonical, too."""
+    """Convolves `[B, H, W, C]` to `[B, h, w, O]`, with a gradient in the canonical layout."""
     return _lax_conv(x, kernel, 1, pads, "NHWC")
 
 
@@ -189,11 +204,14 @@ def _conv_forward(x: jax.Array, kernel: jax.Array, pads: Pads) -> tuple[jax.Arra
 
 
 def _conv_backward(pads: Pads, saved: tuple, g: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The input's gradient as a canonical convolution, the kernel's as a product for each tap."""
+    """Returns the gradients of the input and the kernel.
+
+    The first is a canonical convolution, the second one matrix product per position in the kernel.
+    """
     x, kernel = saved
     kh, kw, channels, outputs = kernel.shape
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    # What was padded by p before is padded by k - 1 - p in the transpose.
+    # A padding of p in the forward convolution becomes one of k - 1 - p in its transpose.
     (top, bottom), (left, right) = pads
     mirrored = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right))
     dx = _lax_conv(g, flipped, 1, mirrored, "NHWC")

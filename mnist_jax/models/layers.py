@@ -1,6 +1,6 @@
-"""The layers that the networks are made of, and the names that a configuration knows them by.
+"""The layers of the networks, and the names by which a configuration selects their options.
 
-Every layer is called as `layer(x, train=..., keys=...)`, so that a network is a sequence of them.
+Every layer is called as `layer(x, train=..., keys=...)`, so that a network is a sequence of layers.
 """
 
 import zlib
@@ -41,26 +41,30 @@ INITIALIZERS = {
     "lecun_normal": nnx.initializers.lecun_normal(),
     "orthogonal": nnx.initializers.orthogonal(),
 }
-POOLINGS = {"none": 1, "max": 2, "mean": 2}  # and their windows
-PADDINGS = ("SAME", "VALID")  # with zeros around the image, and without
+POOLINGS = {"none": 1, "max": 2, "mean": 2}  # height and width of the pooling window
+PADDINGS = ("SAME", "VALID")  # with and without zeros around the image
 
 
 class Sequence(nnx.Module):
-    """Named layers, one after the other."""
+    """Named layers that are applied one after the other."""
 
     def __init__(self, layers: Mapping[str, nnx.Module]) -> None:
         self.order = tuple(layers)
         self.layers = nnx.Dict(layers)
 
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
-        """`x` through all layers; `keys` `[B]` is a random key an example, for training."""
+        """Applies all layers to `x`; training needs random `keys` `[B]`, one per example."""
         for name in self.order:
             x = self.layers[name](x, train=train, keys=keys)
         return x
 
 
 class Dense(nnx.Module):
-    """A fully connected layer, normalisation and activation: `[B, inputs]` to `[B, outputs]`."""
+    """A fully connected layer with normalisation and activation, `[B, inputs]` to `[B, outputs]`.
+
+    Raises:
+      UserError: `outputs` is less than 1, or the name of an option is unknown.
+    """
 
     def __init__(
         self,
@@ -79,17 +83,22 @@ class Dense(nnx.Module):
         self.activation = _known(activation, ACTIVATIONS, "activation")
 
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
-        """`[B, inputs]` to `[B, outputs]`."""
+        """Maps `x` `[B, inputs]` to `[B, outputs]`."""
         y = _add_bias(product(x, self.kernel[...]), self.bias[...])
         return ACTIVATIONS[self.activation](self.normalise(y, train=train))
 
 
 class Conv(nnx.Module):
-    """Convolution, normalisation, activation and pool: `[B, H, W, inputs]` to `[B, h, w, outputs]`.
+    """A convolution with normalisation, activation and pooling, on `[B, H, W, inputs]`.
 
-    One layer, because on a CPU the pool decides how the convolution is computed best. `padding` is
-    `SAME` or `VALID`; a pool takes windows of 2 by 2. With `pool_first` the pool comes before
-    normalisation and activation, which then have a quarter of the work.
+    These form a single layer because, on a CPU, the best way to compute the convolution depends on
+    the pooling. `padding` is `SAME` or `VALID`; pooling uses windows of 2 by 2 pixels. With
+    `pool_first`, pooling comes before normalisation and activation, which then have a quarter of
+    the work.
+
+    Raises:
+      UserError: a size is less than 1, the name of an option is unknown, or `pool_first` is set
+        without pooling.
     """
 
     def __init__(
@@ -115,17 +124,17 @@ class Conv(nnx.Module):
         self.normalise = _normalisation(normalisation, outputs, rngs)
         self.activation = _known(activation, ACTIVATIONS, "activation")
         if pool_first and pooling == "none":
-            raise UserError("config.model.pool_first: there is no pool; pooling is 'none'")
+            raise UserError("config.model.pool_first: needs a pooling, but pooling is 'none'")
         self.pool_first = pool_first
         self.padding = _known(padding, dict.fromkeys(PADDINGS), "padding")
         self.pooling = _known(pooling, POOLINGS, "pooling")
         self.stride = stride
 
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
-        """`[B, H, W, inputs]` to `[B, h, w, outputs]`."""
-        pixels = jnp.transpose(x, (1, 2, 0, 3))  # the layout that `convolution` works in
+        """Maps `x` `[B, H, W, inputs]` to `[B, h, w, outputs]`."""
+        pixels = jnp.transpose(x, (1, 2, 0, 3))  # the layout of the module `convolution`
         y = self._convolve(pixels, train) if self.pooling == "none" else self._pooled(pixels, train)
-        # Or XLA works out the activation pixel by pixel, in whatever order the next layer reads.
+        # Without a barrier, XLA computes the activation in the order in which the next layer reads.
         return jnp.transpose(lax.optimization_barrier(y), (2, 0, 1, 3))
 
     def _convolve(self, pixels: jax.Array, train: bool) -> jax.Array:
@@ -147,12 +156,12 @@ class Conv(nnx.Module):
 
     @property
     def _pool_commutes(self) -> bool:
-        """Whether the largest of the finished values is the largest, finished."""
+        """True if max-pooling commutes with normalisation and activation."""
         plain = isinstance(self.normalise, Identity)
         return plain and self.pooling == "max" and self.activation in ("linear", "relu")
 
     def _needs_whole(self, pixels: jax.Array) -> bool:
-        """Whether batch statistics are to include a rest at the edge that the pool leaves out."""
+        """Returns True if batch statistics must include edge pixels that the pooling leaves out."""
         _, size = padding_of(pixels, self.kernel[...], self.stride, self.padding)
         rest = any(n % POOLINGS[self.pooling] for n in size)
         return rest and isinstance(self.normalise, BatchNorm) and not self.pool_first
@@ -163,33 +172,40 @@ class Conv(nnx.Module):
 
 
 class Flatten(nnx.Module):
-    """`[B, ...]` to `[B, product]`."""
+    """Flattens each example: `[B, ...]` to `[B, values per example]`."""
 
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
-        """`[B, ...]` to `[B, product]`."""
+        """Maps `x` `[B, ...]` to `[B, values per example]`."""
         return x.reshape(x.shape[0], -1)
 
 
 class Dropout(nnx.Module):
-    """Zeroes each value with probability `rate` and scales the rest (Srivastava et al., 2014).
+    """Dropout: zeroes each value with probability `rate`, scales the others (Srivastava, 2014).
 
-    The mask of an example comes from that example's own key, so it does not depend on how the batch
-    is laid over devices.
+    The mask of an example is drawn from that example's own key, so that it does not depend on how
+    the batch is split over devices. `name` distinguishes the masks of several dropout layers.
+
+    Raises:
+      UserError: `rate` is not in [0, 1).
     """
 
     def __init__(self, rate: float, *, name: str) -> None:
         if not is_lifted(rate) and not 0.0 <= rate < 1.0:
-            raise UserError(f"config.model.dropout: must be from 0 to below 1, got {rate}")
+            raise UserError(f"config.model.dropout: must be at least 0 and below 1, got {rate}")
         self.rate = Held(rate)
         self.stream = zlib.crc32(name.encode()) & 0x7FFFFFFF
 
     def __call__(self, x: jax.Array, *, train: bool, keys: jax.Array | None = None) -> jax.Array:
-        """`[B, ...]` to the same shape; `keys` `[B]` are needed in training."""
+        """Drops values of `x` `[B, ...]` in training, which needs `keys` `[B]`.
+
+        Raises:
+          ValueError: `keys` are missing in training.
+        """
         rate = self.rate.value
         if not train or not active(rate):
             return x
         if keys is None:
-            raise ValueError("dropout in training needs keys, one an example")
+            raise ValueError("dropout in training needs keys, one per example")
 
         share = 1.0 - rate
 
@@ -200,26 +216,29 @@ class Dropout(nnx.Module):
 
 
 class BatchNorm(nnx.BatchNorm):
-    """Normalisation by the global batch, by running averages in use (Ioffe and Szegedy, 2015)."""
+    """Batch normalisation with the statistics of the global batch (Ioffe and Szegedy, 2015).
+
+    Outside training it uses running averages of these statistics.
+    """
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:  # pyright: ignore
-        """`[..., C]` to the same shape."""
+        """Normalises `x` `[..., C]` for each channel."""
         return super().__call__(x, use_running_average=not train)
 
 
 class LayerNorm(nnx.LayerNorm):
-    """Normalisation over the channels of each example (Ba et al., 2016)."""
+    """Layer normalisation, over the channels of each example (Ba et al., 2016)."""
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:  # pyright: ignore
-        """`[..., C]` to the same shape."""
+        """Normalises `x` `[..., C]` over its last axis."""
         return super().__call__(x)
 
 
 class Identity(nnx.Module):
-    """No normalisation."""
+    """Stands for no normalisation."""
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """`x` as it is."""
+        """Returns `x` unchanged."""
         return x
 
 
@@ -265,9 +284,10 @@ def dense_layers(
     kernel_init: str,
     rngs: nnx.Rngs,
 ) -> dict[str, nnx.Module]:
-    """`flatten`, `dense_1`, `dropout_1`, ..., `output`: an MLP, or what follows convolutions.
+    """Returns the layers `flatten`, `dense_1`, `dropout_1`, ..., `output`, by name.
 
-    A softmax is left to the loss and to prediction: the output layer then gives logits.
+    They form an MLP, or the end of a convolutional network. If `output_activation` is softmax, the
+    output layer gives logits; the softmax is applied in the loss and in prediction.
     """
     layers: dict[str, nnx.Module] = {"flatten": Flatten()}
     for i, width in enumerate(hidden, start=1):

@@ -8,10 +8,14 @@ from mnist_jax.models.layers import Sequence, dense_layers
 
 
 class MLP(Sequence):
-    """All pixels of an image, hidden layers of any number and width, `num_classes` outputs.
+    """A dense network: the pixels of an image, any number of hidden layers, one output per class.
 
-    Called with images `[B, *image_shape]` in [0, 1], gives `[B, num_classes]`. The data set gives
-    `image_shape` (height, width, channels) and `num_classes`.
+    `hidden` holds the widths of the hidden layers. Called with images `[B, *image_shape]` in
+    [0, 1], it returns `[B, num_classes]`. The data set provides `image_shape` (height, width,
+    channels) and `num_classes`.
+
+    Raises:
+      UserError: a value is unknown or out of range.
     """
 
     def __init__(

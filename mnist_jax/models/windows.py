@@ -1,4 +1,7 @@
-"""Windows of pixels, as slices whose gradient is slices, too. Images are `[H, W, ...]`."""
+"""Extracts windows of pixels by slices whose gradients are slices, too.
+
+Images have the layout `[H, W, ...]`.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +12,22 @@ Size = tuple[int, int]
 
 
 def square(side: int) -> list[Size]:
-    """The places of a square window, row by row."""
+    """Returns the `(row, column)` positions within a square window, row by row."""
     return [(i, j) for i in range(side) for j in range(side)]
 
 
 def padding_of(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> tuple[Pads, Size]:
-    """What `SAME` or `VALID` adds before and after each axis of `x`, and the convolution's size.
+    """Returns the padding of a convolution and the size of its output.
 
-    `x` is `[H, W, ...]`, `kernel` `[kh, kw, ...]`; the size is `(h, w)`.
+    Args:
+      x: `[H, W, ...]`.
+      kernel: `[kh, kw, ...]`.
+      stride: the stride along both axes.
+      padding: `SAME` or `VALID`.
+
+    Returns:
+      The numbers of zeros before and after each of the first two axes of `x`, and the height and
+      width of the output.
     """
     window = kernel.shape[:2]
     height, width = lax.padtype_to_pads(x.shape[:2], window, (stride, stride), padding)
@@ -29,10 +40,10 @@ def padding_of(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> tu
 
 
 def windows(x: jax.Array, places: list[Size], size: Size, step: int) -> list[jax.Array]:
-    """`x[i : : step, j : : step]` of `size`, for each `(i, j)` in `places`.
+    """Returns `x[i::step, j::step]`, cut to `size`, for each `(i, j)` in `places`.
 
-    A strided slice's gradient fills the gaps with zeros, pixel by pixel. Here the pixels are sorted
-    by their place within a step first, and each window is then one plain slice.
+    The gradient of a strided slice fills the gaps with zeros, pixel by pixel. Here the pixels are
+    first sorted by their position modulo `step`, so that each window is one contiguous slice.
     """
     rows, columns = (max(place[axis] for place in places) // step + size[axis] for axis in (0, 1))
     sorted_ = _by_phase(_fit(x, rows * step, columns * step), step)
@@ -46,9 +57,12 @@ def windows(x: jax.Array, places: list[Size], size: Size, step: int) -> list[jax
 
 
 def interleave(phases: list[jax.Array], size: Size) -> jax.Array:
-    """The image whose pixels at each place of a window are `phases`, row by row.
+    """Interleaves the pixels of `step ** 2` arrays `[h, w, ...]` into one image.
 
-    `step ** 2` arrays `[h, w, ...]` to one of `size`, at most `[h * step, w * step, ...]`.
+    Array `i * step + j` of `phases` holds the pixels at row `i` and column `j` modulo `step`.
+
+    Returns:
+      The image, cut from `[h * step, w * step, ...]` to the height and width `size`.
     """
     step = round(len(phases) ** 0.5)
     rows, columns, *rest = phases[0].shape
@@ -58,14 +72,14 @@ def interleave(phases: list[jax.Array], size: Size) -> jax.Array:
 
 
 def _fit(x: jax.Array, height: int, width: int) -> jax.Array:
-    """`x` `[H, W, ...]` cut, or filled up with zeros that no window sees, to `height, width`."""
+    """Cuts or zero-pads `x` `[H, W, ...]` to `height` and `width`; no window reads the zeros."""
     x = x[:height, :width]
     missing = ((0, height - x.shape[0]), (0, width - x.shape[1]))
     return jnp.pad(x, missing + ((0, 0),) * (x.ndim - 2)) if any(map(any, missing)) else x
 
 
 def _by_phase(x: jax.Array, step: int) -> list[list[jax.Array]]:
-    """`[step][step]` arrays: the pixels at each place within a step."""
+    """Returns the arrays `x[i::step, j::step]` as a nested list, indexed by `i` and `j`."""
     if step == 1:
         return [[x]]
     height, width, *rest = x.shape
@@ -75,4 +89,5 @@ def _by_phase(x: jax.Array, step: int) -> list[list[jax.Array]]:
         [phase.reshape(height // step, width // step, *rest) for phase in lax.split(row, ones, 3)]
         for row in lax.split(x, ones, 1)
     ]
-    return lax.optimization_barrier(phases)  # or each window sorts, and in the gradient adds, anew
+    # Without a barrier, the sorting (and the addition in its gradient) is repeated for each window.
+    return lax.optimization_barrier(phases)

@@ -1,9 +1,9 @@
-"""Convolution by 3x3 kernels with fewer multiplications.
+"""Convolution by 3x3 kernels with fewer multiplications, by Winograd's minimal filtering.
 
-Winograd's minimal filtering F(2x2, 3x3), Lavin and Gray, "Fast Algorithms for Convolutional Neural
-Networks" (2016): 4 by 4 pixels give 2 by 2 outputs with 16 multiplications and not 36. Over all
-tiles these are 16 matrix products; what stands around them are sums. The 2 by 2 outputs of a tile
-are the places of a pooling window.
+The algorithm is F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks"
+(2016): a tile of 4 by 4 pixels gives 2 by 2 outputs with 16 multiplications instead of 36. Over all
+tiles, the multiplications form 16 matrix products; the transforms before and after them are sums.
+The 2 by 2 outputs of a tile are the positions of a pooling window.
 """
 
 import jax
@@ -13,7 +13,7 @@ from jax import lax
 
 from mnist_jax.models.windows import Pads, Size, square, windows
 
-TILE = 2  # outputs a side
+TILE = 2  # height and width of a tile's outputs
 INPUT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
 KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
 OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
@@ -21,21 +21,22 @@ PLACES = square(4)
 
 
 def applies(kernel: jax.Array, stride: int) -> bool:
-    """Whether `kernel` `[kh, kw, C, O]` at `stride` is computed so.
+    """Returns True if a convolution by `kernel` `[kh, kw, C, O]` at `stride` uses this algorithm.
 
-    In less than single precision sums of four pixels would lose digits before the product.
+    In less than single precision, the sums of four pixels would lose digits before the product.
     """
     return kernel.shape[:2] == (3, 3) and stride == 1 and kernel.dtype == jnp.float32
 
 
 def conv_phases(x: jax.Array, kernel: jax.Array, pads: Pads, size: Size) -> list[jax.Array]:
-    """The outputs of a convolution at each place of windows of 2 by 2.
+    """Computes a convolution, split into one array for each position in windows of 2 by 2.
 
     Args:
-      x: `[H, W, B, C]`.
+      x: images, `[H, W, B, C]`.
       kernel: `[3, 3, C, O]`.
-      pads: zeros before and after each of the first two axes.
-      size: height and width of the convolution; of an odd one the last tile has one row too many.
+      pads: the numbers of zeros before and after each of the first two axes.
+      size: the height `h` and width `w` of the output. If one is odd, the last tiles reach one row
+        or column beyond it.
 
     Returns:
       4 arrays `[ceil(h / 2), ceil(w / 2), B, O]`, row by row.
@@ -53,7 +54,7 @@ def conv_phases(x: jax.Array, kernel: jax.Array, pads: Pads, size: Size) -> list
 
 
 def _transform(matrix: np.ndarray, grid: list[jax.Array]) -> list[jax.Array]:
-    """`matrix` from both sides of a square of arrays, given and returned row by row."""
+    """Computes `matrix @ grid @ matrix.T` for a square grid of arrays, given row by row."""
     side = matrix.shape[1]
     columns = [grid[i::side] for i in range(side)]
     half = [[_combine(row, column) for column in columns] for row in matrix]  # [row][column]
@@ -61,9 +62,9 @@ def _transform(matrix: np.ndarray, grid: list[jax.Array]) -> list[jax.Array]:
 
 
 def _combine(coefficients: np.ndarray, arrays: list[jax.Array]) -> jax.Array:
-    """The sum of arrays with signs; the matrices here hold 1, -1 and 0."""
+    """Returns the sum of arrays with coefficients of 1, -1 or 0, without multiplications."""
     signed = [(c, a) for c, a in zip(coefficients, arrays, strict=True) if c]
-    signed.sort(key=lambda term: -term[0])  # a positive one first
+    signed.sort(key=lambda term: -term[0])  # begins the sum with a positive term
     total = signed[0][1]
     for sign, array in signed[1:]:
         total = total + array if sign > 0 else total - array
