@@ -1,11 +1,12 @@
-"""Three published sentences about depth, put to contrasts that do not depend on the results.
+"""Tests three published claims about the depth of networks by contrasts that are fixed in advance.
 
-The second is asked twice: of all networks, and of those that have hidden layers, since between no
-hidden layer and one lies another kind of network.
+The claim that deeper networks need more epochs is tested twice: among all networks, and among those
+with hidden layers, because a network without hidden layers is a different kind of network.
 
-A contrast is computed for each seed by itself, from trainings that share it (paired differences),
-on test accuracy, on which nothing is chosen. Over n seeds its mean has the standard error
-sd / sqrt(n), and an interval by Student's t (The probable error of a mean, Biometrika, 1908).
+A contrast compares test accuracies, which are never used to choose anything. It is computed
+separately for each seed, from the trainings that share the seed (paired differences). Its mean over
+n seeds has the standard error sd / sqrt(n) and a confidence interval by Student's t (The probable
+error of a mean, Biometrika, 1908).
 """
 
 from collections.abc import Sequence
@@ -24,36 +25,37 @@ from mnist_jax.analysis.comparison import (
 )
 
 HOLDS = "holds"
-NOT_SHOWN = "not shown: the difference cannot be told from zero"
+NOT_SHOWN = "not shown: the difference cannot be distinguished from zero"
 OPPOSITE = "does not hold: the opposite is the case"
 ONE_SEED = "needs several seeds"
 UNANSWERED = "cannot be answered from these runs"
 
 IMPROVE = "Hidden layers improve accuracy."
 EPOCHS = "Deeper networks need more epochs."
-ALSO_FURTHER = "Deeper networks need more epochs: of networks with hidden layers."
+ALSO_FURTHER = "Deeper networks need more epochs (only networks with hidden layers)."
 DIMINISH = "Returns diminish."
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence, its contrast and what came out: differences of fractions, over `n` seeds."""
+    """A claim, the contrast that tests it, and the result over `n` seeds, in accuracy fractions."""
 
     sentence: str
-    contrast: str  # in words, with what it is measured in
-    difference: float | None  # mean over seeds; None where the runs do not answer
+    contrast: str  # in words: which accuracies are compared
+    difference: float | None  # mean over seeds; None if the runs cannot answer
     standard_error: float | None  # None with fewer than two seeds
     n: int
     verdict: str
-    reason: str = ""  # why the runs do not answer
-    details: tuple[tuple[str, Statistic], ...] = ()  # the parts, by their names
+    reason: str = ""  # why the runs cannot answer
+    details: tuple[tuple[str, Statistic], ...] = ()  # name and value of the contrast's parts
 
 
 def examine(members: Sequence[Member]) -> list[Claim]:
-    """The claims, or none where the number of hidden layers does not vary.
+    """Returns the claims with their verdicts; empty if the number of hidden layers does not vary.
 
-    Compared are numbers of epochs for which every depth was trained. Where architectures share
-    both, their mean is taken, seed by seed; a seed without all that a contrast needs is left out.
+    Only numbers of epochs for which every depth was trained are compared. Architectures of the same
+    depth and number of epochs are averaged, separately for each seed. A contrast leaves out seeds
+    that lack one of the accuracies it needs.
     """
     cells = by_depth(members)
     depths = sorted({depth for depth, _ in cells})
@@ -65,7 +67,7 @@ def examine(members: Sequence[Member]) -> list[Claim]:
     if len(depths) < 2:
         return []
     if others := confounded(members):
-        reason = f"networks of different depth differ in {', '.join(others)} too"
+        reason = f"networks of different depths also differ in {', '.join(others)}"
         contrast = "accuracy by number of hidden layers"
         sentences = (IMPROVE, EPOCHS, ALSO_FURTHER, DIMINISH)
         return [_unanswered(sentence, contrast, reason) for sentence in sentences]
@@ -83,12 +85,12 @@ def examine(members: Sequence[Member]) -> list[Claim]:
 
 @dataclass(frozen=True)
 class _Run:
-    """What one seed gave: accuracy by (hidden layers, epochs)."""
+    """The accuracies of one seed by (hidden layers, epochs)."""
 
     accuracy: dict[tuple[int, int], float]
 
     def gain(self, to: tuple[int, int], base: tuple[int, int]) -> float | None:
-        """Accuracy at one place minus that at another; None where either is missing."""
+        """Returns the accuracy at `to` minus that at `base`; None if either is missing."""
         here, there = self.accuracy.get(to), self.accuracy.get(base)
         return None if here is None or there is None else here - there
 
@@ -109,12 +111,12 @@ def _improve(runs: Sequence[_Run], depths: list[int], budgets: list[int]) -> Cla
 def _need_epochs(
     sentence: str, runs: Sequence[_Run], depths: list[int], budgets: list[int]
 ) -> Claim:
-    contrast = "slope of the gain from more epochs on the number of hidden layers (least squares)"
+    contrast = "increase, per hidden layer, of the gain from more epochs (least-squares slope)"
     lack = _lack(depths, budgets, ())
     if not lack and len(budgets) == 1:
-        lack = f"all depths were trained for one number of epochs only, {budgets[0]}"
+        lack = f"only one number of epochs is common to all depths: {budgets[0]}"
     if not lack and len(depths) < 2:
-        lack = "they have one number of hidden layers only"
+        lack = "all networks with hidden layers have the same number of them"
     if lack:
         return _unanswered(sentence, contrast, lack)
     shortest, longest = budgets[0], budgets[-1]
@@ -127,9 +129,9 @@ def _need_epochs(
         (f"gain with {layers(depth)}", statistic(row[place] for row in table))
         for place, depth in enumerate(depths)
     ]
-    span = f"{longest} epochs minus {shortest}, a hidden layer"
+    span = f"test accuracy after {longest} epochs minus that after {shortest}"
     slopes = statistic(_slope(depths, row) for row in table)
-    return _judge(sentence, f"{contrast}: {span}", slopes, details)
+    return _judge(sentence, f"{contrast}; gain: {span}", slopes, details)
 
 
 def _diminish(runs: Sequence[_Run], depths: list[int], budgets: list[int]) -> Claim:
@@ -158,7 +160,7 @@ def _diminish(runs: Sequence[_Run], depths: list[int], budgets: list[int]) -> Cl
 
 
 def _lack(depths: list[int], budgets: list[int], needed: Sequence[int]) -> str:
-    """What keeps a contrast from being computed; empty where nothing does."""
+    """Returns why a contrast cannot be computed; empty if it can."""
     for depth in needed:
         if depth not in depths:
             which = f"with {layers(depth)}" if depth else "without hidden layers"
@@ -169,11 +171,14 @@ def _lack(depths: list[int], budgets: list[int], needed: Sequence[int]) -> str:
 def _judge(
     sentence: str, contrast: str, found: Statistic, details: Sequence[tuple[str, Statistic]]
 ) -> Claim:
-    """The verdict: a 95 % interval by Student's t decides, and it takes at least two seeds."""
-    from scipy.special import stdtrit  # not before a sweep ends: it takes a quarter of a second
+    """Returns the claim with its verdict, decided by a 95 % confidence interval (Student's t).
+
+    The interval needs at least two seeds.
+    """
+    from scipy.special import stdtrit  # imported late: it takes a quarter of a second
 
     if found.mean is None:
-        return _unanswered(sentence, contrast, "no seed finished all the trainings it takes")
+        return _unanswered(sentence, contrast, "no seed finished all trainings that it needs")
     if found.error is None:
         verdict = ONE_SEED
     elif abs(found.mean) <= stdtrit(found.count - 1, 0.975) * found.error:
@@ -190,7 +195,7 @@ def _unanswered(sentence: str, contrast: str, reason: str) -> Claim:
 
 
 def _slope(depths: Sequence[int], gains: Sequence[float | None]) -> float | None:
-    """Least-squares slope; None where a gain is missing."""
+    """Returns the least-squares slope of gains over depths; None if a gain is missing."""
     known = [gain for gain in gains if gain is not None]
     if len(known) < len(depths):
         return None
@@ -199,7 +204,7 @@ def _slope(depths: Sequence[int], gains: Sequence[float | None]) -> float | None
 
 
 def layers(depth: int) -> str:
-    """`no hidden layer`, `1 hidden layer`, `2 hidden layers`."""
+    """Formats a depth: `no hidden layer`, `1 hidden layer`, `2 hidden layers`."""
     return canvas.count(depth, "hidden layer") if depth else "no hidden layer"
 
 

@@ -1,4 +1,4 @@
-"""Many finished trainings side by side: what varies, means and spreads over seeds, and tables."""
+"""Comparison of many finished trainings: what varies, statistics over seeds, and tables."""
 
 import csv
 import io
@@ -17,36 +17,37 @@ from mnist_jax.metrics import Metric
 
 @dataclass(frozen=True)
 class Member:
-    """One training of a comparison."""
+    """One training in a comparison: an architecture with one seed."""
 
-    architecture: str  # its label; members of one architecture differ in their seed alone
+    architecture: str  # label; members of one architecture differ only in their seed
     seed: int
     config: dict[str, Any]  # `Config.to_dict()` as plain JSON
     parameters: int
-    history: list[dict]  # rows as in `metrics.jsonl`; none where it diverged at once
-    seconds: float  # of training
-    test: Mapping[str, float]  # by the name of the metric; empty where it did not finish
-    status: str = FINISHED  # or "training", or begins with "diverged": "diverged in epoch 3: ..."
+    history: list[dict]  # rows as in `metrics.jsonl`; empty if it diverged at once
+    seconds: float  # training time
+    test: Mapping[str, float]  # by metric name; empty if it did not finish
+    status: str = FINISHED  # or "training", or text such as "diverged in epoch 3: ..."
 
     @property
     def finished(self) -> bool:
-        """True if it came to its end; else its last figures mean nothing."""
+        """True if the training reached its end; otherwise its last values mean nothing."""
         return self.status == FINISHED
 
     @property
     def diverged(self) -> bool:
-        """True if its loss, a gradient, a parameter or an output was not finite."""
+        """True if the loss, a gradient, a parameter or an output was NaN or infinite."""
         return self.status.startswith(DIVERGED)
 
     @property
     def epochs(self) -> int:
-        """Epochs trained, which may be fewer than configured."""
+        """Number of epochs trained, which may be fewer than configured."""
         return int(self.history[-1]["epoch"]) if self.history else 0
 
     def figure(self, column: str) -> float | None:
-        """The value of `test_NAME`, or after the last epoch of `val_NAME` or `train_NAME`.
+        """Returns the member's final value in a column: `test_NAME`, `val_NAME` or `train_NAME`.
 
-        None where the training did not finish, and where the value is missing or not finite.
+        Validation and training values are those after the last epoch. None if the training did not
+        finish, or if the value is missing or not finite.
         """
         if not self.finished:
             return None
@@ -58,25 +59,28 @@ class Member:
 
 @dataclass(frozen=True)
 class Statistic:
-    """Some values by their mean and spread: None where there are too few of them."""
+    """Number, mean and standard deviation of some values."""
 
     count: int
-    mean: float | None  # of one value or more
-    deviation: float | None  # standard deviation, divided by n - 1; of two values or more
+    mean: float | None  # None without values
+    deviation: float | None  # sample standard deviation (n - 1); None with fewer than two values
 
     @property
     def error(self) -> float | None:
-        """Standard error of the mean: deviation / sqrt(n)."""
+        """Standard error of the mean, deviation / sqrt(n); None with fewer than two values."""
         return None if self.deviation is None else self.deviation / math.sqrt(self.count)
 
     def text(self, metric: Metric, missing: str = "") -> str:
-        """Mean and deviation without the unit: `97.85 ± 0.10`, or `0.0712 ± 0.0031`."""
+        """Formats mean ± deviation without the unit: `97.85 ± 0.10`, or `0.0712 ± 0.0031`.
+
+        Returns `missing` if there are no values.
+        """
         spread = "" if self.deviation is None else f" ± {metric.number(self.deviation)}"
         return missing if self.mean is None else metric.number(self.mean) + spread
 
 
 def statistic(values: Iterable[float | None]) -> Statistic:
-    """Mean and standard deviation of the values that are not None."""
+    """Returns the mean and standard deviation of the values that are not None."""
     known = [value for value in values if value is not None]
     return Statistic(
         len(known),
@@ -87,38 +91,38 @@ def statistic(values: Iterable[float | None]) -> Statistic:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Trainings that differ in their seed alone."""
+    """An architecture: trainings that differ only in their seed."""
 
     name: str
     members: tuple[Member, ...]  # one or more
 
     @property
     def finished(self) -> list[Member]:
-        """The members whose figures count."""
+        """The members that finished training."""
         return [member for member in self.members if member.finished]
 
     @property
     def diverged(self) -> int:
-        """How many of the members diverged."""
+        """Number of members that diverged."""
         return sum(member.diverged for member in self.members)
 
     @property
     def config(self) -> dict[str, Any]:
-        """Of all members, but for the seed."""
+        """The configuration that all members share, apart from the seed."""
         return self.members[0].config
 
     @property
     def parameters(self) -> int:
-        """Trained numbers."""
+        """Number of trained parameters."""
         return self.members[0].parameters
 
     def statistic(self, column: str) -> Statistic:
-        """Of a figure of the finished members, such as `val_loss`."""
+        """Returns the statistic of a column such as `val_loss` over the finished members."""
         return statistic(member.figure(column) for member in self.finished)
 
 
 def architectures(members: Iterable[Member]) -> list[Architecture]:
-    """Members gathered by their label, in the order in which the labels come."""
+    """Groups members by architecture, in the order in which the labels first appear."""
     groups: dict[str, list[Member]] = {}
     for member in members:
         groups.setdefault(member.architecture, []).append(member)
@@ -129,15 +133,16 @@ def architectures(members: Iterable[Member]) -> list[Architecture]:
 
 
 def metrics_of(members: Iterable[Member]) -> tuple[Metric, ...]:
-    """The metrics that any of the members names, in their order: loss and accuracy first."""
+    """Returns the metrics that any of the members was trained with, loss and accuracy first."""
     names = dict.fromkeys(n for member in members for n in member.config.get("metrics", ()))
     return tuple({metric.name: metric for metric in metrics.of({"metrics": names})}.values())
 
 
 def columns_of(members: Iterable[Member]) -> dict[str, Metric]:
-    """The columns of figures in tables, in their order, each with its metric.
+    """Returns the result columns of tables in their order, each with its metric.
 
-    Of accuracy and loss those of validation, then of the test; then both of each further metric.
+    First come accuracy and loss of validation, then of the test, then validation and test of each
+    further metric.
     """
     loss, accuracy, *further = metrics_of(members)
     groups = [(accuracy, loss), *((metric,) for metric in further)]
@@ -150,12 +155,12 @@ def columns_of(members: Iterable[Member]) -> dict[str, Metric]:
 
 
 def said(column: str, metric: Metric) -> str:
-    """A column in words: `validation accuracy`."""
+    """Returns the name of a column in words: `validation accuracy`."""
     return f"{metrics.SPLITS[column.partition('_')[0]]} {metric.label}"
 
 
 def heading(name: str, metric: Metric) -> str:
-    """The name above a column of numbers, with their unit: `test accuracy, %`."""
+    """Returns the heading of a column of numbers, with their unit: `test accuracy, %`."""
     return f"{name}, %" if metric.percent else name
 
 
@@ -163,18 +168,21 @@ def heading(name: str, metric: Metric) -> str:
 
 
 def ordering(members: Sequence[Member]) -> tuple[str, Metric]:
-    """The column that orders architectures, and its metric: `config.best` where all agree."""
+    """Returns the column that ranks the architectures, and its metric.
+
+    This is `config.best` if all members agree on it, otherwise `val_accuracy`.
+    """
     named = {member.config.get("best", "val_accuracy") for member in members}
     column = named.pop() if len(named) == 1 else "val_accuracy"
     return column, metrics.of_column(metrics_of(members), column)
 
 
 def ranked(candidates: Sequence[Architecture]) -> list[Architecture]:
-    """The best mean of the column of `ordering` first; the test split orders nothing.
+    """Ranks architectures by their mean in the column that `ordering` returns, best first.
 
-    A mean over the seeds that survived is no fair comparison: architectures of which a seed
-    diverged come after all others, and those of which none finished last. Without a validation
-    split the order stays as it is otherwise.
+    A mean over only the seeds that survived would be no fair comparison, so architectures with a
+    diverged seed come after all others, and those without a finished seed come last. Test results
+    never affect the order. Without a validation split, the order is otherwise left unchanged.
     """
     column, metric = ordering([member for one in candidates for member in one.members])
 
@@ -187,12 +195,15 @@ def ranked(candidates: Sequence[Architecture]) -> list[Architecture]:
 
 
 def validated(members: Iterable[Member], column: str) -> bool:
-    """True if a member has a value in a column of the validation split."""
+    """True if any member has a value in the given validation column."""
     return any(member.figure(column) is not None for member in members)
 
 
 def yardstick(members: Sequence[Member]) -> tuple[str, Metric]:
-    """The accuracy that pictures show: of validation, or without a validation split of the test."""
+    """Returns the accuracy column that plots show, and its metric.
+
+    This is validation accuracy or, without a validation split, test accuracy.
+    """
     column = "val_accuracy" if validated(members, "val_accuracy") else "test_accuracy"
     return column, columns_of(members)[column]
 
@@ -201,10 +212,11 @@ def yardstick(members: Sequence[Member]) -> tuple[str, Metric]:
 
 
 def by_depth(members: Iterable[Member]) -> dict[tuple[int, int], dict[int, float]]:
-    """Test accuracy of dense networks: (hidden layers, epochs configured) -> {seed: fraction}.
+    """Returns test accuracies of dense networks: (hidden layers, epochs) -> {seed: fraction}.
 
-    Where architectures share both, each seed has their mean; a seed of which one of them diverged
-    is left out, because a mean over the others is no fair partner in a pair.
+    Epochs are those configured. If several architectures share both numbers, each seed has their
+    mean. A seed with which one of them diverged is left out, because a mean over the others would
+    be no fair partner in a paired comparison.
     """
     cells: dict[tuple[int, int], dict[int, list[float | None]]] = {}
     for member in members:
@@ -223,9 +235,10 @@ def by_depth(members: Iterable[Member]) -> dict[tuple[int, int], dict[int, float
 
 
 def confounded(members: Iterable[Member]) -> list[str]:
-    """Fields in which dense networks of one depth and number of epochs differ from the others.
+    """Returns the fields whose values depend on depth or number of epochs (dense networks).
 
-    Where the same values of a field are met at every depth, it is part of a grid, and fair.
+    A field that takes the same values at every depth and number of epochs is part of a grid, so
+    that comparing depths is fair.
     """
     dense = [member for member in members if _depth(member.config) is not None]
     names = [name for name in split_fields(dense)[1] if name not in ("model.hidden", "num_epochs")]
@@ -241,7 +254,7 @@ def confounded(members: Iterable[Member]) -> list[str]:
 
 
 def _mean_of_all(values: list[float | None]) -> float | None:
-    """The mean; None where a value is."""
+    """Returns the mean, or None if any value is None."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
 
@@ -257,7 +270,7 @@ def _depth(config: dict[str, Any]) -> int | None:
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The leaves of a nested dict by their dotted names; lists are leaves, as tuples."""
+    """Flattens a nested dict to its leaves by dotted names; lists are leaves and become tuples."""
     found: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:
@@ -268,12 +281,12 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def split_fields(members: Iterable[Member]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """What all configurations share, and what varies among them, by dotted names without `seed`.
+    """Separates the fields that all configurations share from those that vary; ignores `seed`.
 
     Returns:
-      The value of each shared field, and the distinct values of each other one: numbers and lists
-      in ascending order (lists by length first), other values as they come; None where a
-      configuration lacks the field.
+      The value of each shared field, and the distinct values of each varying field, by dotted
+      names. Numbers and lists are in ascending order (lists by length first), other values in order
+      of appearance. None stands for configurations that lack the field.
     """
     configs = [leaves(member.config) for member in members]
     names = dict.fromkeys(name for config in configs for name in config if name != "seed")
@@ -288,17 +301,17 @@ def split_fields(members: Iterable[Member]) -> tuple[dict[str, Any], dict[str, l
 
 
 def varied(members: Iterable[Member]) -> dict[str, list[Any]]:
-    """The fields that differ among the members and their values, as `split_fields` has them."""
+    """Returns the fields that differ among the members, with their values as in `split_fields`."""
     return split_fields(members)[1]
 
 
 def value_of(config: dict[str, Any], field: str) -> Any:
-    """The leaf of that dotted name, a list as a tuple; None where there is none."""
+    """Returns a configuration's value at a dotted name, lists as tuples; None if there is none."""
     return leaves(config).get(field)
 
 
 def shown(value: Any) -> str:
-    """A value of a configuration in words: `128-32` for (128, 32), `none` for what is empty."""
+    """Formats a value of a configuration: `128-32` for (128, 32), `none` for an empty value."""
     if value is None:
         return "not set"
     if isinstance(value, tuple):
@@ -307,7 +320,7 @@ def shown(value: Any) -> str:
 
 
 def field_names(fields: Iterable[str]) -> dict[str, str]:
-    """Dotted names as words: the last part alone where that is clear, `learning rate`."""
+    """Returns dotted names in words such as `learning rate`: only the last part if it is unique."""
     fields = list(fields)
     words = {"model.hidden": "hidden layers", "num_epochs": "epochs"}
     ends = [field.removesuffix(".name").rpartition(".")[2] for field in fields]
@@ -332,7 +345,7 @@ def _ascending(values: list[Any]) -> list[Any]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number; True and False are none."""
+    """True if the value is a number; booleans do not count."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -342,9 +355,9 @@ def is_number(value: Any) -> bool:
 def write_tables(workdir: Path, members: Sequence[Member]) -> None:
     """Writes `sweep.csv`, one line per member, and `summary.csv`, one line per architecture.
 
-    Percentages are fractions; what is unknown is empty. After its own columns a table has one for
-    each field that varies. In the summary `_sd` is the standard deviation over the finished
-    seeds, `_se` the standard error of the mean; epochs and seconds are means.
+    Percentages are written as fractions, and unknown values are empty. The last columns are the
+    fields that vary. In the summary, `_sd` is the standard deviation over the finished seeds and
+    `_se` the standard error of the mean; epochs and seconds are means.
 
     Raises:
       UserError: the folder cannot be written.
@@ -387,7 +400,7 @@ def _summary_row(
 
 
 def _settings(config: dict[str, Any], fields: list[str]) -> dict[str, Any]:
-    """Numbers in full precision, the rest in words."""
+    """Returns the values of these fields: numbers in full precision, other values as text."""
     values = {field: value_of(config, field) for field in fields}
     return {
         field: value if value is None or is_number(value) else shown(value)

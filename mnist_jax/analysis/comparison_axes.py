@@ -1,4 +1,4 @@
-"""Axes on which many values stay apart, and labels that do not cover one another."""
+"""Axis scales on which close values stay legible, and labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from mnist_jax.analysis.canvas import GREY, INK, VERMILLION
 from mnist_jax.analysis.comparison import field_names
 from mnist_jax.metrics import Metric
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
 
 COARSE = (0, 20, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
 FINE = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 88, 90, 92, 94, 95, 96, 97, 98, 98.5)
 FINE += (99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8, 99.85, 99.9)
-WIDE = 6.0  # largest error over smallest one, from which on a linear axis crowds the best
-LEAST_SPAN = 0.5  # percent: an axis that shows less makes much of nothing
-LEAST_ERROR = 0.01  # percent: one image of 10,000; 100 % itself has no place on a log scale
+WIDE = 6.0  # largest over smallest error above which a linear axis would crowd the best values
+LEAST_SPAN = 0.5  # percent: least range of an axis, so as not to magnify negligible differences
+LEAST_ERROR = 0.01  # percent: one image of 10,000; an error of 0 has no place on a log scale
 
 
 def error_scale(percent: Any) -> Any:
-    """The scale on which 90, 99 and 99.9 % are evenly spaced: -log10 of the error in percent."""
+    """Returns -log10 of the error in percent, a scale that spaces 90, 99 and 99.9 % evenly."""
     return -np.log10(np.maximum(100.0 - np.asarray(percent, float), LEAST_ERROR))
 
 
 def is_wide(percents: Iterable[float]) -> bool:
-    """Whether accuracies in percent differ so much that they need `error_scale`."""
+    """True if accuracies in percent differ so much that they need `error_scale`."""
     errors = [max(100 - value, LEAST_ERROR) for value in percents]
     return bool(errors) and max(errors) > WIDE * min(errors)
 
@@ -38,7 +38,11 @@ def is_wide(percents: Iterable[float]) -> bool:
 def metric_axis(
     axes: Axes, values: Sequence[float], name: str, metric: Metric, side: Literal["x", "y"] = "y"
 ) -> None:
-    """Let an axis hold these values of a metric, as people read them (fractions in percent)."""
+    """Sets scale, limits and label of an axis for values of a metric.
+
+    The values are in the unit that people read (fractions in percent), and `name` is what the label
+    calls them.
+    """
     if metric.percent and metric.higher_is_better:
         accuracy_axis(axes, values, name, side)
         return
@@ -51,7 +55,7 @@ def metric_axis(
     else:
         margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
     (axes.set_ylim if side == "y" else axes.set_xlim)(low - margin, high + margin)
-    said = f"{name} (%)" if metric.percent else f"{name}, mean of an image"
+    said = f"{name} (%)" if metric.percent else f"mean {name} per image"
     label = axes.set_ylabel if side == "y" else axes.set_xlabel
     label(said + (" (log scale)" if wide else ""))
 
@@ -73,9 +77,10 @@ def accuracy_axis(
     side: Literal["x", "y"] = "y",
     foot: float = 0.0,
 ) -> None:
-    """Let an axis of accuracies in percent hold these; it is stretched where they differ a lot.
+    """Sets scale, limits and label of an axis for accuracies in percent.
 
-    `foot` is room to leave below them, for crosses: a fraction of what they span.
+    The scale is linear, or logarithmic in the error if the accuracies differ a lot. `foot` is the
+    room to leave for crosses below the values, as a fraction of their range.
     """
     percents = [min(max(value, 0.0), 100.0) for value in percents] or [0.0, 100.0]
     set_limits = axes.set_ylim if side == "y" else axes.set_xlim
@@ -97,11 +102,11 @@ def accuracy_axis(
     axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.set_minor_locator(_no_ticks())
     set_limits(low, high)
-    label(f"{name} (%, stretched scale)")
+    label(f"{name} (%, log error scale)")
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """The coarse ones, and between them fine ones where there is room."""
+    """Returns the coarse ticks in range and, where there is room between them, fine ticks."""
     ticks = [tick for tick in COARSE if low <= tick <= high]
     room = (error_scale(high) - error_scale(low)) / 12
     for tick in FINE:
@@ -118,7 +123,10 @@ def _no_ticks() -> Any:
 
 
 def number_axis(axes: Axes, values: Sequence[float], name: str) -> None:
-    """Let the x axis show just these values, on a log scale where they span more than 20 times."""
+    """Sets scale, ticks and label of the x axis for the values of a numeric field.
+
+    The scale is logarithmic if the largest value is more than 20 times the smallest positive one.
+    """
     positive = [value for value in values if value > 0]
     note = ""
     if min(values) >= 0 and positive and max(positive) > 20 * min(positive):
@@ -136,7 +144,7 @@ def number_axis(axes: Axes, values: Sequence[float], name: str) -> None:
 
 
 def series_style(position: int) -> dict[str, Any]:
-    """How the line at this position looks: colour, marker and dashes of its own."""
+    """Returns the style of the line at this position: its own colour, marker and dashes."""
     turn = position // len(canvas.SERIES)
     return {
         "color": canvas.SERIES[position % len(canvas.SERIES)],
@@ -146,7 +154,10 @@ def series_style(position: int) -> dict[str, Any]:
 
 
 def ordered_styles(count: int) -> list[dict[str, Any]]:
-    """Styles of lines that have an order: dark to light in a palette that any eye can order."""
+    """Returns line styles from dark to light, for lines that have an order.
+
+    The palette can be put in order with any kind of colour vision.
+    """
     from matplotlib import colormaps
 
     shades = colormaps["viridis"](np.linspace(0.0, 0.8, max(count, 1)))
@@ -156,7 +167,7 @@ def ordered_styles(count: int) -> list[dict[str, Any]]:
 
 
 def cross(axes: Axes, x: float, text: str) -> None:
-    """Mark at the bottom, where no accuracy can be shown, that a training diverged."""
+    """Marks a diverged training, which has no accuracy, by a cross at the bottom of the axes."""
     place = axes.get_xaxis_transform()
     style = {"color": VERMILLION, "mew": 2, "clip_on": False, "zorder": 4}
     axes.plot([x], [0.02], "x", transform=place, **style)
@@ -167,10 +178,11 @@ def cross(axes: Axes, x: float, text: str) -> None:
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions at least `gap` apart, from `low` to `high`, as near as can be to those wanted.
+    """Returns positions at least `gap` apart in [low, high], as near as possible to `wanted`.
 
-    Least squares: what is wanted less its rank times the gap must not fall, and pooling adjacent
-    violators gives that (Ayer et al., Annals of Mathematical Statistics, 1955).
+    With rank times gap subtracted from the wanted positions, this is isotonic regression. Pooling
+    adjacent violators gives its least-squares solution (Ayer et al., Annals of Mathematical
+    Statistics, 1955).
     """
     order = np.argsort(wanted, kind="stable")
     pools: list[list[float]] = []
@@ -186,7 +198,7 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
 
 
 def label_points(axes: Axes, points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Write names beside points, the first ones first, and only where there is room."""
+    """Writes names beside points where there is room; earlier points take precedence."""
     figure = axes.figure
     renderer = figure.canvas.get_renderer()  # pyright: ignore[reportAttributeAccessIssue]
     frame = axes.get_window_extent(renderer)
@@ -216,21 +228,21 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def shorten(name: str, length: int = 34) -> str:
-    """A long name without its middle."""
+    """Shortens a long name by cutting out its middle."""
     half = (length - 1) // 2
     return name if len(name) <= length else f"{name[: length - half - 1]}…{name[-half:]}"
 
 
 def file_name(*fields: str) -> str:
-    """The names of fields as part of a file's name."""
+    """Joins the names of fields to a part of a file name."""
     return "_".join(re.sub(r"\W+", "_", name) for name in field_names(fields).values())
 
 
 def seeds_note(counts: Iterable[int], drawn: str) -> str:
-    """Say over how many seeds a spread was taken: `bars: ± one standard deviation, 5 seeds`."""
+    """Describes the spread that is drawn: `bars: ± one standard deviation over 5 seeds`."""
     counts = sorted(set(counts) - {0})
     if not counts or counts == [1]:
-        return "one seed each: no spread"
+        return "one seed each, so no spread is shown"
     low, high = counts[0], counts[-1]
     seeds = canvas.count(high, "seed") if low == high else f"{low} to {high} seeds"
     return f"{drawn}: ± one standard deviation over {seeds}"

@@ -1,4 +1,4 @@
-"""Learning curves of many architectures, one over the other, for each metric."""
+"""Learning curves of many architectures in one plot per metric."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from mnist_jax.analysis.comparison_axes import (
 )
 from mnist_jax.metrics import Metric
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_IN_COLOUR = len(canvas.SERIES)
-MOST_IN_ORDER = 10  # colours with an order can be told apart further
-BEST, WORST = 5, 2  # in colour where not all can be
+MOST_IN_ORDER = 10  # more, because colours that have an order are easier to tell apart
+BEST, WORST = 5, 2  # how many are in colour if there are too many for all
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One quantity of an architecture by epoch, over the seeds that finished."""
+    """Mean and standard deviation of one column by epoch, over an architecture's finished seeds."""
 
     architecture: Architecture
-    epochs: list[int]  # those that each seed reached
+    epochs: list[int]  # those that every seed reached
     means: list[float]
     deviations: list[float]  # 0 with one seed
 
 
 def curve(architecture: Architecture, column: str, scale: float) -> Curve:
-    """The mean over seeds, times `scale`, of a column of the history."""
+    """Returns mean and deviation over seeds of a history column, multiplied by `scale`."""
     series = [_series(member, column, scale) for member in architecture.finished]
     epochs = sorted(set.intersection(*map(set, series))) if series else []
     found = [statistic(one[epoch] for one in series) for epoch in epochs]
@@ -62,10 +62,10 @@ def curve(architecture: Architecture, column: str, scale: float) -> Curve:
 
 
 def draw_curves(members: Sequence[Member], metric: Metric) -> Figure | None:
-    """A metric of validation by epoch (of training without a validation split).
+    """Draws a metric by epoch, one curve per architecture; None if there is nothing to draw.
 
-    The same architectures are in the same colours, whatever the metric: those that are best and
-    worst by `config.best`. None where there is nothing to draw.
+    The values are those of validation or, without a validation split, of training. Every metric
+    shows the same architectures in the same colours: the best and the worst by `config.best`.
     """
     column = _column(members, metric)
     curves = _curves(members, column, metric.scale)
@@ -90,7 +90,7 @@ def _curves(members: Sequence[Member], column: str, scale: float) -> list[Curve]
 
 
 def _series(member: Member, column: str, scale: float) -> dict[int, float]:
-    """The finite values by epoch."""
+    """Returns the finite values of a history column by epoch, multiplied by `scale`."""
     values = {row["epoch"]: row.get(column) for row in member.history}
     return {
         epoch: scale * value
@@ -102,7 +102,7 @@ def _series(member: Member, column: str, scale: float) -> dict[int, float]:
 def _styles(
     curves: Sequence[Curve], members: Sequence[Member], higher_is_better: bool
 ) -> dict[str, dict[str, Any]]:
-    """The look of each architecture that is drawn in colour, by its name."""
+    """Returns the line style of each architecture that is drawn in colour, by its name."""
     fields = varied(members)
     ordered = len(fields) == 1 and all(map(is_number, *fields.values()))
     if ordered and len(curves) <= MOST_IN_ORDER:
@@ -158,10 +158,10 @@ def _note(curves: Sequence[Curve], strong: Sequence[Curve], members: Sequence[Me
     note = ("mean over seeds; " if max(counts) > 1 else "") + spread_said
     rest = len(curves) - len(strong)
     if rest:
-        note += f"; in colour the {BEST} best and {WORST} worst, in grey the other {rest}"
-    note += "; at the right the value after the last epoch"
+        note += f"; in colour: the {BEST} best and {WORST} worst; in grey: the other {rest}"
+    note += "; at the right: values after the last epoch"
     diverged = sum(member.diverged for member in members)
-    return note + (f"; ✗ ends a training that diverged ({diverged} in all)" if diverged else "")
+    return note + (f"; ✗: a training diverged ({diverged} in all)" if diverged else "")
 
 
 def _short(one: Curve) -> str:
@@ -178,7 +178,7 @@ def _scale_x(axes: Axes, epochs: list[int]) -> None:
 
 
 def _mark_diverged(axes: Axes, members: Sequence[Member], column: str, scale: float) -> None:
-    """The way of a training up to where it diverged, within the limits that the others set."""
+    """Draws diverged trainings as dashed lines that end in a cross, within the axes' limits."""
     for member in members:
         series = _series(member, column, scale) if member.diverged else {}
         if series:
@@ -194,7 +194,7 @@ def _mark_diverged(axes: Axes, members: Sequence[Member], column: str, scale: fl
 def _name_ends(
     axes: Axes, strong: Sequence[Curve], styles: dict[str, dict[str, Any]], metric: Metric
 ) -> None:
-    """Name and final value at the right, each joined by a thin line to the end of its curve."""
+    """Writes name and final value at the right, joined by a thin line to the end of the curve."""
     figure = axes.figure
     frame = axes.get_window_extent()
     ends = [axes.transData.transform((one.epochs[-1], one.means[-1])) for one in strong]

@@ -1,4 +1,4 @@
-"""Accuracy against what varies: numeric fields, depth and epochs."""
+"""Plots of accuracy against the fields that vary: numeric fields, depth and epochs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from mnist_jax.analysis.comparison_axes import (
     series_style,
 )
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -45,30 +45,34 @@ MOST_LINES = 7
 
 @dataclass(frozen=True)
 class Point:
-    """The trainings at one value of a field."""
+    """Accuracy of the trainings that share one value of a numeric field."""
 
     value: float
-    found: Statistic  # accuracy, fraction
-    members: int
-    diverged: int
+    found: Statistic  # of accuracies, as fractions
+    members: int  # number of trainings
+    diverged: int  # number of them that diverged
 
 
 def draw_fields(members: Sequence[Member]) -> Iterator[tuple[str, Figure]]:
-    """Accuracy against each numeric field of three values or more, and against a varying width."""
+    """Draws accuracy against each field with three or more values that `numeric` accepts.
+
+    Yields:
+      The stem of the file and the figure.
+    """
     deep = len({depth for depth, _ in by_depth(members)}) > 1
     for field, values in varied(members).items():
         if field == "num_epochs" and deep:
-            continue  # `draw_depth` has them
+            continue  # `draw_depth` shows them
         numbers = numeric(values)
         if len(values) >= 3 and numbers is not None:
             yield f"field_{file_name(field)}", _draw_field(members, field, numbers)
 
 
 def numeric(values: Sequence[Any]) -> dict[Any, float] | None:
-    """The number that each value stands for: itself, or the width of hidden layers all alike.
+    """Maps each value of a field to a number: itself, or the width of equally wide hidden layers.
 
-    None where some stand for none: (128, 64) has no one width, and widths are comparable only
-    where the number of layers is the same.
+    Returns None if a value has no such number: (128, 64) has no single width. Widths are comparable
+    only between networks with the same number of layers.
     """
     if all(is_number(value) for value in values):
         return {value: float(value) for value in values}
@@ -124,7 +128,11 @@ def _draw_field(members: Sequence[Member], field: str, numbers: dict[Any, float]
 
 
 def _look(lines: dict[str, list[Point]]) -> str:
-    """`lines`, each with its name; their `mean` where they are many; `dots` where it is no grid."""
+    """Chooses how to draw the lines of a plot: as `lines`, by their `mean`, or as `dots`.
+
+    Up to MOST_LINES are drawn with their names. More are drawn faintly with their mean, or as dots
+    if they have too few points for a grid.
+    """
     if len(lines) <= MOST_LINES:
         return "lines"
     return "mean" if sum(map(len, lines.values())) >= 2 * len(lines) else "dots"
@@ -157,13 +165,14 @@ def _points(
 def _field_note(lines: dict[str, list[Point]], look: str, others: list[str]) -> str:
     counts = [point.found.count for line in lines.values() for point in line]
     note = {
-        "lines": f"mean; {seeds_note(counts, 'bars')}",
-        "mean": "in colour the mean over all seeds and values of "
-        f"{' and '.join(others)}, bars: ± one standard deviation of these; in grey each by itself",
-        "dots": f"a dot an architecture, mean over its seeds; {' and '.join(others)} vary too",
+        "lines": f"points: mean; {seeds_note(counts, 'bars')}",
+        "mean": "in colour: mean over all seeds and all values of "
+        f"{' and '.join(others)}; bars: ± one standard deviation; in grey: what is averaged",
+        "dots": "one dot per architecture, mean over its seeds; "
+        f"other fields that vary: {' and '.join(others)}",
     }[look]
     diverged = any(point.diverged for line in lines.values() for point in line)
-    return note + ("; ✗ trainings that diverged" if diverged else "")
+    return note + ("; ✗: trainings that diverged" if diverged else "")
 
 
 def _ends(line: Sequence[Point]) -> list[float]:
@@ -197,16 +206,17 @@ def _legend(axes: Axes) -> None:
 
 
 def draw_depth(members: Sequence[Member]) -> Figure | None:
-    """Test accuracy against depth and against epochs; None where depth does not vary."""
+    """Draws test accuracy against depth and against epochs; None if depth does not vary."""
     cells = by_depth(members)
     depths = sorted({depth for depth, _ in cells})
     budgets = sorted({budget for _, budget in cells})
     found = {place: statistic(cell.values()) for place, cell in cells.items()}
     if len(depths) < 2 or not any(one.count for one in found.values()):
         return None
-    note = f"dense networks, mean; {seeds_note([one.count for one in found.values()], 'bars')}"
+    seeds = seeds_note([one.count for one in found.values()], "bars")
+    note = f"dense networks; points: mean; {seeds}"
     if len(architectures(members)) > len(found):
-        note += "; architectures that share depth and epochs are averaged, seed by seed"
+        note += "; architectures of the same depth and epochs are averaged for each seed"
     title = "Test accuracy by number of hidden layers"
     if len(budgets) == 1:
         figure = canvas.headed(9, 4.5, f"{title}, {canvas.count(budgets[0], 'epoch')}", note)
@@ -230,7 +240,7 @@ def draw_depth(members: Sequence[Member]) -> Figure | None:
 def _draw_panel(
     axes: Axes, found: dict[tuple[int, int], Statistic], xs: list[int], lines: list[int]
 ) -> None:
-    """A line for each second coordinate, against the first."""
+    """Draws one line over `xs` for each of `lines`; `found` has the values at (x, line)."""
     for line, style in zip(lines, ordered_styles(len(lines)), strict=True):
         known = {x: found[x, line] for x in xs if (x, line) in found and found[x, line].count}
         points = [Point(x, one, one.count, 0) for x, one in known.items()]

@@ -1,4 +1,4 @@
-"""Heat maps: accuracy by two configuration fields."""
+"""Heat maps of accuracy by two configuration fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mnist_jax.analysis.comparison import (
 )
 from mnist_jax.analysis.comparison_axes import error_scale, file_name, is_wide, shorten
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -32,7 +32,14 @@ Cells = dict[tuple[Any, Any], list[Member]]
 
 
 def draw_heatmaps(members: Sequence[Member]) -> Iterator[tuple[str, Figure]]:
-    """A heat map of the two fields that span most cells, where more than half of those were run."""
+    """Draws a heat map of the two fields with the most combinations that were trained.
+
+    Pairs of fields with half or more of their combinations missing, or with too many to fit on a
+    page, are left out.
+
+    Yields:
+      The stem of the file and the figure; nothing if no pair remains.
+    """
     fields = varied(members)
     best: tuple[int, str, str] | None = None
     for pair in combinations(fields, 2):
@@ -80,10 +87,10 @@ def _heat_note(cells: Cells, size: int, rest: list[str]) -> str:
     finished = [sum(member.finished for member in cell) for cell in cells.values()]
     counts = sorted(set(finished) - {0})
     if counts == [1]:
-        note = "one training a cell"
+        note = "one training per cell"
     elif counts:
         trainings = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-        note = f"mean over {trainings} trainings a cell"
+        note = f"mean over {trainings} trainings per cell"
     else:
         note = "no training finished"
     if rest:
@@ -138,7 +145,7 @@ def _write_heat_cell(
     diverged = sum(member.diverged for member in cell)
     style: dict[str, Any] = {"ha": "center", "va": "center"}
     if mean is None:
-        text = "diverged" if diverged else "no figure"
+        text = "diverged" if diverged else "no value"
         axes.text(x, y, text, color=VERMILLION, size=9, weight="bold", **style)
         return
     axes.text(x, y - 0.14 * bool(diverged), f"{100 * mean:.2f}", color=color, size=10, **style)

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: which of them make sense, the ranking, accuracy against size."""
+"""Plots of a comparison: the choice of plots, the ranking, and accuracy against size."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from mnist_jax.analysis.comparison_fields import draw_depth, draw_fields
 from mnist_jax.analysis.comparison_heatmaps import draw_heatmaps
 from mnist_jax.metrics import SPLITS, Metric
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -46,15 +46,15 @@ ROW = 0.26  # inches
 
 
 def write_plots(folder: Path, members: Sequence[Member]) -> list[Path]:
-    """Draw into `folder`, as PNG, every picture that makes sense for these members.
+    """Draws every plot that makes sense for the members of a comparison into `folder`, as PNG.
 
     Args:
-      folder: made if it does not exist; pictures of the same names are replaced.
+      folder: created if it does not exist; plots of the same names are replaced.
       members: one or more.
 
     Returns:
-      The files in reading order, of these stems: `ranking`, `curves` (of accuracy), `loss_curves`
-      and `NAME_curves` of each further metric, `depth`, `parameters`, `heatmap_*`, `field_*`.
+      The paths in reading order. Their stems: `ranking`, `curves` (of accuracy), `loss_curves` and
+      `NAME_curves` for each further metric, `depth`, `parameters`, `heatmap_*`, `field_*`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with canvas.styled():
@@ -81,17 +81,17 @@ def _figures(members: Sequence[Member]) -> Iterator[tuple[str, Figure | None]]:
 
 
 def draw_ranking(members: Sequence[Member]) -> Figure:
-    """One row per architecture, the best by validation on top, the same of the test beside it."""
+    """Draws validation and test results with one row per architecture, best validation first."""
     order = ranked(architectures(members))
     column, metric = ordering(members)
     has_order = validated(members, column)
     rows, left_out = _rows(order)
     height = canvas.HEAD + 0.2 + ROW * len(rows) + 0.65
-    title = f"Architectures {f'by {said(column, metric)}' if has_order else 'as they were given'}"
+    title = f"Architectures {f'by {said(column, metric)}' if has_order else 'in the order given'}"
     note = _ranking_note(order, has_order, left_out)
     figure = canvas.headed(9, height, title, note)
     names = [_row_name(row, left_out) for row in rows]
-    step = 1.08 if metric.percent else 1.2  # inches, from one column of figures to the next
+    step = 1.08 if metric.percent else 1.2  # inches from one column of numbers to the next
     left, right = 0.3 + 0.073 * max(map(len, names)), 0.09 + 2 * step
     axes = canvas.panel(figure, left, 0.6, right, canvas.HEAD + 0.2)
     _prepare_rows(axes, names)
@@ -114,7 +114,7 @@ def _width(axes: Axes) -> float:
 
 
 def _rows(order: list[Architecture]) -> tuple[list[Architecture | None], int]:
-    """What is drawn, None in place of the middle where it is too much, and how many that are."""
+    """Returns the rows to draw, with None for a middle that is left out, and its size."""
     if len(order) <= MOST_ROWS:
         return list(order), 0
     half = MOST_ROWS // 2
@@ -132,11 +132,11 @@ def _row_name(row: Architecture | None, left_out: int) -> str:
 def _ranking_note(order: list[Architecture], has_order: bool, left_out: int) -> str:
     bars = seeds_note([len(architecture.finished) for architecture in order], "bars")
     if has_order:
-        note = f"● validation, ◆ test; {bars}; the order is by validation alone"
+        note = f"● validation, ◆ test; {bars}; ranked by validation only"
     else:
-        note = f"◆ test; {bars}; without a validation split nothing ranks them"
+        note = f"◆ test; {bars}; not ranked, because there is no validation split"
     if any(one.diverged for one in order) and not all(one.diverged for one in order):
-        note += "; those of which a training diverged come last"
+        note += "; architectures with a diverged training come last"
     if left_out:
         note += f"; the middle {left_out} of {len(order)} are left out"
     return note
@@ -161,7 +161,7 @@ def _draw_rows(
     marker: str,
     offset: float,
 ) -> list[float]:
-    """Draw a figure of each row with its error bar; return what the axis has to hold."""
+    """Draws mean and error bar of each row; returns the values that the axis has to cover."""
     drawn = []
     for place, row in enumerate(rows):
         found = row.statistic(column) if row else None
@@ -183,7 +183,7 @@ def _write_rows(
     color: str,
     x: float,
 ) -> None:
-    """Write a figure of each row in a column at the right."""
+    """Writes the mean and deviation of each row as a column of text at the right."""
     transform = axes.get_yaxis_transform()
     head = heading(SPLITS[column.partition("_")[0]], metric)
     style = {"size": 8.5, "va": "center", "transform": transform}
@@ -199,14 +199,14 @@ def _write_rows(
 
 
 def draw_parameters(members: Sequence[Member]) -> Figure | None:
-    """Accuracy against the number of parameters; None where all have the same number."""
+    """Draws accuracy against the number of parameters; None if all have the same number."""
     order = [one for one in ranked(architectures(members)) if one.finished]
     if len({one.parameters for one in order}) < 2:
         return None
     column, metric = yardstick(members)
     name = said(column, metric)
-    note = f"mean; {seeds_note([len(one.finished) for one in order], 'bars')}"
-    note += "; names where there is room"
+    note = f"points: mean; {seeds_note([len(one.finished) for one in order], 'bars')}"
+    note += "; names only where there is room"
     figure = canvas.headed(9, 5.4, f"{canvas.capitalised(name)} by number of parameters", note)
     groups = _groups(members)
     axes = canvas.panel(figure, 0.75, 0.95 if groups[0] else 0.6, 0.45)
@@ -234,7 +234,7 @@ def draw_parameters(members: Sequence[Member]) -> Figure | None:
 
 
 def _groups(members: Sequence[Member]) -> tuple[str, list]:
-    """A field of few values, which colour and marker tell; without one, an empty name."""
+    """Returns a field with few values, to be shown by colour and marker, or an empty name."""
     for field, values in varied(members).items():
         if field != "model.hidden" and len(values) <= len(canvas.SERIES):
             return field, values

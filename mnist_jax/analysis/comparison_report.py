@@ -1,4 +1,4 @@
-"""The report of a comparison: tables, pictures, and one HTML file with all of it inside."""
+"""The report of a comparison: CSV tables, plots, and one HTML file that contains all of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -29,39 +29,44 @@ from mnist_jax.analysis.comparison_plots import write_plots
 from mnist_jax.metrics import Metric
 
 WHOLE = "whole sweep"
-PICTURES = {  # by the beginning of the file's name: heading, and the sentence that helps to read it
+PICTURES = {  # by the start of the file name: heading, and a sentence that helps to read the plot
     "ranking": (
         "Ranking",
-        "Differences smaller than the bars may be chance. The order is by validation; the figures "
-        "of the test split stand beside it and order nothing.",
+        "Differences smaller than the error bars may be due to chance. The order is by validation; "
+        "the test results beside it have no influence on the order.",
     ),
     "curves": (
         "Accuracy by epoch",
-        "A curve that still rises at its end would gain from more epochs.",
+        "An architecture whose curve still rises at the end would gain from more epochs.",
     ),
     "loss_curves": (
         "Loss by epoch",
-        "A loss that rises again while accuracy stands still is overfitting.",
+        "A validation loss that rises again while accuracy stays flat is a sign of overfitting.",
     ),
     "depth": (
         "Depth and epochs",
-        "Where the lines of few and of many epochs draw apart, deeper networks need more epochs.",
+        "If the lines for few and for many epochs move apart as depth grows, deeper networks need "
+        "more epochs.",
     ),
     "parameters": (
         "Size",
-        "Above and to the left is better: more accurate with fewer parameters.",
+        "Points further up and to the left are better: more accurate with fewer parameters.",
     ),
     "heatmap": (
         "Two fields at once",
         "If all rows look alike, only the field of the columns matters, and vice versa.",
     ),
-    "field": ("One field", "The middle of a plateau is a safer choice than its highest point."),
+    "field": (
+        "One field",
+        "A value in the middle of a plateau is a safer choice than the single highest point.",
+    ),
 }
 CLAIMS_HELP = (
-    "Each sentence is put to a contrast that does not depend on the results, on test accuracy, on "
-    "which nothing was chosen. Contrasts are paired: they are computed for each seed from "
-    "trainings that share it, then averaged; ± is the standard error, sd / √n over n seeds. A "
-    "contrast decides where its 95 % interval, by Student's t, leaves zero out."
+    "Each claim is tested by a contrast that was fixed in advance, on test accuracy, which was not "
+    "used to choose anything. Contrasts are paired: each is computed separately for every seed, "
+    "from the trainings that share the seed, and then averaged; ± is the standard error, sd / √n "
+    "over n seeds. A claim or its opposite is accepted only if the 95 % confidence interval "
+    "(Student's t) excludes zero."
 )
 
 
@@ -76,12 +81,12 @@ def write_comparison(
     """Writes `sweep.csv`, `summary.csv`, `plots/*.png` and `report.html` into a folder.
 
     Args:
-      workdir: made if it does not exist.
+      workdir: created if it does not exist.
       members: one or more, in the order in which the tables show them.
       title: heading of the page.
-      facts: where the numbers come from, by name: `device`, `versions`, `commit`; a number is a
-        time in seconds, and the one named `whole sweep` is shown first.
-      drawings: PNG of a network by the label of its architecture; may be empty.
+      facts: where the results come from, by name: `device`, `versions`, `commit`. Numbers are times
+        in seconds; `whole sweep` is shown among the key figures at the top.
+      drawings: PNG file of each network by the label of its architecture; may be empty.
 
     Raises:
       UserError: a table or the page cannot be written.
@@ -122,13 +127,13 @@ def _subtitle(members: Sequence[Member]) -> str:
     column, metric = ordering(members)
     name = escape(said(column, metric))
     order = f"Ordered by {name}" if validated(members, column) else f"No {name}: in the order given"
-    return f"<p>{order}; the test split chose nothing.</p>"
+    return f"<p>{order}; test results were not used to choose anything.</p>"
 
 
 def _headline(
     order: list[Architecture], members: Sequence[Member], facts: dict[str, Any]
 ) -> list[tuple[str, str, str]]:
-    """List (name, value, remark) of the figures to be seen first."""
+    """Returns (name, value, remark) of each key figure at the top of the page."""
     diverged = sum(member.diverged for member in members)
     unfinished = sum(not member.finished for member in members) - diverged
     counts = {"diverged": diverged, "training": unfinished}
@@ -144,18 +149,18 @@ def _headline(
     if found.mean is not None:
         test = f"test_{metric.name}"
         name = heading(said(test, metric), metric)
-        remark = f"of {best.name}, best by {said(column, metric)} ({found.text(metric)})"
+        remark = f"{best.name}, the best by {said(column, metric)} ({found.text(metric)})"
         figures.append((name, best.statistic(test).text(metric, page.MISSING), remark))
     if WHOLE in facts:
         figures.append((WHOLE, page.seconds(facts[WHOLE]), "from start to end"))
     else:
         seconds = sum(member.seconds for member in members)
-        figures.append(("training", page.seconds(seconds), "sum over all trainings"))
+        figures.append(("training time", page.seconds(seconds), "sum over all trainings"))
     return figures
 
 
 def _between(seeds: list[int]) -> str:
-    """`5 seeds`, `1 to 5 seeds`."""
+    """Formats a range of numbers of seeds: `5 seeds`, `1 to 5 seeds`."""
     low, high = seeds[0], seeds[-1]
     return canvas.count(high, "seed") if low == high else f"{low} to {high} seeds"
 
@@ -180,7 +185,7 @@ def _claims(claims: Sequence[Claim]) -> str:
 
 
 def _claim(claim: Claim) -> str:
-    """The sentence, its verdict, the number behind it and the parts of that."""
+    """Returns a claim as HTML: its sentence and verdict, the contrast's value, and its parts."""
     verdict = claim.verdict + (f": {claim.reason}" if claim.reason else "")
     text = f"<h3>“{escape(claim.sentence)}” — {escape(verdict)}</h3>"
     contrast = claim.contrast[0].upper() + claim.contrast[1:]
@@ -202,7 +207,7 @@ def _claim(claim: Claim) -> str:
 
 
 def _points(difference: float, error: float | None) -> str:
-    """`+0.25 ± 0.03`, in percentage points."""
+    """Formats a difference of fractions in percentage points: `+0.250 ± 0.030`."""
     spread = "" if error is None else f" ± {100 * error:.3f}"
     return f"{100 * difference:+.3f}{spread}".replace("-", "\u2212")
 
@@ -220,7 +225,7 @@ def _picture(plot: Path, headings: Mapping[str, tuple[str, str]], alt: str) -> s
 
 
 def _alt(order: list[Architecture], members: Sequence[Member]) -> str:
-    """Say in words what all pictures of the page come down to."""
+    """Returns the main result in words, as alternative text for every plot of the page."""
     best = order[0]
     column, metric = ordering(members)
     found = best.statistic(column).text(metric, page.MISSING)
@@ -242,7 +247,7 @@ def _drawings(drawings: Mapping[str, Path]) -> str:
 def _summary_table(order: Sequence[Architecture], members: Sequence[Member]) -> str:
     columns = columns_of(members)
     names = (heading(said(column, metric), metric) for column, metric in columns.items())
-    header = ("architecture", *names, "parameters", "epochs", "training", "seeds")
+    header = ("architecture", *names, "parameters", "epochs", "training time", "seeds")
     return page.table(header, (_summary_row(one, columns) for one in order))
 
 
@@ -265,9 +270,9 @@ def _summary_row(architecture: Architecture, columns: Mapping[str, Metric]) -> t
 def _summary_help(order: Sequence[Architecture]) -> str:
     several = any(len(one.finished) > 1 for one in order)
     spread = "mean ± standard deviation over seeds" if several else "one seed each"
-    text = f"Last step's weights: {spread}; diverged trainings are in no mean."
+    text = f"Results with the weights of the last step: {spread}, without diverged trainings."
     if any(one.diverged for one in order):
-        text += " Architectures of which a training diverged stand after all others."
+        text += " Architectures with a diverged training come after all others."
     return f"<p>{text}</p>"
 
 
@@ -286,7 +291,7 @@ def _diverged(members: Sequence[Member]) -> str:
 def _members_table(members: Sequence[Member]) -> str:
     columns = columns_of(members)
     names = (said(column, metric) for column, metric in columns.items())
-    header = ("architecture", "seed", "epochs", "training", *names, "status")
+    header = ("architecture", "seed", "epochs", "training time", *names, "status")
     rows = (
         (
             member.architecture,
@@ -302,7 +307,7 @@ def _members_table(members: Sequence[Member]) -> str:
 
 
 def _configuration(members: Sequence[Member]) -> str:
-    """What varies, with the values of each architecture, and what all have in common."""
+    """Returns the fields that vary, by architecture, and those that all have in common."""
     common, varied = split_fields(members)
     names = field_names(varied)
     varying = _settings_table(architectures(members), names) if varied else ""

@@ -1,4 +1,4 @@
-"""A drawing of a network: its layers as boxes, and arrows for what flows from which into which."""
+"""Drawing of a network: its layers as boxes, and the flow of data between them as arrows."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from mnist_jax.analysis.layout import Box, Point, arrange
 from mnist_jax.files import write_text
 from mnist_jax.models import Model
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Inches, as all lengths here.
-PAD, GAP, LINE = 0.14, 0.3, 0.21  # around texts, between two in a line, from line to line
-LAYER, PILL = (2.3, 0.56), 0.3  # the least size of a layer's box; the height of others
-MARGIN, HEAD = 0.25, 0.6  # around the drawing; for the title above it
-LEAST = 5.2  # the width of a picture: a report would blow up a narrower one
-LONGEST = 2.5  # a text that is longer is cut
-CORNER = 0.1
+# All lengths are in inches.
+PAD, GAP, LINE = 0.14, 0.3, 0.21  # around texts; between two texts in a line; from line to line
+LAYER, PILL = (2.3, 0.56), 0.3  # least size of a layer's box; height of other boxes
+MARGIN, HEAD = 0.25, 0.6  # around the drawing; above it, for the title
+LEAST = 5.2  # least width of the drawing: a report would enlarge a narrower one
+LONGEST = 2.5  # longer texts are cut
+CORNER = 0.1  # radius of rounded corners
 
 TITLE, NAME, DETAIL = (
     {"size": 12.0, "weight": "bold"},
     {"size": 10.5, "weight": "bold"},
     {"size": 9.5, "weight": "normal"},
 )
-TINT = "#E1EEF6"  # BLUE on white, as light as text needs
+TINT = "#E1EEF6"  # a tint of BLUE, light enough for text on it
 
 
 def draw_network(model: Model, folder: Path) -> list[Path]:
     """Draws a network as `network.png` and `network.svg` and returns their paths.
 
+    The same network gives the same bytes.
+
     Args:
       model: a network of this project or of a user.
-      folder: made if it does not exist; drawings there are replaced. The same network gives the
-        same bytes.
+      folder: created if it does not exist; drawings in it are replaced.
     """
     import matplotlib
 
@@ -56,7 +57,7 @@ def draw_network(model: Model, folder: Path) -> list[Path]:
 
 
 def draw(graph: Graph) -> Figure:
-    """The figure of a graph; to be called where the canvas's style is on."""
+    """Returns the figure of a graph; must be called within `canvas.styled()`."""
     layout = arrange(graph.edges, _sizes(graph))
     title = _title(graph)
     width = max(LEAST, layout.width + 2 * MARGIN, _width(title, TITLE) + 2 * MARGIN)
@@ -83,7 +84,7 @@ def _title(graph: Graph) -> str:
 
 
 def _lines(node: Node) -> list[tuple[str, str]]:
-    """What stands on the left and on the right of each line in a box."""
+    """Returns the left and the right text of each line in a node's box."""
     shape = " x ".join(map(str, node.shape)) or "1"
     if not _is_tall(node):
         return [(node.name, shape)]
@@ -102,7 +103,7 @@ def _weights(node: Node) -> str:
 
 
 def _cut(text: str, font: dict[str, Any]) -> str:
-    """Without its middle where it is too long; ends tell names apart."""
+    """Shortens a text that is too long by cutting out its middle: ends tell names apart."""
     keep = len(text)
     while keep > 2 and _width(_middle_out(text, keep), font) > LONGEST:
         keep -= 1
@@ -114,7 +115,7 @@ def _middle_out(text: str, keep: int) -> str:
 
 
 def _description(graph: Graph) -> str:
-    """The drawing in words: each node, and what it feeds."""
+    """Describes the graph in words: each node, and the nodes that it feeds."""
     parts = []
     for i, node in enumerate(graph.nodes):
         lines = [text for line in _lines(node) for text in line if text]
@@ -127,7 +128,7 @@ def _description(graph: Graph) -> str:
 
 
 def _sizes(graph: Graph) -> list[tuple[float, float]]:
-    """Of each node's box: those of layers are all the same."""
+    """Returns width and height of each node's box; the boxes of layers are all the same."""
     widths = [_least_width(node) for node in graph.nodes]
     tall = [width for node, width in zip(graph.nodes, widths, strict=True) if _is_tall(node)]
     layer = max([LAYER[0], *tall]), LAYER[1]
@@ -145,7 +146,7 @@ def _least_width(node: Node) -> float:
 
 
 def _width(text: str, font: dict[str, Any]) -> float:
-    """Of a text in a drawing."""
+    """Returns the width of a text in the drawing, in inches."""
     return _points(text, font["size"], font["weight"]) / 72
 
 
@@ -209,7 +210,10 @@ def _draw_arrow(axes: Axes, points: tuple[Point, ...]) -> None:
 
 
 def _curve(points: tuple[Point, ...]) -> Any:
-    """The path through these points: its corners rounded, its slopes as bends from down to down."""
+    """Returns the path through these points, with rounded corners and slopes as smooth bends.
+
+    A bend begins and ends vertically.
+    """
     from matplotlib.path import Path as Curve
 
     vertices, codes = [points[0]], [Curve.MOVETO]
@@ -230,12 +234,12 @@ def _curve(points: tuple[Point, ...]) -> Any:
 
 
 def _turns(before: Point, at: Point, after: Point) -> bool:
-    """Whether a straight line becomes another one across."""
+    """True if the path turns from vertical to horizontal, or the other way, at a point."""
     return (before[0] == at[0] and at[1] == after[1]) or (before[1] == at[1] and at[0] == after[0])
 
 
 def _toward(at: Point, other: Point) -> Point:
-    """A corner's width from one point to the other, or half of the way."""
+    """Returns the point one corner radius from `at` towards `other`, at most half of the way."""
     distance = math.dist(at, other)
     part = min(0.5, CORNER / distance)
     return at[0] + part * (other[0] - at[0]), at[1] + part * (other[1] - at[1])
@@ -245,13 +249,13 @@ def _toward(at: Point, other: Point) -> Point:
 
 
 def _save_svg(figure: Figure, graph: Graph, path: Path) -> Path:
-    """With real text, and with words for who cannot see it."""
+    """Saves the figure as SVG; keeps text as text, adds a description for screen readers."""
     buffer = io.StringIO()
     title = _title(graph)
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
     head = f"<title>{escape(title, quote=False)}</title>"
     said = f"{head}\n <desc>{escape(_description(graph), quote=False)}</desc>"
     text = buffer.getvalue().replace(head, said, 1)
-    # A machine without this font has others as wide.
+    # On a machine without this font, the others are as wide.
     write_text(path, text.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif"))
     return path

@@ -1,4 +1,4 @@
-"""Figures of one split, computed in NumPy from the outputs of a model for every example of it."""
+"""Evaluation of one split, computed in NumPy from a model's predictions for all its examples."""
 
 import functools
 import math
@@ -14,13 +14,13 @@ CALIBRATION_BINS = 15
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said about each of the n examples of a split with k classes."""
+    """A model's predictions for the n examples of a split with k classes."""
 
     split: str
     images: np.ndarray  # [n, height, width, channels] uint8
     labels: np.ndarray  # [n] int32, the true class
     probabilities: np.ndarray  # [n, k] float32, rows sum to 1
-    values: Mapping[str, np.ndarray]  # by metric, "loss" among them: [n], one for each example
+    values: Mapping[str, np.ndarray]  # by metric, including "loss": [n], one value per example
     class_names: tuple[str, ...]  # k names
 
     @property
@@ -30,7 +30,7 @@ class Predictions:
 
     @functools.cached_property
     def predicted(self) -> np.ndarray:
-        """Class of the highest probability, the lowest class on ties: [n] int64."""
+        """Class with the highest probability, the lowest such class on ties: [n] int64."""
         return np.argmax(self.probabilities, axis=1)
 
     @functools.cached_property
@@ -40,21 +40,21 @@ class Predictions:
 
     @functools.cached_property
     def correct(self) -> np.ndarray:
-        """Whether the predicted class is the true one: [n] bool."""
+        """True where the predicted class is the true one: [n] bool."""
         return self.predicted == self.labels
 
 
 def evaluate(predictions: Predictions) -> dict:
-    """Summarise a split in values that JSON can hold.
+    """Returns the evaluation of a split as values that JSON can represent.
 
-    `loss` and each further metric is the sum of its values in float64 divided by the count,
-    `accuracy` the number of correct predictions divided by the count. `per_class`, `confusion` and
-    `calibration` are described at the functions of those names. A figure that is undefined is None,
-    never NaN.
+    `loss` and each further metric are the sum of their values in float64 divided by the number of
+    examples, `accuracy` is the fraction of correct predictions. `per_class`, `confusion` and
+    `calibration` are what the functions `per_class`, `confusion_matrix` and `calibration` return.
+    Undefined values are None, never NaN.
 
     Raises:
-      ValueError: no examples, shapes that do not match, a label that names no class, or a loss or
-        a probability that is not finite.
+      ValueError: there are no examples, shapes do not match, a label is out of range, or a loss or
+        a probability is not finite.
     """
     _check(predictions)
     count = len(predictions.labels)
@@ -75,18 +75,19 @@ def evaluate(predictions: Predictions) -> dict:
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Count the examples of each pair (row: true class, column: predicted class): [k, k] int64."""
+    """Counts examples by true class (row) and predicted class (column): [k, k] int64."""
     pairs = labels.astype(np.int64) * num_classes + predicted
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def per_class(confusion: np.ndarray, class_names: tuple[str, ...]) -> list[dict]:
-    """Precision, recall and F1 of each class from a [k, k] confusion matrix.
+    """Computes precision, recall and F1 of each class from a [k, k] confusion matrix.
 
-    With TP the examples of the class that were predicted as such, FP those of other classes
-    predicted as it and FN those of it predicted as another: precision = TP / (TP + FP),
-    recall = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN), each None where it divides by 0
-    (van Rijsbergen, Information Retrieval, 1979, chapter 7).
+    For each class, TP is the number of its examples that were predicted as this class, FP the
+    number of other examples predicted as this class, and FN the number of its examples predicted as
+    another class. precision = TP / (TP + FP), recall = TP / (TP + FN),
+    F1 = 2 TP / (2 TP + FP + FN); each is None if its denominator is 0 (van Rijsbergen, Information
+    Retrieval, 1979, chapter 7).
     """
     true_positives = confusion.diagonal()
     true, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
@@ -106,13 +107,19 @@ def per_class(confusion: np.ndarray, class_names: tuple[str, ...]) -> list[dict]
 def calibration(
     confidence: np.ndarray, correct: np.ndarray, num_bins: int = CALIBRATION_BINS
 ) -> dict:
-    """How well the probability of the predicted class tells how often it is right.
+    """Measures how well confidence, the probability of the predicted class, matches accuracy.
 
-    The n examples fall into equal-width bins (low, high] by their confidence. Of bin b, conf(b) is
-    the mean confidence and acc(b) the fraction correct. The expected calibration error is
-    sum_b count(b) / n * |acc(b) - conf(b)|, the maximum calibration error max_b of that gap (Guo et
-    al., On Calibration of Modern Neural Networks, ICML 2017, section 2). Both errors, and
-    `confidence` and `accuracy` of a bin (None if it is empty), are fractions.
+    The n examples are sorted by confidence into bins (low, high] of equal width. For bin b, conf(b)
+    is the mean confidence and acc(b) the fraction of correct predictions. The expected calibration
+    error is sum_b count(b) / n * |acc(b) - conf(b)|, and the maximum calibration error is
+    max_b |acc(b) - conf(b)| (Guo et al., On Calibration of Modern Neural Networks, ICML 2017,
+    section 2). Both errors are fractions, as are `confidence` and `accuracy` of a bin, which are
+    None if the bin is empty.
+
+    Args:
+      confidence: [n] probabilities of the predicted classes.
+      correct: [n] bool, true where the predicted class is the true one.
+      num_bins: number of bins.
     """
     edges = np.linspace(0.0, 1.0, num_bins + 1)
     bin_of = np.digitize(confidence, edges[1:-1], right=True)
@@ -150,7 +157,9 @@ def _check(predictions: Predictions) -> None:
     if count == 0:
         raise ValueError(f"split {predictions.split!r} has no examples to evaluate")
     if predictions.images.ndim != 4 or len(predictions.images) != count:
-        raise ValueError(f"images: {predictions.images.shape}, not [{count}, h, w, c]")
+        raise ValueError(
+            f"images: expected shape [{count}, h, w, c], got {predictions.images.shape}"
+        )
     arrays = [
         ("labels", predictions.labels, (count,)),
         ("probabilities", predictions.probabilities, (count, classes)),
@@ -158,12 +167,12 @@ def _check(predictions: Predictions) -> None:
     ]
     for name, array, expected in arrays:
         if array.shape != expected:
-            raise ValueError(f"{name}: shape {array.shape}, not {expected}")
+            raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
     if predictions.labels.min() < 0 or predictions.labels.max() >= classes:
-        raise ValueError(f"labels: some lie outside 0 to {classes - 1}")
+        raise ValueError(f"labels: some are outside the range 0 to {classes - 1}")
     for name, array in (
         ("loss", predictions.losses),
         ("probabilities", predictions.probabilities),
     ):
         if not np.isfinite(array).all():
-            raise ValueError(f"{name}: some are not finite")
+            raise ValueError(f"{name}: some values are not finite")

@@ -1,4 +1,4 @@
-"""A first look at the data of a configuration: figures of its splits, and a text that says them."""
+"""A first look at the data of a configuration: statistics of its splits, and a text with them."""
 
 import hashlib
 import itertools
@@ -23,7 +23,7 @@ PICTURES = {
     "balance": "the share of each class in each split",
     "augmentation": "what distortion does to an image",
 }
-UNITS = {  # of each kind of distortion: what makes a range a number to read, and how that is said
+UNITS = {  # by kind of distortion: the factor to the unit that is shown, and the format
     "rotation": (1, "±{:.6g}°"),
     "translation": (1, "±{:.6g} px"),
     "scale": (100, "±{:.6g} %"),
@@ -34,45 +34,45 @@ UNITS = {  # of each kind of distortion: what makes a range a number to read, an
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """Figures of one split. Mean and standard deviation are of pixels divided by 255."""
+    """Statistics of one split; mean and standard deviation are of pixels divided by 255."""
 
     role: str  # training, validation or test
     split: str
-    shape: tuple[int, ...]  # of an image
+    shape: tuple[int, ...]  # of one image
     dtype: str
     lowest: int
     highest: int
     mean: float
     deviation: float
-    zeros: float  # the fraction of all pixels that are 0
-    per_class: np.ndarray  # [k] int64, how many images of each class
+    zeros: float  # fraction of all pixels that are 0
+    per_class: np.ndarray  # [k] int64, number of images of each class
 
     @property
     def images(self) -> int:
-        """How many there are."""
+        """Number of images."""
         return int(self.per_class.sum())
 
     @property
     def shares(self) -> np.ndarray:
-        """The fraction of the images that each class has: [k] float64, of sum 1."""
+        """Fraction of the images that belong to each class: [k] float64, sums to 1."""
         return self.per_class / self.images
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """Images that the splits hold more than once; a pair names two splits by their roles.
+    """Numbers of duplicate images within and between splits, which are named by their roles.
 
-    An image is the same as another where all pixels are.
+    Two images are duplicates if all their pixels are equal.
     """
 
-    images: Mapping[tuple[str, str], int]  # images of the second that are in the first, too
-    copies: Mapping[str, int]  # images of a split that another before them in it is the same as
-    disputed: int  # different images that occur with more than one label
+    images: Mapping[tuple[str, str], int]  # by (a, b): images of b that also occur in a
+    copies: Mapping[str, int]  # by split: images that equal an earlier one of the same split
+    disputed: int  # distinct images that occur with more than one label
 
 
 @dataclass(frozen=True)
 class Exploration:
-    """All that is told of the data of a configuration."""
+    """Everything that `tell` reports about the data of a configuration."""
 
     name: str
     class_names: tuple[str, ...]
@@ -82,10 +82,10 @@ class Exploration:
 
 
 def load(config: Config) -> dict[str, Split]:
-    """The configuration's splits by their roles: training, validation if there is any, test.
+    """Loads a configuration's splits by role: training, validation (if there is one) and test.
 
     Raises:
-      UserError: as `data.check_splits` and `data.load`.
+      UserError: under the same conditions as `data.check_splits` and `data.load`.
     """
     of = config.data
     data.check_splits(of.name, of.train_split, of.val_split)
@@ -94,7 +94,7 @@ def load(config: Config) -> dict[str, Split]:
 
 
 def explore(config: Config, loaded: Mapping[str, Split]) -> Exploration:
-    """The figures of what `load` returned."""
+    """Computes the statistics of the splits that `load` returned."""
     return Exploration(
         config.data.name,
         loaded["training"].class_names,
@@ -105,7 +105,7 @@ def explore(config: Config, loaded: Mapping[str, Split]) -> Exploration:
 
 
 def describe(role: str, split: Split) -> Figures:
-    """Figures of a split of uint8 images, exact but for a last rounding."""
+    """Computes the statistics of a split of uint8 images, exact up to a final rounding."""
     histogram = _histogram(split.images)
     values, shares = np.arange(256) / 255, histogram / histogram.sum()
     mean = values @ shares
@@ -125,7 +125,7 @@ def describe(role: str, split: Split) -> Figures:
 
 
 def find_repetition(loaded: Mapping[str, Split]) -> Repetition:
-    """What the splits hold more than once, compared pixel by pixel."""
+    """Counts duplicate images within and between the splits, compared pixel by pixel."""
     digests = {role: [_digest(image) for image in split.images] for role, split in loaded.items()}
     distinct = {role: set(found) for role, found in digests.items()}
     labels = defaultdict(set)
@@ -143,9 +143,9 @@ def find_repetition(loaded: Mapping[str, Split]) -> Repetition:
 
 
 def class_moments(split: Split, label: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each pixel over the images of a class: [h, w, c] in [0, 255].
+    """Computes the mean and standard deviation of each pixel over the images of a class.
 
-    The class must have an image.
+    Both are [h, w, c] arrays of values from 0 to 255. The class must have at least one image.
     """
     members = split.images[split.labels == label]
     return members.mean(axis=0), members.std(axis=0)
@@ -155,10 +155,10 @@ def distort(images: np.ndarray, ranges: Augment, seed: int, draws: int) -> np.nd
     """Distorts each image `draws` times, as training would: [n, draws, h, w, c] uint8.
 
     Args:
-      images: `[n, h, w, c]` uint8; the channels of an image are distorted alike.
-      ranges: of the distortion.
-      seed: the same seed gives the same distortions, which are not those of any step of training.
-      draws: how many of each.
+      images: `[n, h, w, c]` uint8; all channels of an image are distorted alike.
+      ranges: strengths of the distortions.
+      seed: the same seed gives the same distortions, which differ from those of any training step.
+      draws: number of distortions of each image.
     """
     repeated = jnp.asarray(np.repeat(images, draws, axis=0).astype(np.float32) / 255)
     positions = jnp.arange(len(repeated))
@@ -168,8 +168,11 @@ def distort(images: np.ndarray, ranges: Augment, seed: int, draws: int) -> np.nd
 
 
 def typical(height: int) -> dict[str, Augment]:
-    """Each kind of distortion alone, at a usual strength for images of this height in pixels."""
-    pixel = height / 28  # the strengths are those that suit MNIST
+    """Returns each kind of distortion alone, at a usual strength for images of this height.
+
+    The height is in pixels.
+    """
+    pixel = height / 28  # the strengths below suit MNIST, whose images are 28 pixels high
     return {
         "rotation": Augment(rotation=15.0),
         "translation": Augment(translation=round(2.0 * pixel, 1)),
@@ -180,13 +183,13 @@ def typical(height: int) -> dict[str, Augment]:
 
 
 def strengths(ranges: Augment) -> dict[str, str]:
-    """The kinds of distortion that are configured, and how strong: `rotation`: `±10°`."""
+    """Returns the strength of each kind of distortion that is configured: `rotation`: `±10°`."""
     values = {kind: factor * getattr(ranges, kind) for kind, (factor, _) in UNITS.items()}
     return {kind: said.format(values[kind]) for kind, (_, said) in UNITS.items() if values[kind]}
 
 
 def said(ranges: Augment) -> str:
-    """What is configured, in words: `rotation ±10° and shear ±5°`."""
+    """Lists the configured distortions in words: `rotation ±10° and shear ±5°`."""
     return _listed([f"{kind} {strength}" for kind, strength in strengths(ranges).items()])
 
 
@@ -194,11 +197,13 @@ def said(ranges: Augment) -> str:
 
 
 def tell(exploration: Exploration, width: int) -> str:
-    """The exploration as text, its lines no longer than `width` characters where words allow."""
+    """Returns the exploration as text, in lines of at most `width` characters where words allow."""
     parts = [
         f"{exploration.name}: {len(exploration.class_names)} classes",
         _table(_split_rows(exploration), width),
-        _wrap("Mean and deviation are of pixels divided by 255, as a network sees them.", width),
+        _wrap(
+            "Mean and standard deviation are of pixels divided by 255, as networks see them.", width
+        ),
         _table(_class_rows(exploration), width),
         *(_wrap(line, width) for line in findings(exploration)),
         _wrap(_augmentation(exploration.augment), width),
@@ -211,7 +216,7 @@ def tell(exploration: Exploration, width: int) -> str:
 
 
 def findings(exploration: Exploration) -> list[str]:
-    """What the figures mean, a paragraph each."""
+    """Returns what the statistics mean, one paragraph per string."""
     return [
         *_missing(exploration),
         _baseline(exploration),
@@ -220,7 +225,7 @@ def findings(exploration: Exploration) -> list[str]:
 
 
 def _split_rows(exploration: Exploration) -> list[list[str]]:
-    """The figures of the splits, a column a split."""
+    """Returns a table of the statistics, one column per split."""
     names = exploration.class_names
     columns = [
         [
@@ -245,14 +250,14 @@ def _split_rows(exploration: Exploration) -> list[list[str]]:
 
 
 def _extremes(figures: Figures, names: Sequence[str]) -> tuple[str, str]:
-    """The largest and the smallest class by name."""
+    """Returns the names of the largest and the smallest class."""
     if np.ptp(figures.per_class) == 0:
         return "all equal", "all equal"
     return names[int(figures.per_class.argmax())], names[int(figures.per_class.argmin())]
 
 
 def _class_rows(exploration: Exploration) -> list[list[str]]:
-    """How many images each class has, a column a split."""
+    """Returns a table of the number of images of each class, one column per split."""
     columns = [
         [figures.role]
         + [
@@ -267,7 +272,7 @@ def _class_rows(exploration: Exploration) -> list[list[str]]:
 
 def _missing(exploration: Exploration) -> list[str]:
     return [
-        f"Attention: {figures.role} has no image of "
+        f"Warning: the {figures.role} split has no images of "
         f"{_listed([exploration.class_names[label] for label in missing])}."
         for figures in exploration.splits
         if (missing := np.flatnonzero(figures.per_class == 0).tolist())
@@ -278,31 +283,31 @@ def _baseline(exploration: Exploration) -> str:
     training, *_, test = exploration.splits
     label = int(training.per_class.argmax())
     return (
-        f"Always saying {exploration.class_names[label]}, the commonest class of training, is "
-        f"right for {100 * test.shares[label]:.2f} % of test: what a network must beat."
+        f"Always predicting {exploration.class_names[label]}, the most common training class, is "
+        f"right for {100 * test.shares[label]:.2f} % of the test images: a network must beat this."
     )
 
 
 def _copies(repetition: Repetition) -> list[str]:
-    """What is the same without being the same row."""
+    """Returns phrases about duplicate images, and about images with conflicting labels."""
     found = [
-        f"{count(number, 'image')} of {role} the same as an earlier one there."
+        f"{count(number, f'{role} image')} identical to an earlier one."
         for role, number in repetition.copies.items()
         if number
     ]
     found += [
-        f"{count(number, 'image')} of {b} the same as one of {a}."
+        f"{count(number, f'{b} image')} identical to a {a} image."
         for (a, b), number in repetition.images.items()
         if number
     ]
     if repetition.disputed:
         found.append(f"{count(repetition.disputed, 'image')} with more than one label.")
-    return ["Pixel by pixel:", *found] if found else ["No two images are the same."]
+    return ["Exact duplicates:", *found] if found else ["No two images are the same."]
 
 
 def _augmentation(ranges: Augment) -> str:
     if enabled(ranges):
-        return f"Training distorts every image, differently each time: {said(ranges)}."
+        return f"Training distorts every image at random, differently each time: {said(ranges)}."
     return (
         "Training distorts no image. augmentation.png shows each kind of distortion alone; "
         "--config.augment.rotation=10 would turn one on."
@@ -310,12 +315,12 @@ def _augmentation(ranges: Augment) -> str:
 
 
 def _listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Joins words to a list: `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _table(rows: list[list[str]], width: int) -> str:
-    """Rows in columns, the first to the left; where that is too wide, a block for each column."""
+    """Aligns rows in columns, or stacks the columns as blocks if that would be too wide."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     if sum(widths) + 2 * len(widths[1:]) <= width:
         return "\n".join(_line(row, widths) for row in rows)
@@ -341,8 +346,8 @@ def _wrap(text: str, width: int, indent: str = "") -> str:
 
 
 def _histogram(images: np.ndarray) -> np.ndarray:
-    """How often each value occurs in uint8 images: [256] int64."""
-    pixels, part = images.reshape(-1), 1 << 22  # a part at a time: counting takes 8 bytes a pixel
+    """Counts how often each value occurs in uint8 images: [256] int64."""
+    pixels, part = images.reshape(-1), 1 << 22  # in parts, as bincount takes 8 bytes per pixel
     starts = range(0, len(pixels), part)
     return sum(
         (np.bincount(pixels[at : at + part], minlength=256) for at in starts),

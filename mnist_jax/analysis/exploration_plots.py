@@ -1,4 +1,4 @@
-"""Pictures of the data of a configuration: samples, means, balance, and distortion."""
+"""Plots of the data of a configuration: samples, class means, class balance and distortion."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from mnist_jax.data import Split
 from mnist_jax.data.augment import enabled
 from mnist_jax.errors import UserError
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLASSES = 10  # at most, in a picture of images
-LONG = 11  # characters of a name that fit over a column, or beside a row
-DRAWS = 8  # distortions of an image
+CLASSES = 10  # most classes in a grid of images
+LONG = 11  # characters of a class name that fit above a column or beside a row
+DRAWS = 8  # distortions per image
 MARGIN = 104  # pixels, for the names of rows
 
 
 def write_pictures(
     folder: Path, found: Exploration, loaded: Mapping[str, Split], seed: int
 ) -> list[Path]:
-    """Draw every picture of the data into `folder` as PNG and return their paths.
+    """Draws every plot of the data into `folder` as PNG and returns their paths.
 
     Args:
-      folder: made if it does not exist; pictures of the same names are replaced.
+      folder: created if it does not exist; plots of the same names are replaced.
       found: what `exploration.explore` returned.
       loaded: what `exploration.load` returned.
-      seed: of the distortions that are shown.
+      seed: seed of the random distortions that are shown.
 
     Raises:
       UserError: the folder cannot be written.
@@ -61,7 +61,10 @@ def write_pictures(
 
 
 def draw_samples(split: Split, rows: int = 8) -> Figure:
-    """A column a class, its images evenly spaced through the split: the same in every run."""
+    """Draws images of each class, one column per class, evenly spaced through the split.
+
+    Every run shows the same images.
+    """
     shown = spread(len(split.class_names), CLASSES)
     gallery = Gallery(
         split.images.shape[1:],
@@ -69,7 +72,7 @@ def draw_samples(split: Split, rows: int = 8) -> Figure:
         zoom=3,
         headed=True,
         title=f"Samples of {split.name} ({split.split})",
-        note=f"a column a class{_some(split)}, its images evenly spaced through the split"
+        note=f"one column per class{_some(split)}, its images evenly spaced through the split"
         f"{_shades(split)}",
     )
     for column, label in enumerate(shown):
@@ -80,7 +83,7 @@ def draw_samples(split: Split, rows: int = 8) -> Figure:
 
 
 def draw_means(split: Split) -> Figure:
-    """A column a class: each pixel's mean over its images, below it the standard deviation."""
+    """Draws the mean and standard deviation of each pixel, one column per class."""
     shown = spread(len(split.class_names), CLASSES)
     gallery = Gallery(
         split.images.shape[1:],
@@ -89,11 +92,11 @@ def draw_means(split: Split) -> Figure:
         headed=True,
         margin=MARGIN,
         title=f"Mean image of each class of {split.name} ({split.split})",
-        note=f"a column a class{_some(split)}: each pixel's mean over its images, and twice its "
-        f"standard deviation{_shades(split)}",
+        note=f"one column per class{_some(split)}: mean of each pixel, and twice its standard "
+        f"deviation{_shades(split)}",
     )
     gallery.name_row(0, ["mean"])
-    gallery.name_row(1, ["deviation", "times 2"])  # of values up to 255 it is 127.5 at most
+    gallery.name_row(1, ["deviation", "times 2"])  # of values from 0 to 255, it is at most 127.5
     for column, label in enumerate(shown):
         gallery.name_column(column, _name(split, label))
         if np.any(split.labels == label):
@@ -104,7 +107,7 @@ def draw_means(split: Split) -> Figure:
 
 
 def draw_balance(found: Exploration) -> Figure:
-    """The share of each class in each split, as bars side by side."""
+    """Draws the share of each class in each split as grouped bars."""
     figures, class_names = found.splits, found.class_names
     classes = len(class_names)
     figure = canvas.new_figure(9, 5)
@@ -119,10 +122,10 @@ def draw_balance(found: Exploration) -> Figure:
         axes.bar(middles, 100 * split.shares, width=0.9 * width, **style)
     line = axes.axhline(100 / classes, color=INK, linestyle="--", linewidth=1, label="equal shares")
     _name_classes(axes, class_names, upright)
-    axes.set_ylabel("share of the split's images (%)")
+    axes.set_ylabel("share of images in the split (%)")
     axes.legend(
         handles=[*axes.containers, line],
-        title=f"Share of each class of {found.name}, by split",
+        title=f"Share of each class in {found.name}, by split",
         alignment="left",
         title_fontproperties={"size": 12, "weight": "bold"},
         loc="lower left",
@@ -133,7 +136,7 @@ def draw_balance(found: Exploration) -> Figure:
 
 
 def draw_augmentation(split: Split, ranges: Augment, seed: int) -> Figure:
-    """What distortion does: images of several classes, or of each kind where none is configured."""
+    """Draws images with configured distortions, or with each kind alone if none is configured."""
     if enabled(ranges):
         return _draw_configured(split, ranges, seed)
     return _draw_kinds(split, seed)
@@ -148,8 +151,8 @@ def _draw_configured(split: Split, ranges: Augment, seed: int) -> Figure:
         exploration.distort(images, ranges, seed, DRAWS),
         [[_name(split, label)] for label in labels],
         title=f"Distortion of {split.name} as configured ({split.split})",
-        note=f"a row an image: as it is, and {DRAWS} distortions of it; training draws a new one "
-        f"each time that it shows the image\n{exploration.said(ranges)}",
+        note=f"one row per image: the original and {DRAWS} random distortions of it; training "
+        f"draws a new one each time it uses the image\n{exploration.said(ranges)}",
     )
 
 
@@ -161,15 +164,15 @@ def _draw_kinds(split: Split, seed: int) -> Figure:
         np.concatenate([exploration.distort(image, kind, seed, DRAWS) for kind in kinds.values()]),
         [[name, exploration.strengths(kind)[name]] for name, kind in kinds.items()],
         title=f"No distortion of {split.name} is configured: what each kind would do",
-        note=f"a row a kind, at a usual strength: the image as it is, and {DRAWS} distortions of "
-        "it",
+        note=f"one row per kind, at a usual strength: the original image and {DRAWS} random "
+        "distortions of it",
     )
 
 
 def _draw_distorted(
     images: np.ndarray, distorted: np.ndarray, rows: list[list[str]], *, title: str, note: str
 ) -> Figure:
-    """Each image `[h, w, c]` in a row with its distortions, an empty column between them."""
+    """Draws one row per image `[h, w, c]`: the image, an empty column, and its distortions."""
     gallery = Gallery(
         images.shape[1:],
         (len(images), 2 + DRAWS),
@@ -179,7 +182,7 @@ def _draw_distorted(
         title=title,
         note=note,
     )
-    for column, name in enumerate(["as it is", "→", *map(str, range(1, DRAWS + 1))]):
+    for column, name in enumerate(["original", "→", *map(str, range(1, DRAWS + 1))]):
         gallery.name_column(column, name)
     for row, (image, draws) in enumerate(zip(images, distorted, strict=True)):
         gallery.name_row(row, rows[row])
@@ -190,12 +193,12 @@ def _draw_distorted(
 
 
 def _colors(figures: tuple[Figures, ...]) -> list[str]:
-    """Blue for training, vermillion for test, a pale one between them."""
+    """Returns a colour per split: blue for training, vermillion for test, pale for validation."""
     return [BLUE, *[PALE] * (len(figures) - 2), VERMILLION]
 
 
 def _name_classes(axes: Axes, names: tuple[str, ...], upright: bool) -> None:
-    """Every class by name, or as many as there is room for."""
+    """Labels the x axis with the names of all classes, or of as many as there is room for."""
     shown = range(0, len(names), -(-len(names) // 40))
     axes.set_xticks(shown, [_short(names[label]) for label in shown], rotation=90 * upright)
     axes.set_xlim(-0.6, len(names) - 0.4)
@@ -205,7 +208,7 @@ def _name_classes(axes: Axes, names: tuple[str, ...], upright: bool) -> None:
 
 
 def _picks(split: Split, label: int, most: int) -> np.ndarray:
-    """Rows of images of a class, evenly spaced through the split; none where there is none."""
+    """Returns indices of up to `most` images of a class, evenly spaced through the split."""
     members = np.flatnonzero(split.labels == label)
     return members[spread(len(members), most)]
 
@@ -224,7 +227,7 @@ def _some(split: Split) -> str:
 
 
 def _shades(split: Split) -> str:
-    """How values became shades, where they did."""
+    """Returns a note on how values became shades; empty for images in colour."""
     return "; 0 is white, 255 black" if split.images.shape[-1] == 1 else ""
 
 

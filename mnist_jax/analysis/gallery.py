@@ -1,4 +1,4 @@
-"""Images in a grid, each with a few lines of text, laid out in whole pixels to stay crisp."""
+"""A grid of images, each with a few lines of text, laid out in whole pixels to stay crisp."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import DPI, GREY, INK, PALE, VERMILLION
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.figure import Figure
 
 
 class Gallery:
-    """A picture under way: made empty, filled by `add`, handed over by `finish`."""
+    """A figure with a grid of images: created empty, filled by `add`, returned by `finish`."""
 
     WIDTH, TOP, LINE, GAP, FRAME = 1080, 84, 18, 16, 4
 
@@ -32,22 +32,22 @@ class Gallery:
         title: str,
         note: str,
     ):
-        """Start a gallery.
+        """Creates an empty gallery.
 
         Args:
           size: height and width of an image, in its own pixels.
           shape: rows and columns of the grid.
-          zoom: pixels for one of an image, where that has 28 a side; others become about as large.
-          lines: of text below each image.
+          zoom: factor by which images of 28 x 28 are enlarged; others become about as large.
+          lines: number of lines of text below each image.
           headed: whether the columns have names above them.
           margin: pixels to the left of the grid, for the names of its rows.
-          title: what the picture shows.
-          note: how to read it; may have several lines.
+          title: what the figure shows.
+          note: how to read the figure; may have several lines.
         """
         rows, self.columns = shape
         side = 28 * zoom
         self.zoom = max(1, side // max(size[:2]))
-        self.skip = math.ceil(max(size[:2]) / side)  # a large image gives every so many-th pixel
+        self.skip = math.ceil(max(size[:2]) / side)  # step between shown pixels; over 1 if large
         self.height = self.zoom * math.ceil(size[0] / self.skip)
         self.row_height = self.height + self.GAP + self.LINE * lines
         self.margin = margin
@@ -58,11 +58,11 @@ class Gallery:
         self._write(self.FRAME, 44, note, ha="left", size=9, color=GREY)
 
     def name_column(self, column: int, name: str) -> None:
-        """Write the name of a column of a headed gallery above it."""
+        """Writes the name of a column above it; the gallery must be `headed`."""
         self._write(self._middle(column), self.top - self.LINE - 4, name, size=9, weight="bold")
 
     def name_row(self, row: int, lines: Sequence[str]) -> None:
-        """Write the name of a row, and what there is to say of it, into the margin beside it."""
+        """Writes the name of a row, and remarks in further lines, into the margin at its left."""
         top = self.top + row * self.row_height + (self.height - self.LINE * len(lines)) // 2
         for line, text in enumerate(lines):
             style = {"color": GREY} if line else {"color": INK, "weight": "bold"}
@@ -77,9 +77,9 @@ class Gallery:
         *,
         strong: bool = False,
     ) -> None:
-        """Put an image `[h, w, c]` uint8 at (row, column), its lines below it.
+        """Puts an image `[h, w, c]` uint8 at (row, column), with lines of text below it.
 
-        A strong one has a frame and its lines in the colour of the frame.
+        A `strong` image has a coloured frame, and its text has the colour of the frame.
         """
         tile = canvas.enlarge(image[:: self.skip, :: self.skip], self.zoom)
         height, width = tile.shape[:2]
@@ -94,8 +94,8 @@ class Gallery:
             self._write(middle, top + height + 6 + line * self.LINE, text, size=8.5, **style)
 
     def finish(self) -> Figure:
-        """The figure."""
-        from mnist_jax.analysis.pixels import fill  # it imports matplotlib
+        """Fills the images into the figure and returns it."""
+        from mnist_jax.analysis.pixels import fill  # imported late, as it imports matplotlib
 
         fill(self.figure, self.canvas)
         return self.figure
@@ -114,5 +114,5 @@ class Gallery:
 
 
 def spread(count: int, most: int) -> np.ndarray:
-    """At most `most` of the numbers 0 to `count` - 1, evenly spaced, ends included: [k] int."""
+    """Returns up to `most` evenly spaced numbers from 0 to `count` - 1, ends included: [k] int."""
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))

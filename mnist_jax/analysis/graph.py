@@ -1,8 +1,8 @@
-"""The graph of a network: the layers that it calls, and what flows from which into which.
+"""The graph of a network: the layers that it calls, and the flow of data between them.
 
-The network is traced, not computed. What goes into a layer and what comes out of it passes through
-an identity that leaves a mark in the traced program (`jax.ad_checkpoint.checkpoint_name`). Between
-marks each value is followed from its operands to its result, through programs inside the program.
+The network is traced, not computed. Every value that enters or leaves a layer passes through an
+identity operation that leaves a mark in the traced program (`jax.ad_checkpoint.checkpoint_name`).
+Between marks, each value is followed from operands to results, also through nested programs.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from jax.extend import core
 
 from mnist_jax.models import Model, layers
 
-BATCH = 2  # images: JAX computes with an axis of one in other shapes than with any longer one
+BATCH = 2  # images; not 1, because JAX may treat an axis of size 1 differently from longer ones
 
-# A sequence is looked into: its layers are what a reader wants to see.
+# Containers are replaced by the layers that they hold, which are what a reader wants to see.
 CONTAINERS = (layers.Sequence, nnx.Sequential)
 
-# JAX's names for what meets most often, in everyone's words.
+# Common names for the JAX operations that most often combine values.
 OPERATIONS = {
     "add_any": "add",
     "mul": "multiply",
@@ -42,41 +42,42 @@ OPERATIONS = {
 ASSOCIATIVE = ("add", "multiply", "concatenate", "maximum", "minimum")
 
 Path = tuple[str, ...]
-Sources = frozenset[int]  # what a value comes from: nodes, and parameters as ~0, ~1, ...
+Sources = frozenset[int]  # where a value comes from: nodes as 0, 1, ..., parameters as ~0, ~1, ...
 NOTHING: Sources = frozenset()
 
 
 @dataclass(frozen=True)
 class Node:
-    """The images, a layer as it is called, an operation in which values meet, or the outputs."""
+    """A node of the graph: the images, a call of a layer, an operation, or the outputs."""
 
     role: Literal["input", "layer", "operation", "output"]
     name: str
-    kind: str  # a layer's class
-    shape: tuple[int, ...]  # of its (first) output, without the batch axis
-    parameters: int = 0
-    variables: int = 0  # other numbers that a layer keeps, such as running averages
-    call: int = 1  # of this layer; the second has the weights of the first
+    kind: str  # class of a layer
+    shape: tuple[int, ...]  # of the (first) output, without the batch axis
+    parameters: int = 0  # number of parameters
+    variables: int = 0  # number of other numbers that a layer keeps, such as running averages
+    call: int = 1  # 2 for the second call of a layer, which uses the weights of the first
 
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in the order in which they are computed, and who feeds whom, by their positions."""
+    """A network as nodes in order of computation, and edges that say which node feeds which."""
 
-    name: str  # the network's class
+    name: str  # class of the network
     nodes: tuple[Node, ...]
-    edges: tuple[tuple[int, int], ...]
-    parameters: int  # of the whole network, also of what is not called
-    variables: int
+    edges: tuple[tuple[int, int], ...]  # positions of source and target in `nodes`
+    parameters: int  # of the whole network, including layers that are not called
+    variables: int  # of the whole network
 
 
 def find_graph(model: Model) -> Graph:
-    """The outermost layers that the network calls in use, and the flow of data between them.
+    """Finds the outermost layers that a network calls at inference, and the flow of data.
 
-    Sequences are looked into. A layer that is called again is another node. Where values of several
-    nodes meet outside of layers, or values meet parameters that the network holds itself, there is
-    a node named after the operation; functions of one value, such as an activation or a reshape,
-    are part of the edge. Parameters are counted where they are first used.
+    Containers are replaced by the layers that they hold. Each further call of a layer is a node of
+    its own. Where values of several nodes meet outside of layers, or meet parameters that the
+    network itself holds, there is a node named after the operation. Functions of a single value,
+    such as an activation or a reshape, are part of the edge. Parameters are counted at the node
+    that uses them first.
     """
     params, variables = jax.eval_shape(model.init, jax.random.key(0))
     narrow = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, model.dtype), params)
@@ -106,18 +107,21 @@ def find_graph(model: Model) -> Graph:
 
 @dataclass(frozen=True)
 class _Mark:
-    """A value on its way into or out of a layer."""
+    """A mark on a value that enters or leaves a layer."""
 
-    path: Path
-    kind: str
-    inward: bool
-    first: bool  # of the values of this call that go the same way
-    last: bool
+    path: Path  # of the layer
+    kind: str  # class of the layer
+    inward: bool  # the value enters the layer
+    first: bool  # among the values that enter, or leave, in the same call
+    last: bool  # among the same values
 
 
 @contextlib.contextmanager
 def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> Iterator[None]:
-    """Marks what goes into and out of each part of `module` that no other marked part calls."""
+    """Makes the outermost parts of `module` mark the values that enter or leave them.
+
+    Outermost parts are those that no other marked part calls. The marks are added to `marks`.
+    """
     parts = {
         id(part): tuple(map(str, path))
         for path, part in nnx.iter_modules(module)
@@ -138,7 +142,7 @@ def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> Iterator[None]:
             finally:
                 inside.pop()
             if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(outputs)):
-                mark(jnp.zeros(()), inward=False)  # it ends all the same
+                mark(jnp.zeros(()), inward=False)  # the call ends nevertheless
             return mark(outputs, inward=False)
 
         return watched
@@ -151,7 +155,7 @@ def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> Iterator[None]:
 
 
 def _mark(marks: dict[str, _Mark], path: Path, kind: str, values: Any, *, inward: bool) -> Any:
-    """The same values, each array among them marked."""
+    """Returns the same values, with a mark on each array among them."""
     leaves, tree = jax.tree.flatten(values, is_leaf=lambda leaf: isinstance(leaf, nnx.Pytree))
     arrays = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
     for i in arrays:
@@ -166,7 +170,7 @@ def _mark(marks: dict[str, _Mark], path: Path, kind: str, values: Any, *, inward
 
 @dataclass
 class _Ledger:
-    """Sizes of arrays by their paths in the network, each given out once."""
+    """Sizes of arrays by their paths in the network; `spend` counts each array only once."""
 
     sizes: list[tuple[Path, int]]
     spent: set[int] = field(default_factory=set)
@@ -185,7 +189,7 @@ class _Ledger:
 
 
 class _Follower:
-    """Finds where each value of a program comes from, and notes the nodes on the way."""
+    """Finds where each value of a program comes from, and records the nodes on the way."""
 
     def __init__(
         self,
@@ -199,20 +203,21 @@ class _Follower:
         self.nodes: list[Node] = []
         self.feeds: list[set[int]] = []
         self.calls: dict[Path, list[int]] = {}
-        self.inside: int | None = None  # the layer that is being computed
+        self.inside: int | None = None  # the node of the layer that is being computed
 
     def add(self, node: Node, sources: Sources) -> Sources:
-        """Notes a node that these feed; the sources of its result."""
+        """Adds a node that `sources` feed and returns the sources of its result."""
         self.nodes.append(node)
         self.feeds.append({source for source in sources if source >= 0})
         return frozenset({len(self.nodes) - 1})
 
     def follow(self, program: core.Jaxpr, operands: Sequence[Sources]) -> list[Sources]:
-        """The sources of what `program` gives for operands with these."""
+        """Returns the sources of the results of `program`, given those of its operands."""
         known: dict[Any, Sources] = dict(zip(program.invars, operands, strict=True))
 
         def sources(atom: Any) -> Sources:
-            return NOTHING if hasattr(atom, "val") else known.get(atom, NOTHING)  # val: a literal
+            # Only a literal has `val`.
+            return NOTHING if hasattr(atom, "val") else known.get(atom, NOTHING)
 
         for equation in program.eqns:
             results = self._results(equation, [sources(atom) for atom in equation.invars])
@@ -223,13 +228,14 @@ class _Follower:
         mark = self._mark_of(equation)
         if mark is not None:
             return [self._pass(mark, operands[0], _shape(equation.outvars[0]))]
-        if self.inside is not None:  # whatever it is, the layer makes it
+        if self.inside is not None:  # whatever is computed here comes from the layer
             return [frozenset({self.inside})] * len(equation.outvars)
         bodies = _bodies(equation)
         if not bodies:
             result = self._meet(equation, 0, NOTHING.union(*operands))
             return [result] * len(equation.outvars)
-        # Bodies take the last operands: before them a `cond` has its index, a `while` its condition
+        # Bodies take the last operands. Before these, `cond` has its index and `while` the
+        # constants of its condition.
         starts = [len(operands) - len(body.invars) for body in bodies]
         runs = [self.follow(b, operands[start:]) for b, start in zip(bodies, starts, strict=True)]
         return [
@@ -242,7 +248,7 @@ class _Follower:
         return self.marks.get(equation.params["name"]) if named else None
 
     def _pass(self, mark: _Mark, sources: Sources, shape: tuple[int, ...]) -> Sources:
-        """Into a layer or out of it."""
+        """Follows a marked value into a layer or out of it; returns the layer as its source."""
         if self.inside is None:
             self.inside = self._call(mark)
         node = self.inside
@@ -270,7 +276,10 @@ class _Follower:
         return calls[-1]
 
     def _meet(self, equation: core.JaxprEqn, result: int, sources: Sources) -> Sources:
-        """A value made outside of layers: a node where data meets other data or parameters."""
+        """Returns the sources of a value that is computed outside of layers.
+
+        Adds a node if data meets other data or parameters.
+        """
         data = {source for source in sources if source >= 0}
         if not data or len(sources) == 1:
             return sources
@@ -281,16 +290,16 @@ class _Follower:
 
 
 def _body(program: Any) -> core.Jaxpr:
-    """Without its constants, where it comes with them."""
+    """Returns the program without its constants, if it comes with them."""
     return getattr(program, "jaxpr", program)
 
 
 def _bodies(equation: core.JaxprEqn) -> list[core.Jaxpr]:
-    """The programs that an equation runs to get its results; of a loop, one round."""
+    """Returns the programs that compute an equation's results; for a loop, one iteration."""
     values = itertools.chain.from_iterable(
         value if isinstance(value, tuple) else (value,)
         for name, value in equation.params.items()
-        if name != "cond_jaxpr"  # asks whether a loop goes on
+        if name != "cond_jaxpr"  # the condition of a loop, which computes no result
     )
     bodies = [body for body in map(_body, values) if isinstance(body, core.Jaxpr)]
     counts = len(equation.invars), len(equation.outvars)
@@ -312,7 +321,7 @@ def _sizes(tree: Any) -> list[tuple[Path, int]]:
 def _tidy(
     nodes: list[Node], feeds: list[set[int]]
 ) -> tuple[tuple[Node, ...], tuple[tuple[int, int], ...]]:
-    """Sums of sums become one, and operations whose result nobody uses go."""
+    """Merges nested associative operations and removes operations whose results are not used."""
     nodes, feeds = list(nodes), [set(sources) for sources in feeds]
     for node in reversed(range(len(nodes))):
         _absorb(nodes, feeds, node)
@@ -323,7 +332,7 @@ def _tidy(
 
 
 def _absorb(nodes: list[Node], feeds: list[set[int]], node: int) -> None:
-    """Takes in the operations of the same name that feed this node alone; drops a useless one."""
+    """Merges into a node the same operations that feed only it; disconnects an unused node."""
     if nodes[node].role != "operation":
         return
     if not _users(feeds, node):

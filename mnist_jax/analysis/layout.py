@@ -1,9 +1,9 @@
-"""Where the boxes and arrows of a graph go on the page: from top to bottom, row by row.
+"""Layout of a graph: places its boxes and arrows on a page, in rows from top to bottom.
 
-After Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system
-structures" (IEEE Transactions on Systems, Man, and Cybernetics, 1981), with one thing simpler,
-which keeps lines straight: boxes stand in vertical tracks, and an arrow past other boxes has a
-track for itself. Lengths are inches; y grows downwards.
+Follows Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system
+structures" (IEEE Transactions on Systems, Man, and Cybernetics, 1981), with one simplification,
+which keeps lines straight: boxes stand in vertical tracks, and an arrow that passes other boxes
+does so in a track that is free there. Lengths are in inches; y grows downwards.
 """
 
 import functools
@@ -14,19 +14,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 ROW_GAP, TRACK_GAP, COLUMN_GAP = 0.34, 0.3, 0.7
-BEND = 0.2  # more room between rows where a path changes its track
-OVER = 0.5  # above a column to which an arrow leads from the one before
-LANE = 0.1  # the width of an arrow past boxes
-WIDTH, HEIGHT = 8.6, 8.5  # a column higher than this becomes several, as many as fit this width
+BEND = 0.2  # additional room between rows where a path changes its track
+OVER = 0.5  # room above a column for the arrow from the previous column
+LANE = 0.1  # width of a track that holds only arrows
+WIDTH, HEIGHT = 8.6, 8.5  # a column higher than this is split, as often as fits this width
 
 Edge = tuple[int, int]
-Item = int | Edge  # a node, or an edge past nodes
+Item = int | Edge  # a node, or an edge that passes other nodes
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box by its middle."""
+    """A box, by its centre and its size."""
 
     x: float
     y: float
@@ -36,10 +36,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Layout:
-    """A box a node, a path an edge, and how far they reach.
+    """The places of a graph's nodes and edges: a box per node, a path per edge, and the total size.
 
-    A path is its points, joined by lines that run straight down, up or across, and otherwise bend
-    from vertical to vertical.
+    A path is a sequence of points. Two points above or beside one another are joined by a straight
+    line, others by a curve that begins and ends vertically.
     """
 
     boxes: tuple[Box, ...]
@@ -50,7 +50,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Stay:
-    """Who is in a track, and in which rows."""
+    """An item in a track, and the first and last row that it takes."""
 
     item: Item
     first: int
@@ -66,8 +66,8 @@ def arrange(edges: Sequence[Edge], sizes: Sequence[tuple[float, float]]) -> Layo
     No two boxes overlap, and no path runs through a box.
 
     Args:
-      edges: positions of nodes, each lower than the one that it leads to; the last node is the end.
-      sizes: width and height of each node's box.
+      edges: pairs of nodes (source, target), source < target; the last node is the end.
+      sizes: width and height of each node's box, in inches.
     """
     plan = _Plan(tuple(edges), tuple(sizes))
     across: dict[Item, float] = {}
@@ -88,32 +88,32 @@ def arrange(edges: Sequence[Edge], sizes: Sequence[tuple[float, float]]) -> Layo
 
 @dataclass(frozen=True)
 class _Plan:
-    """A graph, and the rows of its nodes."""
+    """A graph and the rows of its nodes."""
 
     edges: tuple[Edge, ...]
     sizes: tuple[tuple[float, float], ...]
 
     @functools.cached_property
     def rows(self) -> list[int]:
-        """Each node's row: below all that leads to it."""
+        """The row of each node: below all nodes that lead to it."""
         rows = [0] * len(self.sizes)
         sources, targets = self.sources, self.targets
         for node, above in enumerate(sources):
             rows[node] = max((rows[source] + 1 for source in above), default=0)
         for node, above in enumerate(sources):
-            if node and not above and targets[node]:  # made from nothing: near its use
+            if node and not above and targets[node]:  # has no source: just above its use
                 rows[node] = min(rows[target] for target in targets[node]) - 1
         rows[-1] = max(rows)
         return rows
 
     @functools.cached_property
     def sources(self) -> list[list[int]]:
-        """What leads to each node."""
+        """The nodes that lead to each node."""
         return [[s for s, t in self.edges if t == node] for node in range(len(self.sizes))]
 
     @functools.cached_property
     def targets(self) -> list[list[int]]:
-        """What each node leads to."""
+        """The nodes that each node leads to."""
         return [[t for s, t in self.edges if s == node] for node in range(len(self.sizes))]
 
     @functools.cached_property
@@ -126,22 +126,22 @@ class _Plan:
 
     @functools.cached_property
     def heights(self) -> list[float]:
-        """Each row's height."""
+        """The height of each row."""
         return [max(self.sizes[node][1] for node in nodes) for nodes in self.members]
 
     @functools.cached_property
     def narrows(self) -> list[int]:
-        """Rows of one node that no edge passes, and those before the first and after the last."""
+        """The rows of a single node that no edge passes, with -1 before and the row count after."""
         passed = {row for s, t in self.edges for row in range(self.rows[s] + 1, self.rows[t])}
         rows = range(len(self.members))
         return [-1, *(r for r in rows if len(self.members[r]) == 1 and r not in passed), len(rows)]
 
     def row(self, item: Item) -> int:
-        """Of a node, or the first that an edge passes."""
+        """Returns the row of a node, or the first row that an edge passes."""
         return self.rows[item] if isinstance(item, int) else self.rows[item[0]] + 1
 
     def width(self, item: Item) -> float:
-        """Of a box, or of the way past boxes."""
+        """Returns the width of a node's box, or that of an edge that passes other nodes."""
         return self.sizes[item][0] if isinstance(item, int) else LANE
 
 
@@ -149,9 +149,9 @@ class _Plan:
 
 
 def _section(plan: _Plan, first: int, last: int) -> dict[Item, float]:
-    """x of the nodes from row `first` on, where one stands alone at 0, to above row `last`.
+    """Returns the x of all items from row `first`, whose only node is at 0, to above row `last`.
 
-    And of the edges that pass nodes there.
+    Items are the nodes there and the edges that pass them.
     """
     tracks: list[_Track] = []
     for row in range(first + 1, last):
@@ -167,7 +167,7 @@ def _section(plan: _Plan, first: int, last: int) -> dict[Item, float]:
 
 
 def _put(plan: _Plan, tracks: list[_Track], stay: _Stay) -> None:
-    """A node below one that leads to it, or else in a track that is free from here on."""
+    """Puts a node below one that leads to it, else in a track that is free from here on."""
     assert isinstance(stay.item, int)
     above = sorted(plan.sources[stay.item], key=lambda source: -plan.rows[source])
     beside = [track for track in (_track_of(tracks, s) for s in above) if track is not None]
@@ -180,15 +180,15 @@ def _put(plan: _Plan, tracks: list[_Track], stay: _Stay) -> None:
 
 
 def _over(plan: _Plan, old: _Stay, row: int) -> bool:
-    """Whether this is above the row, and so is all way from it to elsewhere."""
+    """True if a node is above the row and no edge from it passes the row."""
     assert isinstance(old.item, int)
     return old.last < row and all(plan.rows[target] <= row for target in plan.targets[old.item])
 
 
 def _pass(tracks: list[_Track], stay: _Stay, edge: Edge) -> None:
-    """An edge in the track of one of its ends, if that is free there, or in one for edges."""
+    """Puts an edge in the track of one of its ends if that is free, else in a track for edges."""
     ends = [track for track in (_track_of(tracks, node) for node in edge) if track is not None]
-    whole = replace(stay, last=stay.last + 1)  # it may reach its target from the side
+    whole = replace(stay, last=stay.last + 1)  # the edge may reach its target from the side
     choices = [(track, stay) for track in ends]
     choices += [(track, whole) for track in tracks if _is_lane(track)]
     for track, wanted in choices:
@@ -199,7 +199,10 @@ def _pass(tracks: list[_Track], stay: _Stay, edge: Edge) -> None:
 
 
 def _insert(tracks: list[_Track], new: _Stay, beside: _Track | None) -> None:
-    """To the right of this track, of its edges, and of what began beside it in the same row."""
+    """Inserts a new track to the right of the track `beside`, or at the end.
+
+    It goes also to the right of the tracks there that hold edges or begin in the same row.
+    """
     at = len(tracks)
     if beside is not None:
         at = next(i for i, track in enumerate(tracks) if track is beside) + 1
@@ -221,7 +224,7 @@ def _free(track: _Track, stay: _Stay) -> bool:
 
 
 def _centred(plan: _Plan, tracks: list[_Track]) -> dict[Item, float]:
-    """x of all that is in these tracks; those with boxes have their middle at 0."""
+    """Returns the x of all items in these tracks; the tracks with boxes are centred at 0."""
     across: dict[Item, float] = {}
     ends, right = [0.0], 0.0
     for track in tracks:
@@ -235,7 +238,7 @@ def _centred(plan: _Plan, tracks: list[_Track]) -> dict[Item, float]:
 
 
 def _middle(plan: _Plan, tracks: list[_Track], across: dict[Item, float]) -> list[int]:
-    """The nodes that are alone in their rows, with edges passing far from the middle only."""
+    """Returns nodes that are alone in their rows and leave room for passing edges if centred."""
     found = []
     for node in (item for item in across if isinstance(item, int)):
         row = plan.rows[node]
@@ -256,13 +259,13 @@ def _middle(plan: _Plan, tracks: list[_Track], across: dict[Item, float]) -> lis
 
 @dataclass(frozen=True)
 class _Column:
-    """Some rows on the page."""
+    """Consecutive rows that form a column of the page."""
 
     first: int
     tops: list[float]
     heights: list[float]
     left: float
-    middle: float  # the 0 of its sections
+    middle: float  # where x is 0 in its sections
 
     def top(self, row: int) -> float:
         return self.tops[row - self.first]
@@ -276,7 +279,7 @@ class _Column:
 
 
 def _columns(plan: _Plan, across: dict[Item, float]) -> list[_Column]:
-    """The column of each row."""
+    """Returns the column of each row."""
     found: list[_Column] = []
     left = 0.0
     gaps = _gaps(plan, across)
@@ -284,7 +287,7 @@ def _columns(plan: _Plan, across: dict[Item, float]) -> list[_Column]:
     for rows in parts:
         low, high = _reach(plan, across, [i for i in across if plan.row(i) in rows])
         heights = [plan.heights[row] for row in rows]
-        tops = [OVER if len(parts) > 1 else 0.0]  # for the arrow from the column before
+        tops = [OVER if len(parts) > 1 else 0.0]  # for an arrow from the previous column
         for row in rows[1:]:
             tops.append(tops[-1] + plan.heights[row - 1] + gaps[row])
         found += [_Column(rows[0], tops, heights, left, left - low)] * len(rows)
@@ -293,7 +296,7 @@ def _columns(plan: _Plan, across: dict[Item, float]) -> list[_Column]:
 
 
 def _gaps(plan: _Plan, across: dict[Item, float]) -> list[float]:
-    """The room above each row."""
+    """Returns the room above each row."""
     bent = {
         plan.rows[source] + 1
         for source, target in plan.edges
@@ -303,7 +306,10 @@ def _gaps(plan: _Plan, across: dict[Item, float]) -> list[float]:
 
 
 def _parts(plan: _Plan, gaps: list[float], reach: tuple[float, float]) -> list[range]:
-    """The rows of each column, about as high as the others; all ways to the next have one start."""
+    """Returns the rows of each column; columns are about equally high.
+
+    A column ends with a row of a single node, so that all paths to the next column start there.
+    """
     ends = list(itertools.accumulate(map(operator.add, plan.heights, gaps)))
     fitting = int((WIDTH + COLUMN_GAP) / (reach[1] - reach[0] + COLUMN_GAP))
     count = max(1, min(fitting, math.ceil(ends[-1] / HEIGHT)))
@@ -314,7 +320,7 @@ def _parts(plan: _Plan, gaps: list[float], reach: tuple[float, float]) -> list[r
 
 
 def _reach(plan: _Plan, across: dict[Item, float], items: Iterable[Item]) -> tuple[float, float]:
-    """From where to where these stand."""
+    """Returns the leftmost and the rightmost x of these items."""
     spans = [(across[item], plan.width(item) / 2) for item in items]
     return min(x - half for x, half in spans), max(x + half for x, half in spans)
 
@@ -330,7 +336,7 @@ def _box(plan: _Plan, columns: list[_Column], page: dict[Item, float], node: int
 
 @dataclass(frozen=True)
 class _Router:
-    """Finds paths between boxes that have their places."""
+    """Finds the paths of edges between boxes that have been placed."""
 
     plan: _Plan
     boxes: tuple[Box, ...]
@@ -338,7 +344,7 @@ class _Router:
     columns: list[_Column]
 
     def path(self, edge: Edge) -> tuple[Point, ...]:
-        """From the lower side of one box to the upper side of another, or to its flank."""
+        """Returns the path from the bottom of one box to the top, or to the side, of another."""
         source, target = (self.boxes[node] for node in edge)
         above, below = (self.plan.rows[node] for node in edge)
         points = [(source.x, source.y + source.height / 2), (source.x, self._floor(above))]
@@ -354,14 +360,14 @@ class _Router:
         return _joined([*points, *end])
 
     def _over(self, x: float, row: int) -> list[Point]:
-        """From the end of a column to above the next."""
+        """Returns the points of a path from the end of a column to above the next one."""
         column = self.columns[row + 1]
         between, middle = column.left - COLUMN_GAP / 2, column.middle
         low, high = self._floor(row) + ROW_GAP / 2, self._top(row + 1) - OVER
         return [(x, low), (between, low), (between, high), (middle, high), (middle, high + 0.15)]
 
     def _open(self, edge: Edge) -> bool:
-        """Whether the target can be reached from the side, with no other box in between."""
+        """True if the target can be reached from the side, with no other box in between."""
         x, target = self.across[edge], self.boxes[edge[1]]
         if abs(x - target.x) < target.width / 2 + TRACK_GAP / 2:
             return False
@@ -377,6 +383,6 @@ class _Router:
 
 
 def _joined(points: list[Point]) -> tuple[Point, ...]:
-    """Rounded, and without those that only repeat the one before: arrows need a direction."""
+    """Returns the points rounded and without repetitions: an arrow needs a direction."""
     rounded = ((round(x, 6), round(y, 6)) for x, y in points)
     return tuple(point for point, _ in itertools.groupby(rounded))

@@ -1,4 +1,4 @@
-"""What all reports share: one HTML file with its pictures inside, that needs no network."""
+"""Building blocks of HTML reports: single files that contain their plots and need no network."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -48,11 +48,20 @@ pre { background: var(--card); border-radius: .5rem; padding: .9rem; overflow-x:
 summary { cursor: pointer; font-weight: 650; font-size: 1.05rem; margin: 1.25rem 0 .5rem; }
 """
 
-MISSING = "—"
+MISSING = "—"  # in place of a value that is None
 
 
 def write(path: Path, title: str, body: str) -> None:
-    """Writes the whole page; a reader sees the old file or the new one, never half."""
+    """Writes an HTML page; a reader sees the old file or the new one, never half of it.
+
+    Args:
+      path: the file; its folder is created if it does not exist.
+      title: of the page, as plain text.
+      body: HTML.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(
         path,
@@ -73,7 +82,7 @@ def write(path: Path, title: str, body: str) -> None:
 
 
 def picture(path: Path, alt: str, *, wide: bool = False) -> str:
-    """A PNG file, inside the page; a wide one scrolls where the window is narrow."""
+    """Returns HTML that contains a PNG file; a wide one scrolls if the window is narrow."""
     kind = ' class="wide"' if wide else ""
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     image = f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}">'
@@ -81,7 +90,7 @@ def picture(path: Path, alt: str, *, wide: bool = False) -> str:
 
 
 def figures(figures: Iterable[tuple[str, str, str]]) -> str:
-    """Figures to be seen first: `(name, value, remark)` each."""
+    """Returns HTML of key figures, each given as `(name, value, remark)`."""
     cells = (
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(remark)}</small></dd></div>"
         for name, value, remark in figures
@@ -90,18 +99,18 @@ def figures(figures: Iterable[tuple[str, str, str]]) -> str:
 
 
 def pair(*sections: str) -> str:
-    """Sections side by side where the window is wide enough; empty ones are left out."""
+    """Returns sections side by side if the window is wide enough; empty ones are left out."""
     shown = "".join(sections)
     return f'<div class="pair">{shown}</div>' if shown else ""
 
 
 def details(heading: str, content: str) -> str:
-    """What is folded away until it is asked for."""
+    """Returns HTML whose content is folded away under a heading until the reader opens it."""
     return f"<details><summary>{escape(heading)}</summary>{content}</details>"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that scrolls where it is wider than the window."""
+    """Returns HTML of a table that scrolls if it is wider than the window."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     body = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for cells in rows
@@ -111,7 +120,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def pairs_table(pairs: Iterable[tuple[str, str]]) -> str:
-    """A table of names and values."""
+    """Returns HTML of a table with one name and value per row."""
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value in pairs
@@ -121,22 +130,22 @@ def pairs_table(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """`97.12 %`."""
+    """Formats a fraction in percent: `97.12 %`."""
     return MISSING if fraction is None else f"{100 * fraction:.2f}\u00a0%"
 
 
 def figure(metric: Metric, value: float | None) -> str:
-    """The value of a metric with its unit: `97.12 %` or `0.0712`."""
+    """Formats the value of a metric with its unit: `97.12 %` or `0.0712`."""
     return metric.text(value, MISSING).replace(" ", "\u00a0")
 
 
 def number(value: float | None, form: str = ",.0f") -> str:
-    """The number in this form."""
+    """Formats a number by a format specification, by default as a rounded integer: `1,234`."""
     return MISSING if value is None else f"{value:{form}}"
 
 
 def seconds(seconds: float | None) -> str:
-    """`12.3 s`, `2 min 5 s`."""
+    """Formats a duration in seconds: `12.3 s`, `2 min 5 s`."""
     if seconds is None:
         return MISSING
     if seconds < 100:
@@ -146,7 +155,7 @@ def seconds(seconds: float | None) -> str:
 
 
 def listing(value: object) -> str:
-    """`numpy 2.0, jax 0.12`."""
+    """Formats a value, or the names and values of a dict: `numpy 2.0, jax 0.12`."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {part}" for name, part in value.items())
     return MISSING if value is None else str(value)

@@ -1,4 +1,4 @@
-"""A picture's pixels as they are, drawn by matplotlib without a look at each of them."""
+"""Draws an image as the background of a matplotlib figure, without resampling its pixels."""
 
 from typing import Any
 
@@ -8,20 +8,25 @@ from matplotlib.image import FigureImage
 
 
 class Pixels(FigureImage):
-    """The background of a figure of just this size in pixels; what is drawn later lies on top.
+    """A background image of exactly the figure's size in pixels; what is drawn later lies on top.
 
-    `Figure.figimage` draws the same pixels, but resamples and blends them: a tenth of a second.
+    `Figure.figimage` draws the same pixels, but takes a tenth of a second to resample and blend.
     """
 
     def draw(self, renderer: Any) -> None:
-        """Copies the image; the renderer is Agg's, whose canvas may have been rounded down."""
+        """Copies the image to the canvas of an Agg renderer, whose size may be rounded down."""
         canvas = np.asarray(renderer.buffer_rgba())
         image: Any = self.get_array()
         canvas[..., :3] = image[: canvas.shape[0], : canvas.shape[1]]
 
 
 def fill(figure: Figure, image: np.ndarray) -> None:
-    """Puts `[height, width, 3]` uint8, of the figure's own size in pixels, behind all else."""
+    """Puts an image behind everything else in a figure.
+
+    Args:
+      figure: the figure.
+      image: `[height, width, 3]` uint8, of the figure's size in pixels.
+    """
     pixels = Pixels(figure, origin="upper")
     pixels.set_data(image)
     figure.images.append(pixels)

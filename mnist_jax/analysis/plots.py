@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curves, confusion matrix, calibration, examples and mistakes."""
+"""Plots of a run: learning curves, confusion matrix, calibration, examples and mistakes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mnist_jax.analysis.evaluation import Predictions
 from mnist_jax.analysis.gallery import Gallery, spread
 from mnist_jax.metrics import SPLITS, Metric
 
-if TYPE_CHECKING:  # matplotlib takes half a second to import: only who draws pays for it
+if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CELL = 0.22  # inches: the least side of a cell in which a count can be read
+CELL = 0.22  # inches: least side of a cell in which a count is legible
 
 
 def write_plots(
@@ -29,15 +29,15 @@ def write_plots(
     evaluation: dict,
     metrics: Sequence[Metric],
 ) -> list[Path]:
-    """Draw every picture of a run into `folder` as PNG and return their paths, in reading order.
+    """Draws every plot of a run into `folder` as PNG and returns their paths, in reading order.
 
     Args:
-      folder: made if it does not exist; pictures of the same names are replaced.
-      history: one row per epoch, with `epoch` and, of each metric, `train_NAME` and `val_NAME`
+      folder: created if it does not exist; plots of the same names are replaced.
+      history: one row per epoch, with `epoch` and, for each metric, `train_NAME` and `val_NAME`
         (None without a validation split). Without any row there are no learning curves.
-      predictions: of the split that the other pictures show.
+      predictions: predictions for the split that the other plots show.
       evaluation: what `evaluate(predictions)` returned.
-      metrics: of the run; the learning curves of one are in the file of its name.
+      metrics: metrics of the run; the learning curves of each are in the file `NAME.png`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with canvas.styled():
@@ -54,7 +54,7 @@ def write_plots(
 
 
 def draw_curve(history: list[dict], metric: Metric) -> Figure:
-    """A metric against the epoch, for training and validation."""
+    """Draws the training and validation curves of a metric by epoch."""
     figure, axes = _curve_figure()
     values = _draw_series(axes, history, metric)
     if metric.percent:
@@ -82,11 +82,11 @@ def _scale_mean(axes: Axes, values: list[float], label: str) -> None:
         axes.set_ylim(low - margin, high + margin)
     else:
         axes.set_ylim(0, high * 1.08 or 1)
-    axes.set_ylabel(f"mean {label} of an image{' (log scale)' if wide else ''}")
+    axes.set_ylabel(f"mean {label} per image{' (log scale)' if wide else ''}")
 
 
 def _log_scale(axes: Axes, ratio: float) -> None:
-    """Plain numbers at few places: matplotlib's own labels of minor ticks run into each other."""
+    """Sets a log scale with few ticks, because matplotlib's labels of minor ticks overlap."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.set_yscale("log")
@@ -96,7 +96,7 @@ def _log_scale(axes: Axes, ratio: float) -> None:
 
 
 def _curve_figure() -> tuple[Figure, Axes]:
-    """Leave room above the axes for title and legend, which then never cover a curve."""
+    """Creates a figure with room for title and legend above the axes, where they cover no curve."""
     figure = canvas.new_figure(6.5, 4.7)
     axes = figure.add_axes((0.12, 0.12, 0.84, 0.68))
     axes.yaxis.set_label_coords(-0.105, 0.5)
@@ -104,14 +104,14 @@ def _curve_figure() -> tuple[Figure, Axes]:
 
 
 def _draw_series(axes: Axes, history: list[dict], metric: Metric) -> list[float]:
-    """Draw the training and validation series of a metric; return every finite value drawn."""
+    """Draws a metric of training and validation; returns the finite values that are drawn."""
     from matplotlib.ticker import MaxNLocator
 
     epochs = [row["epoch"] for row in history]
     drawn = []
     for split, when, color, style in (
-        ("train", "mean over the epoch", BLUE, "o--"),
-        ("val", "after the epoch", VERMILLION, "s-"),
+        ("train", "mean over each epoch", BLUE, "o--"),
+        ("val", "after each epoch", VERMILLION, "s-"),
     ):
         values = [_number(row.get(f"{split}_{metric.name}")) for row in history]
         finite = [value for value in values if math.isfinite(value)]
@@ -148,7 +148,7 @@ def _number(value: float | None) -> float:
 
 
 def draw_confusion(evaluation: dict) -> Figure:
-    """Counts of true against predicted class, the mistakes tinted by how many they are."""
+    """Draws counts by true and predicted class; cells with more mistakes are darker."""
     from matplotlib.colors import LinearSegmentedColormap
 
     counts = np.array(evaluation["confusion"])
@@ -186,11 +186,11 @@ def _name_cells(axes: Axes, names: list[str], upright: bool) -> None:
 
 
 def _annotate(axes: Axes, counts: np.ndarray, most: int, cell: float) -> None:
-    """Write the counts: the diagonal on grey, mistakes on their tint, nothing for 0."""
+    """Writes the counts: the diagonal on grey, mistakes on their tint, nothing for 0."""
     from matplotlib.patches import Rectangle
 
     digits = len(str(counts.max()))
-    size = min(10.0, 72 * cell * min(0.5, 1.3 / digits))  # a digit is 0.64 of the size wide
+    size = min(10.0, 72 * cell * min(0.5, 1.3 / digits))  # a digit's width is 0.64 of the size
     for (row, column), count in np.ndenumerate(counts):
         diagonal = row == column
         if diagonal:
@@ -211,7 +211,7 @@ def _annotate(axes: Axes, counts: np.ndarray, most: int, cell: float) -> None:
 
 
 def draw_calibration(evaluation: dict) -> Figure:
-    """Reliability diagram: accuracy against confidence by bin, over the count of each bin."""
+    """Draws a reliability diagram: accuracy against confidence per bin, above the bins' counts."""
     from matplotlib.ticker import FuncFormatter
 
     bins = evaluation["calibration"]["bins"]
@@ -252,14 +252,17 @@ def _draw_reliability(axes: Axes, bins: list[dict]) -> None:
         elinewidth=1.2,
         capsize=3,
         clip_on=False,
-        label="images of a bin, with 95 % interval",
+        label="accuracy in a bin, with 95 % interval",
     )
     axes.set_ylim(-2, 102)
     axes.legend(loc="upper left")
 
 
 def wilson(fraction: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Interval of a fraction seen in `count` trials, 95 % for z = 1.96 (Wilson, JASA, 1927)."""
+    """Returns the confidence interval of a fraction in `count` trials: 95 % for z = 1.96.
+
+    This is the score interval (Wilson, Probable Inference, JASA, 1927).
+    """
     shrink = 1 + z**2 / count
     middle = (fraction + z**2 / (2 * count)) / shrink
     reach = z * math.sqrt(fraction * (1 - fraction) / count + z**2 / (4 * count**2)) / shrink
@@ -270,7 +273,10 @@ def wilson(fraction: float, count: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def draw_examples(predictions: Predictions, columns: int = 10, rows: int = 5) -> Figure:
-    """A column a class, its images evenly spaced through the split: the same in every run."""
+    """Draws images of each class with their predictions, evenly spaced through the split.
+
+    Every run shows the same images, in one column per true class.
+    """
     classes = len(predictions.class_names)
     shown = spread(classes, columns)
     tiles = {}
@@ -286,8 +292,8 @@ def draw_examples(predictions: Predictions, columns: int = 10, rows: int = 5) ->
         zoom=3,
         lines=1 if short else 2,
         title=f"Examples ({predictions.split}): {right} of {len(tiles)} right",
-        note="a column a true class; below each image: ✓ right or ✗ wrong (framed), "
-        "the predicted class, its probability",
+        note="one column per true class; below each image: ✓ right or ✗ wrong (framed), "
+        "the predicted class and its probability",
     )
     for place, example in tiles.items():
         correct = predictions.correct[example]
@@ -299,7 +305,7 @@ def draw_examples(predictions: Predictions, columns: int = 10, rows: int = 5) ->
 
 
 def draw_mistakes(predictions: Predictions, columns: int = 8, rows: int = 4) -> Figure:
-    """The wrongly predicted images, highest loss first, as true and predicted class."""
+    """Draws the wrongly predicted images, highest loss first, with true and predicted class."""
     wrong = np.flatnonzero(~predictions.correct)
     worst = wrong[np.argsort(-predictions.losses[wrong], kind="stable")][: columns * rows]
     if not len(worst):
@@ -313,7 +319,7 @@ def draw_mistakes(predictions: Predictions, columns: int = 8, rows: int = 4) -> 
         lines=2 if short else 3,
         title=f"The {len(worst)} worst of {mistakes} ({predictions.split})",
         note="highest loss first; below each image: true → predicted class, the probability of "
-        "the predicted class, #number in the split",
+        "the predicted class, #index in the split",
     )
     for position, example in enumerate(worst):
         true = predictions.class_names[predictions.labels[example]]
@@ -333,7 +339,7 @@ def _no_mistakes(predictions: Predictions) -> Figure:
 
 
 def _short(predictions: Predictions) -> bool:
-    """Whether a class and its probability fit on one line below an image."""
+    """True if a class and its probability fit on one line below an image."""
     return max(map(len, predictions.class_names)) <= 3
 
 

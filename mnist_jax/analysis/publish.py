@@ -1,4 +1,4 @@
-"""What a person gets to see of an evaluated run: figures, pictures, a report."""
+"""Writes the results of an evaluated run for people to see: numbers, plots and a report."""
 
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,18 @@ def publish(
     """Writes `evaluation.json`, `plots/` and `report.html`; returns the evaluation.
 
     Args:
-      folder: made if it does not exist; files of the same names are replaced.
-      predictions: of the network, with the values of every metric of `config`.
-      config: resolved configuration, as `Config.to_dict()` gives it.
+      folder: created if it does not exist; files of the same names are replaced.
+      predictions: predictions of the network, with the values of every metric of `config`.
+      config: resolved configuration, as `Config.to_dict()` returns it.
       model: the network.
       history: one row per epoch, as in `metrics.jsonl`.
       result: as in `result.json`, or None where there is none.
-      checkpoint: the step of the weights.
+      checkpoint: step of the checkpoint that holds the weights.
       title: heading of the report.
+
+    Raises:
+      ValueError: `predictions` are not consistent, as in `evaluate`.
+      UserError: `evaluation.json` or `report.html` cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shown = metrics.of(config)

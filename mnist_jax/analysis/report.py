@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with its pictures inside, that needs no network."""
+"""The report of a run: a single HTML file that contains its plots and needs no network."""
 
 import math
 from collections.abc import Sequence
@@ -11,25 +11,26 @@ from mnist_jax.analysis import page
 from mnist_jax.analysis.canvas import capitalised
 from mnist_jax.metrics import Metric, of_column
 
-HELP = {  # by the name of a metric or a picture; a metric without an entry gets its direction
-    "loss": "Lower is better; training that goes on falling while validation rises is overfitting. "
-    "Training includes label smoothing and distortion where they are configured.",
-    "accuracy": "Higher is better; training is averaged over an epoch in which the model still "
-    "improves, so that it may begin below validation.",
-    "mistakes": "The images whose true class the model thought least likely; some would puzzle a "
-    "person too.",
-    "confusion": "Correct predictions lie on the grey diagonal; the darker a cell beside it, the "
-    "more often that mistake.",
+HELP = {  # by metric or plot; any other metric only says whether higher or lower is better
+    "loss": "Lower is better. If the training loss keeps falling while the validation loss rises, "
+    "the model overfits. The training loss includes label smoothing and distortion of the images "
+    "where they are configured.",
+    "accuracy": "Higher is better. Training accuracy is averaged over each epoch, during which the "
+    "model still improves, so it may begin below validation accuracy.",
+    "mistakes": "The wrongly predicted images to whose true class the model gave the lowest "
+    "probability; some would puzzle a person, too.",
+    "confusion": "Correct predictions lie on the grey diagonal; the darker any other cell, the "
+    "more frequent that mistake.",
     "calibration": "On the dashed line, predictions made with 80 % probability are right 8 times "
-    "in 10; below it, the model is too sure of itself.",
-    "examples": "A fixed choice spread over the classes: the same images for every model evaluated "
-    "on this split.",
-    "network": 'From the images to the outputs. Layers with parameters are tinted; "others" are '
-    "numbers that a layer keeps and does not train, such as running averages. Where values meet, "
-    "there is a box for it; what happens to one value between layers, such as an activation or a "
-    "change of shape, is part of its arrow.",
+    "out of 10; below it, the model is overconfident.",
+    "examples": "A fixed selection from the classes: the same images for every model evaluated on "
+    "this split.",
+    "network": 'Data flows from the images to the outputs. Layers with parameters are tinted; "N '
+    'others" counts numbers that a layer keeps but does not train, such as running averages. An '
+    "operation that combines values has a box of its own; what happens to a single value between "
+    "layers, such as an activation or a change of shape, is part of its arrow.",
 }
-HALF = 800  # pixels: what is legible at half the width of the page
+HALF = 800  # pixels: the widest plot that is legible at half the width of the page
 
 
 def write_report(
@@ -44,7 +45,9 @@ def write_report(
     plots: list[Path],
     metrics: Sequence[Metric],
 ) -> None:
-    """Write the report of a run to `path`; a reader sees the old file or the new one, never half.
+    """Writes the report of a run as an HTML page.
+
+    A reader sees the old file or the new one, never half of it.
 
     Args:
       path: the HTML file.
@@ -52,11 +55,14 @@ def write_report(
       config: resolved configuration, nested.
       summary: description of the model as preformatted text.
       history: one row per epoch, as in `metrics.jsonl`.
-      evaluation: what `evaluate` returned; with `checkpoint` in it, that step is named.
-      result: as in `result.json`, or None where there is none.
-      plots: PNG files, put by their stems into the sections that speak of them; any other goes
+      evaluation: what `evaluate` returned; if it has `checkpoint`, the page names that step.
+      result: as in `result.json`, or None if there is none.
+      plots: PNG files; the stem of each decides the section that shows it. Other stems are shown
         with the summary of the model.
-      metrics: of the run, in the order in which they are shown.
+      metrics: metrics of the run, in the order in which they are shown.
+
+    Raises:
+      UserError: the page cannot be written.
     """
     wide = {plot.stem for plot in plots if not _fits_half(plot)}
     alt = _alt(history, evaluation, metrics)
@@ -87,7 +93,7 @@ def write_report(
 
 
 def flatten(tree: dict, prefix: str = "") -> list[tuple[str, str]]:
-    """List the leaves of a nested dict as (dotted name, value as text), in its order."""
+    """Lists the leaves of a nested dict as (dotted name, value as text), in order."""
     pairs = []
     for name, value in tree.items():
         if isinstance(value, dict) and value:
@@ -109,7 +115,7 @@ def _subtitle(evaluation: dict) -> str:
 def _headline(
     config: dict, evaluation: dict, result: dict | None, metrics: Sequence[Metric]
 ) -> list[tuple[str, str, str]]:
-    """List (name, value, remark) of the figures to be seen first."""
+    """Returns (name, value, remark) of each key figure at the top of the page."""
     count, accuracy, split = evaluation["count"], evaluation["accuracy"], evaluation["split"]
     error = math.sqrt(accuracy * (1 - accuracy) / count)
     bins = len(evaluation["calibration"]["bins"])
@@ -117,7 +123,7 @@ def _headline(
         (
             f"{metric.label}, {split}",
             page.figure(metric, evaluation[metric.name]),
-            "mean of an image",
+            "mean per image",
         )
         for metric in metrics
         if metric.name != "accuracy"
@@ -127,9 +133,9 @@ def _headline(
         *means,
         ("mistakes", f"{_mistakes(evaluation):,}", f"among {count:,} images"),
         (
-            "calibration error",
+            "expected calibration error",
             page.percent(_calibration_error(evaluation)),
-            f"expected ({bins} bins)",
+            f"over {bins} bins",
         ),
     ]
     if result:
@@ -144,7 +150,7 @@ def _headline(
             ),
             ("parameters", page.number(result.get("parameters")), "trained numbers"),
             ("training time", page.seconds(result.get("train_seconds")), f"epochs: {epochs}"),
-            ("throughput", page.number(result.get("images_per_second")), "images a second"),
+            ("throughput", page.number(result.get("images_per_second")), "images per second"),
         ]
     return figures
 
@@ -156,7 +162,7 @@ def _facts(result: dict) -> str:
             ("device", page.listing(result.get("device"))),
             ("versions", page.listing(result.get("versions"))),
             ("commit", page.listing(result.get("commit"))),
-            ("whole run", f"{page.seconds(result.get('total_seconds'))}, compiling {compiling}"),
+            ("whole run", f"{page.seconds(result.get('total_seconds'))}, compilation {compiling}"),
         ]
     )
 
@@ -170,7 +176,10 @@ def _curve(metric: Metric, pictures: dict[str, str]) -> str:
 
 
 def _section(heading: str, pictures: dict[str, str], stem: str, otherwise: str = "") -> str:
-    """Show a picture under its heading, with the sentence that helps to read it."""
+    """Returns a plot under its heading, with a sentence that helps to read it.
+
+    Empty if there is no such plot.
+    """
     if stem not in pictures:
         return ""
     help_text = f"<p>{escape(HELP.get(stem, otherwise))}</p>"
@@ -178,7 +187,7 @@ def _section(heading: str, pictures: dict[str, str], stem: str, otherwise: str =
 
 
 def _model(summary: str, drawing: str, others: Sequence[str], beside: bool) -> str:
-    """The summary, the drawing beside it or below it, and pictures that no section speaks of."""
+    """Returns the section of the model: summary, drawing beside or below it, and other plots."""
     text = f'<pre tabindex="0">{escape(summary)}</pre>'
     if drawing:
         drawing += f"<p>{escape(HELP['network'])}</p>"
@@ -188,7 +197,7 @@ def _model(summary: str, drawing: str, others: Sequence[str], beside: bool) -> s
 
 
 def _fits_half(plot: Path) -> bool:
-    """Whether a picture is legible at half the width of the page."""
+    """True if a plot is legible at half the width of the page."""
     with Image.open(plot) as image:
         return image.width <= HALF
 
@@ -199,12 +208,12 @@ def _tables(history: list[dict], config: dict, metrics: Sequence[Metric]) -> str
 
 
 def _alt(history: list[dict], evaluation: dict, metrics: Sequence[Metric]) -> dict[str, str]:
-    """Say in words what each picture shows, by its stem."""
+    """Returns what each plot shows, in words, by its stem."""
     mistakes = f"{_mistakes(evaluation):,} mistakes among {evaluation['count']:,} images"
     error = page.percent(_calibration_error(evaluation))
     last = history[-1] if history else {}
     curves = {
-        metric.name: f"Line plot of the {metric.label} by epoch; at the end "
+        metric.name: f"Line plot of {metric.label} by epoch; at the end: "
         f"training {page.figure(metric, last.get(f'train_{metric.name}'))}, "
         f"validation {page.figure(metric, last.get(f'val_{metric.name}'))}."
         for metric in metrics
@@ -214,7 +223,7 @@ def _alt(history: list[dict], evaluation: dict, metrics: Sequence[Metric]) -> di
         "confusion": f"Confusion matrix, true against predicted class; {mistakes}.",
         "calibration": f"Reliability diagram; the expected calibration error is {error}.",
         "examples": "Gallery of images of each class with predicted class and probability.",
-        "network": "The network as boxes and arrows; its layers are those of the summary.",
+        "network": "The network as boxes and arrows; the layers are those in the summary.",
     }
 
 
@@ -222,7 +231,7 @@ def _alt(history: list[dict], evaluation: dict, metrics: Sequence[Metric]) -> di
 
 
 def _per_class_table(evaluation: dict) -> str:
-    header = ("class", "images", "precision", "recall", "F1", "most often taken for (times)")
+    header = ("class", "images", "precision", "recall", "F1", "most often mistaken for (times)")
     rows = [
         (
             row["name"],
@@ -238,7 +247,7 @@ def _per_class_table(evaluation: dict) -> str:
 
 
 def _rival(evaluation: dict, label: int) -> str:
-    """Name the class that images of this class are most often taken for, and how often."""
+    """Returns the class that images of this class are most often mistaken for, and how often."""
     counts = [0 if i == label else n for i, n in enumerate(evaluation["confusion"][label])]
     most = max(counts)
     return (

@@ -1,4 +1,4 @@
-"""The layers of a network, their shapes and sizes: any NNX module, the user's own included."""
+"""Lists the layers of a network with their shapes and sizes, for any NNX module."""
 
 from dataclasses import dataclass
 
@@ -8,24 +8,24 @@ from mnist_jax.models import Model
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer as it is called."""
+    """One layer of a network, with the shape of its output and its number of parameters."""
 
     name: str
-    kind: str  # its class
-    shape: tuple[int, ...]  # of its output, without the batch axis
+    kind: str  # class of the layer
+    shape: tuple[int, ...]  # of the output, without the batch axis
     parameters: int
 
 
 def layers(model: Model) -> list[Layer]:
-    """The outermost modules that the network calls, in the order of their first call.
+    """Returns the outermost modules that the network calls, in the order of their first call.
 
-    Nothing is computed: shapes come from an abstract call.
+    Nothing is computed: shapes come from tracing a call.
     """
     return _layers(find_graph(model))
 
 
 def summary(model: Model) -> str:
-    """The layers as a text table, with totals."""
+    """Returns a text table of a network's layers, with totals."""
     graph = find_graph(model)
     rows = [("layer", "kind", "output", "parameters")]
     found = _layers(graph)
