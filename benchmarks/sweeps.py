@@ -1,10 +1,10 @@
-"""Runs the sweeps over ten seeds, and writes what they found into README.
+"""Runs the sweeps `looped` and `depth` over ten seeds, and writes their results into README.
 
-  python -m benchmarks.sweeps --train      runs what is missing, then writes
-  python -m benchmarks.sweeps              writes only
+  python -m benchmarks.sweeps --train      runs the missing sweeps, then writes
+  python -m benchmarks.sweeps              only writes
 
-`depth` answers its three questions; of `looped` the architecture is named that is best on the
-validation split. All is kept in runs/results/.
+For `depth`, the results are the answers to its three questions; for `looped`, the architecture that
+is best on the validation split. The runs are kept in runs/results/.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from benchmarks import readme
-from mnist_jax.analysis.claims import Claim, examine
-from mnist_jax.analysis.comparison import Member, Statistic, architectures, ranked
+from mnist_jax.analysis.sweep.claims import Claim, examine
+from mnist_jax.analysis.sweep.comparison import Member, Statistic, architectures, ranked
 from mnist_jax.training import sweepdir
 
 RUNS = readme.ROOT / "runs" / "results"
@@ -31,7 +31,11 @@ def train(name: str) -> None:
 
 
 def members(folder: Path) -> list[Member]:
-    """The members of a finished sweep."""
+    """Returns the members of a finished sweep.
+
+    Raises:
+      SystemExit: the sweep is not finished.
+    """
     if not (folder / "result.json").exists():
         raise SystemExit(f"{folder} holds no finished sweep; run with --train")
     return [
@@ -42,16 +46,16 @@ def members(folder: Path) -> list[Member]:
 
 
 def text(looped: list[Member], depth: list[Member], results: list[dict]) -> str:
-    """The paragraph and the table in Markdown, and what they were measured with."""
+    """Returns the results of both sweeps in Markdown, with the measuring conditions."""
     versions = results[0]["versions"]
     commits = "; ".join(sorted({str(result["commit"]) for result in results}))
     return "\n".join(
         [
             _best(looped),
             "",
-            "What `depth` says of three sentences that one of the notebooks concludes with:",
+            "The sweep `depth` tests three claims with which one of the notebooks concludes:",
             "",
-            "| sentence | contrast, in percentage points | difference ± standard error | verdict |",
+            "| claim | contrast | difference ± standard error, percentage points | verdict |",
             "| --- | --- | ---: | --- |",
             *(_row(claim) for claim in examine(depth)),
             "",
@@ -66,9 +70,9 @@ def _best(looped: list[Member]) -> str:
     epochs = best.members[0].epochs
     val, test = best.statistic("val_accuracy"), best.statistic("test_accuracy")
     return (
-        f"Of the {len(architectures(looped))} networks of `looped`, after {epochs} epochs, the "
-        f"best on the validation split is `{best.name}`: validation {_percent(val)}, "
-        f"test {_percent(test)}."
+        f"Of the {len(architectures(looped))} architectures of `looped`, the best on the "
+        f"validation split after {epochs} epochs is `{best.name}`: validation accuracy "
+        f"{_percent(val)}, test accuracy {_percent(test)}."
     )
 
 
@@ -83,11 +87,11 @@ def _row(claim: Claim) -> str:
 
 
 def main() -> None:
-    """The command."""
+    """Runs missing sweeps if asked to, then writes the results into README.md."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--train", action="store_true", help="run what is missing first")
+    parser.add_argument("--train", action="store_true", help="first run the missing sweeps")
     arguments = parser.parse_args()
     if arguments.train:
         for name in NAMES:

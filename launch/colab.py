@@ -105,9 +105,11 @@ import jax
 
 import mnist_jax
 from mnist_jax import data, members, metrics, models
-from mnist_jax.analysis import canvas, exploration, exploration_plots, plots
-from mnist_jax.analysis.drawing import draw_network
-from mnist_jax.analysis.summary import summary
+from mnist_jax.analysis import canvas
+from mnist_jax.analysis.data import exploration
+from mnist_jax.analysis.data import plots as data_plots
+from mnist_jax.analysis.network import drawing, summary
+from mnist_jax.analysis.run import plots
 from mnist_jax.config import parse
 
 # %% [markdown]
@@ -204,13 +206,13 @@ explored = exploration.explore(asked, splits)
 print(exploration.tell(explored, width=80))
 
 # %%
-show(exploration_plots.draw_samples(splits["training"], rows=5))
+show(data_plots.draw_samples(splits["training"], rows=5))
 
 # %% [markdown]
 # Are all digits about equally frequent? If they were not, the accuracy alone would mislead.
 
 # %%
-show(exploration_plots.draw_balance(explored))
+show(data_plots.draw_balance(explored))
 
 # %% [markdown]
 # ## 3. Networks
@@ -221,8 +223,8 @@ show(exploration_plots.draw_balance(explored))
 # | Keras | here |
 # | --- | --- |
 # | `Sequential([Dense(128), ...])` | `config.model = dict(name="mlp", hidden=(128, 32))` |
-# | `model.summary()` | `summary(model)` |
-# | `plot_model(model)` | `draw_network(model, folder)` |
+# | `model.summary()` | `summary.summary(model)` |
+# | `plot_model(model)` | `drawing.draw_network(model, folder)` |
 # | `compile(optimizer="adam", loss=...)` | `config.optimizer = dict(name="adam")`, `config.loss` |
 # | `compile(metrics=[mine])` | `config.metrics = ("module:mine",)` |
 # | `fit(epochs=5)` | `run = mnist_jax.train(config, workdir=DIR, num_epochs=5)` |
@@ -248,10 +250,10 @@ def build(config):
 
 mlp = configuration(name="mlp", hidden=(128, 32), activation="relu", dropout=0.1)
 dense = build(mlp)
-print(summary(dense))
+print(summary.summary(dense))
 
 # %%
-picture, _ = draw_network(dense, WORKDIR / "drawings" / "mlp")
+picture, _ = drawing.draw_network(dense, WORKDIR / "drawings" / "mlp")
 display(Image(filename=picture))
 
 # %% [markdown]
@@ -261,10 +263,10 @@ display(Image(filename=picture))
 # %%
 cnn = configuration(name="cnn", features=(16, 32), kernel=(5, 3), pooling="max", dense=(128,))
 convolutional = build(cnn)
-print(summary(convolutional))
+print(summary.summary(convolutional))
 
 # %%
-picture, _ = draw_network(convolutional, WORKDIR / "drawings" / "cnn")
+picture, _ = drawing.draw_network(convolutional, WORKDIR / "drawings" / "cnn")
 display(Image(filename=picture))
 
 # %% [markdown]
@@ -287,7 +289,7 @@ cnn.augment.scale = 0.1
 cnn.augment.shear = 10.0  # degrees
 
 distortion = parse(cnn.to_dict()).augment
-show(exploration_plots.draw_augmentation(splits["training"], distortion, SEED))
+show(data_plots.draw_augmentation(splits["training"], distortion, SEED))
 
 # %% [markdown]
 # `mnist_jax.train` does what the command `python -m mnist_jax.main` does: it compiles, trains,

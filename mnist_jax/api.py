@@ -25,7 +25,7 @@ import numpy as np
 
 from mnist_jax import config as configuration
 from mnist_jax import data, experiment, members
-from mnist_jax.analysis.evaluation import evaluate
+from mnist_jax.analysis.run.evaluation import evaluate
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, read_rows

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax import data, models
-from mnist_jax.analysis.comparison import Member
-from mnist_jax.analysis.comparison_report import write_comparison
-from mnist_jax.analysis.drawing import draw_network
+from mnist_jax.analysis.network.drawing import draw_network
+from mnist_jax.analysis.sweep.comparison import Member
+from mnist_jax.analysis.sweep.report import write_comparison
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, read_rows

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax import data, models
-from mnist_jax.analysis.evaluation import Predictions
-from mnist_jax.analysis.publish import publish
-from mnist_jax.analysis.summary import summary
+from mnist_jax.analysis.network.summary import summary
+from mnist_jax.analysis.run.evaluation import Predictions
+from mnist_jax.analysis.run.publish import publish
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
@@ -209,8 +209,8 @@ def run_sweep(
       StoppedError: the process was told to stop; finished work is saved.
       UserError: the configuration of a member is invalid, or the folder holds something else.
     """
-    from mnist_jax.analysis.comparison import Member  # imported late: `run` does not need it
-    from mnist_jax.analysis.comparison_report import WHOLE
+    from mnist_jax.analysis.sweep.comparison import Member  # imported late: `run` does not need it
+    from mnist_jax.analysis.sweep.report import WHOLE
     from mnist_jax.compare import compare
 
     plan = sweep.resolve(plan)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_jax.analysis.exploration import PICTURES
+from mnist_jax.analysis.data.exploration import PICTURES
 from mnist_jax.lock import sole_writer
 from tests.commands import ROOT, command, environment, refused, run
 

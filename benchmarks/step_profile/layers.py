@@ -9,7 +9,7 @@ from flax import nnx
 
 from benchmarks.step_profile.calls import Call, layer_calls
 from benchmarks.step_profile.setting import Setting
-from mnist_jax.analysis.graph import Graph, find_graph
+from mnist_jax.analysis.network.graph import Graph, find_graph
 
 
 class Layer:

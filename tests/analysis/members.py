@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_jax.analysis.comparison import Member
+from mnist_jax.analysis.sweep.comparison import Member
 from mnist_jax.metrics import metric
 
 TOP_2 = "tests.analysis.members:top_2"

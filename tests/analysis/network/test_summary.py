@@ -1,7 +1,7 @@
 import pytest
 
 from mnist_jax import models
-from mnist_jax.analysis.summary import Layer, layers, summary
+from mnist_jax.analysis.network.summary import Layer, layers, summary
 from mnist_jax.config import Choice
 from mnist_jax.data import Spec
 from tests.datasets import MNIST

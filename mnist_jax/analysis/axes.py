@@ -10,7 +10,7 @@ import numpy as np
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import GREY, INK, VERMILLION
-from mnist_jax.analysis.comparison import field_names
+from mnist_jax.analysis.sweep.comparison import field_names
 from mnist_jax.metrics import Metric
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from mnist_jax.analysis import canvas
-from mnist_jax.analysis.comparison import (
+from mnist_jax.analysis.sweep.comparison import (
     Member,
     Statistic,
     by_depth,

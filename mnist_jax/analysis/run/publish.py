@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax import metrics
-from mnist_jax.analysis.drawing import draw_network
-from mnist_jax.analysis.evaluation import Predictions, evaluate
-from mnist_jax.analysis.plots import write_plots
-from mnist_jax.analysis.report import write_report
-from mnist_jax.analysis.summary import summary
+from mnist_jax.analysis.network.drawing import draw_network
+from mnist_jax.analysis.network.summary import summary
+from mnist_jax.analysis.run.evaluation import Predictions, evaluate
+from mnist_jax.analysis.run.plots import write_plots
+from mnist_jax.analysis.run.report import write_report
 from mnist_jax.files import write_json
 from mnist_jax.models import Model
 

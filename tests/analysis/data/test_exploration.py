@@ -3,8 +3,8 @@ import re
 import numpy as np
 import pytest
 
-from mnist_jax.analysis import exploration
-from mnist_jax.analysis.exploration import Exploration, Figures, Repetition
+from mnist_jax.analysis.data import exploration
+from mnist_jax.analysis.data.exploration import Exploration, Figures, Repetition
 from mnist_jax.config import Augment, Config, Data
 from mnist_jax.data import Split
 from mnist_jax.errors import UserError

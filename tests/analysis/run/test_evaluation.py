@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mnist_jax.analysis.evaluation import Predictions, calibration, evaluate
+from mnist_jax.analysis.run.evaluation import Predictions, calibration, evaluate
 
 
 def hand_made() -> Predictions:

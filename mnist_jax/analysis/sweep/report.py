@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax.analysis import canvas, page
-from mnist_jax.analysis.claims import UNANSWERED, Claim, examine
-from mnist_jax.analysis.comparison import (
+from mnist_jax.analysis.sweep.claims import UNANSWERED, Claim, examine
+from mnist_jax.analysis.sweep.comparison import (
     Architecture,
     Member,
     architectures,
@@ -25,7 +25,7 @@ from mnist_jax.analysis.comparison import (
     value_of,
     write_tables,
 )
-from mnist_jax.analysis.comparison_plots import write_plots
+from mnist_jax.analysis.sweep.plots import write_plots
 from mnist_jax.metrics import Metric
 
 WHOLE = "whole sweep"

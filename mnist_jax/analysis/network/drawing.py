@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import BLUE, GREY, INK
-from mnist_jax.analysis.graph import Graph, Node, find_graph
-from mnist_jax.analysis.layout import Box, Point, arrange
+from mnist_jax.analysis.network.graph import Graph, Node, find_graph
+from mnist_jax.analysis.network.layout import Box, Point, arrange
 from mnist_jax.files import write_text
 from mnist_jax.models import Model
 

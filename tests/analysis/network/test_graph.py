@@ -4,7 +4,7 @@ import re
 import pytest
 
 from mnist_jax import config, models
-from mnist_jax.analysis.graph import Graph, Node, find_graph
+from mnist_jax.analysis.network.graph import Graph, Node, find_graph
 from mnist_jax.config import Choice
 from tests.commands import ROOT
 from tests.datasets import MNIST

@@ -11,8 +11,8 @@ import numpy as np
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
-from mnist_jax.analysis.evaluation import Predictions
 from mnist_jax.analysis.gallery import Gallery, spread
+from mnist_jax.analysis.run.evaluation import Predictions
 from mnist_jax.metrics import SPLITS, Metric
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so

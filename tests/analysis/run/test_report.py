@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_jax.analysis import report
-from mnist_jax.analysis.evaluation import Predictions, evaluate
+from mnist_jax.analysis.run import report
+from mnist_jax.analysis.run.evaluation import Predictions, evaluate
 from mnist_jax.errors import UserError
 from mnist_jax.metrics import find
 from tests.analysis.members import ENTROPY, TOP_2

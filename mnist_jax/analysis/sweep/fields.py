@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnist_jax.analysis import canvas
+from mnist_jax.analysis.axes import (
+    SOFT_LINE,
+    accuracy_axis,
+    cross,
+    file_name,
+    number_axis,
+    ordered_styles,
+    seeds_note,
+    series_style,
+)
 from mnist_jax.analysis.canvas import BLUE, GREY
-from mnist_jax.analysis.comparison import (
+from mnist_jax.analysis.sweep.comparison import (
     Member,
     Statistic,
     architectures,
@@ -21,16 +31,6 @@ from mnist_jax.analysis.comparison import (
     value_of,
     varied,
     yardstick,
-)
-from mnist_jax.analysis.comparison_axes import (
-    SOFT_LINE,
-    accuracy_axis,
-    cross,
-    file_name,
-    number_axis,
-    ordered_styles,
-    seeds_note,
-    series_style,
 )
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so

@@ -3,8 +3,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from mnist_jax.analysis import claims
-from mnist_jax.analysis.comparison import Member
+from mnist_jax.analysis.sweep import claims
+from mnist_jax.analysis.sweep.comparison import Member
 from tests.analysis.members import member
 
 # Test accuracy in percent by (hidden layers, epochs), a value a seed.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_jax.analysis import comparison
+from mnist_jax.analysis.sweep import comparison
 from mnist_jax.errors import UserError
 from tests.analysis.members import ENTROPY, TOP_2, member
 

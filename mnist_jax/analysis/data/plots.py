@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_jax.analysis import canvas, exploration
+from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
-from mnist_jax.analysis.exploration import Exploration, Figures
+from mnist_jax.analysis.data import exploration
+from mnist_jax.analysis.data.exploration import Exploration, Figures
 from mnist_jax.analysis.gallery import Gallery, spread
 from mnist_jax.config import Augment
 from mnist_jax.data import Split

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from mnist_jax.analysis.layout import WIDTH, Layout, arrange
+from mnist_jax.analysis.network.layout import WIDTH, Layout, arrange
 
 BOX, PILL = (2.3, 0.56), (1.0, 0.3)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mnist_jax.analysis.comparison import Member
-from mnist_jax.analysis.comparison_report import write_comparison
+from mnist_jax.analysis.sweep.comparison import Member
+from mnist_jax.analysis.sweep.report import write_comparison
 from mnist_jax.errors import UserError
 from tests.analysis.members import ENTROPY, TOP_2, member
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mnist_jax.analysis.graph import Graph, find_graph
+from mnist_jax.analysis.network.graph import Graph, find_graph
 from mnist_jax.models import Model
 
 

@@ -5,15 +5,14 @@ import matplotlib
 import numpy as np
 import pytest
 
-from mnist_jax.analysis import exploration
-from mnist_jax.analysis import exploration_plots as plots
-from mnist_jax.analysis.exploration import Exploration, describe, find_repetition
+from mnist_jax.analysis.data import exploration, plots
+from mnist_jax.analysis.data.exploration import Exploration, describe, find_repetition
 from mnist_jax.analysis.gallery import Gallery
 from mnist_jax.config import Augment
 from mnist_jax.data import Split
 from mnist_jax.errors import UserError
-from tests.analysis.test_exploration import DIGITS, split_of
-from tests.analysis.test_plots import FASHION, assert_a_picture, texts
+from tests.analysis.data.test_exploration import DIGITS, split_of
+from tests.analysis.run.test_plots import FASHION, assert_a_picture, texts
 
 SHEAR = Augment(shear=9.0)
 TILE = 84  # pixels of a picture for an image of 28

@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mnist_jax.analysis import canvas
+from mnist_jax.analysis.axes import (
+    SOFT_LINE,
+    metric_axis,
+    ordered_styles,
+    seeds_note,
+    series_style,
+    shorten,
+    spread,
+)
 from mnist_jax.analysis.canvas import INK, VERMILLION
-from mnist_jax.analysis.comparison import (
+from mnist_jax.analysis.sweep.comparison import (
     Architecture,
     Member,
     architectures,
@@ -20,15 +29,6 @@ from mnist_jax.analysis.comparison import (
     validated,
     value_of,
     varied,
-)
-from mnist_jax.analysis.comparison_axes import (
-    SOFT_LINE,
-    metric_axis,
-    ordered_styles,
-    seeds_note,
-    series_style,
-    shorten,
-    spread,
 )
 from mnist_jax.metrics import Metric
 

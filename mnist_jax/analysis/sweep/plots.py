@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_jax.analysis import canvas
+from mnist_jax.analysis.axes import (
+    accuracy_axis,
+    label_points,
+    metric_axis,
+    seeds_note,
+    series_style,
+    shorten,
+)
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
-from mnist_jax.analysis.comparison import (
+from mnist_jax.analysis.sweep.comparison import (
     Architecture,
     Member,
     architectures,
@@ -24,17 +32,9 @@ from mnist_jax.analysis.comparison import (
     varied,
     yardstick,
 )
-from mnist_jax.analysis.comparison_axes import (
-    accuracy_axis,
-    label_points,
-    metric_axis,
-    seeds_note,
-    series_style,
-    shorten,
-)
-from mnist_jax.analysis.comparison_curves import draw_curves
-from mnist_jax.analysis.comparison_fields import draw_depth, draw_fields
-from mnist_jax.analysis.comparison_heatmaps import draw_heatmaps
+from mnist_jax.analysis.sweep.curves import draw_curves
+from mnist_jax.analysis.sweep.fields import draw_depth, draw_fields
+from mnist_jax.analysis.sweep.heatmaps import draw_heatmaps
 from mnist_jax.metrics import SPLITS, Metric
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_jax.analysis import canvas, plots
-from mnist_jax.analysis.evaluation import Predictions, evaluate
+from mnist_jax.analysis import canvas
 from mnist_jax.analysis.gallery import Gallery
+from mnist_jax.analysis.run import plots
+from mnist_jax.analysis.run.evaluation import Predictions, evaluate
 from mnist_jax.metrics import LOSS, find
 from tests.analysis.members import ENTROPY, TOP_2
 
@@ -228,7 +229,7 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(
 
 def test_importing_the_module_does_not_import_matplotlib_or_jax():
     code = (
-        "import sys, mnist_jax.analysis.plots, mnist_jax.analysis.report;"
+        "import sys, mnist_jax.analysis.run.plots, mnist_jax.analysis.run.report;"
         "sys.exit('matplotlib' in sys.modules or 'jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_jax.analysis import (
-    canvas,
-    comparison_axes,
-    comparison_curves,
-    comparison_fields,
-    comparison_heatmaps,
-    comparison_plots,
-)
-from mnist_jax.analysis.comparison import Member
+from mnist_jax.analysis import canvas
+from mnist_jax.analysis.axes import error_scale, is_wide, spread
+from mnist_jax.analysis.sweep import curves, fields, heatmaps, plots
+from mnist_jax.analysis.sweep.comparison import Member
 from mnist_jax.metrics import LOSS, find
 from tests.analysis.members import ENTROPY, TOP_2, member
 
@@ -126,7 +121,7 @@ ALWAYS = ["ranking", "curves", "loss_curves"]
 def test_the_pictures_that_make_sense_are_written(
     tmp_path: Path, members: list[Member], stems: list[str]
 ):
-    paths = comparison_plots.write_plots(tmp_path / "plots", members)
+    paths = plots.write_plots(tmp_path / "plots", members)
     assert [path.stem for path in paths] == stems
     for path in paths:
         assert_a_picture(path)
@@ -134,7 +129,7 @@ def test_the_pictures_that_make_sense_are_written(
 
 def test_the_same_members_give_the_same_bytes(tmp_path: Path):
     for name in ("one", "two"):
-        comparison_plots.write_plots(tmp_path / name, depths())
+        plots.write_plots(tmp_path / name, depths())
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -145,8 +140,8 @@ def test_the_same_members_give_the_same_bytes(tmp_path: Path):
 def test_a_curve_is_the_mean_over_the_seeds_that_finished():
     members = [member(seed=seed, val=val) for seed, val in enumerate((0.90, 0.94))]
     members.append(member(seed=2, val=0.2, status=LOST, rows=1))
-    [architecture] = comparison_plots.architectures(members)
-    found = comparison_curves.curve(architecture, "val_accuracy", 100.0)
+    [architecture] = plots.architectures(members)
+    found = curves.curve(architecture, "val_accuracy", 100.0)
     assert found.epochs == [1, 2, 3]
     assert found.means == pytest.approx([76.0, 88.0, 92.0])
     assert found.deviations == pytest.approx([12 / 2**0.5, 6 / 2**0.5, 4 / 2**0.5])
@@ -154,13 +149,13 @@ def test_a_curve_is_the_mean_over_the_seeds_that_finished():
 
 def test_a_curve_ends_where_the_first_of_its_seeds_ends():
     members = [member(seed=0, epochs=5), member(seed=1, epochs=3)]
-    [architecture] = comparison_plots.architectures(members)
-    assert comparison_curves.curve(architecture, "val_loss", 1.0).epochs == [1, 2, 3]
+    [architecture] = plots.architectures(members)
+    assert curves.curve(architecture, "val_loss", 1.0).epochs == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("count", "coloured"), [(1, 1), (5, 5), (7, 7), (24, 7), (60, 7)])
 def test_few_lines_are_in_colour_and_each_is_named(count: int, coloured: int):
-    figure = comparison_curves.draw_curves(many(count), ACCURACY)
+    figure = curves.draw_curves(many(count), ACCURACY)
     assert figure is not None
     [axes] = figure.axes
     lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
@@ -175,18 +170,18 @@ def test_few_lines_are_in_colour_and_each_is_named(count: int, coloured: int):
 
 def test_the_best_and_the_worst_by_validation_are_the_ones_in_colour():
     members = [member(f"net {i}", val=0.9 + i / 1000, test=0.99 - i / 1000) for i in range(20)]
-    said = texts(comparison_curves.draw_curves(members, ACCURACY))
+    said = texts(curves.draw_curves(members, ACCURACY))
     assert [i for i in range(20) if f"net {i}  " in said] == [0, 1, 15, 16, 17, 18, 19]
 
 
 def test_without_validation_the_curves_are_of_training():
-    figure = comparison_curves.draw_curves([member(val=None)], LOSS)
+    figure = curves.draw_curves([member(val=None)], LOSS)
     assert "Training loss by epoch" in texts(figure)
 
 
 def test_a_training_that_diverged_is_marked():
     members = [member("a"), member("b", status=LOST, rows=1)]
-    figure = comparison_curves.draw_curves(members, ACCURACY)
+    figure = curves.draw_curves(members, ACCURACY)
     assert figure is not None
     assert "diverged (1 in all)" in flat(figure)
     assert "x" in [line.get_marker() for line in figure.axes[0].lines]
@@ -196,13 +191,13 @@ def test_every_metric_has_curves_with_its_own_unit():
     metrics = {TOP_2: 0.5, ENTROPY: -0.25}
     members = [member("a", metrics=metrics), member("b", metrics=metrics)]
     _, _, top_2, entropy = find(metrics)
-    figure = comparison_curves.draw_curves(members, top_2)
+    figure = curves.draw_curves(members, top_2)
     assert figure is not None
     said = texts(figure)
     assert "Validation top 2 by epoch" in said
     assert "a  50.00 %" in said
     assert figure.axes[0].lines[0].get_ydata() == pytest.approx([50 / 3, 100 / 3, 50])
-    figure = comparison_curves.draw_curves(members, entropy)
+    figure = curves.draw_curves(members, entropy)
     assert figure is not None
     assert "b  -0.2500" in texts(figure)
     assert figure.axes[0].get_ylim()[0] < -0.25
@@ -211,7 +206,7 @@ def test_every_metric_has_curves_with_its_own_unit():
 
 def test_curves_of_a_metric_that_only_some_have_are_drawn():
     middle = member("middle", val=0.91, metrics={TOP_2: 0.5})  # grey among all accuracies
-    figure = comparison_curves.draw_curves([*many(20), middle], find((TOP_2,))[2])
+    figure = curves.draw_curves([*many(20), middle], find((TOP_2,))[2])
     assert "middle  50.00 %" in texts(figure)
     assert "net " not in texts(figure)
 
@@ -220,7 +215,7 @@ def test_best_and_worst_follow_the_column_that_the_configuration_calls_best():
     members = [member(f"net {i}", best="val_loss") for i in range(20)]
     for i, one in enumerate(members):
         one.history[-1]["val_loss"] = 0.1 + i / 100
-    said = texts(comparison_curves.draw_curves(members, ACCURACY))
+    said = texts(curves.draw_curves(members, ACCURACY))
     assert [i for i in range(20) if f"net {i}  " in said] == [0, 1, 2, 3, 4, 18, 19]
 
 
@@ -229,7 +224,7 @@ def test_best_and_worst_follow_the_column_that_the_configuration_calls_best():
 
 def test_the_ranking_names_every_row_best_first():
     members = [*many(3, seeds=2), member("gone", status=LOST), member("net 0", 9, status=LOST)]
-    figure = comparison_plots.draw_ranking(members)
+    figure = plots.draw_ranking(members)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["net 2", "net 1", "net 0 (1 of 3 diverged)", "gone (1 of 1 diverged)"]
     said = flat(figure)
@@ -240,7 +235,7 @@ def test_the_ranking_names_every_row_best_first():
 
 
 def test_a_long_ranking_says_what_it_leaves_out():
-    figure = comparison_plots.draw_ranking(many(50))
+    figure = plots.draw_ranking(many(50))
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(names) == 41
     assert (names[0], names[20], names[-1]) == ("net 49", "… 10 more …", "net 0")
@@ -248,7 +243,7 @@ def test_a_long_ranking_says_what_it_leaves_out():
 
 
 def test_a_ranking_without_validation_says_that_it_is_none():
-    figure = comparison_plots.draw_ranking([member("a", val=None), member("b", val=None)])
+    figure = plots.draw_ranking([member("a", val=None), member("b", val=None)])
     said = flat(figure)
     assert "in the order given" in said
     assert "not ranked" in said
@@ -257,7 +252,7 @@ def test_a_ranking_without_validation_says_that_it_is_none():
 
 def test_the_ranking_shows_the_column_that_orders_it():
     members = [member(n, val=v, best="val_loss") for n, v in (("a", 0.5), ("b", 0.75))]
-    figure = comparison_plots.draw_ranking(members)
+    figure = plots.draw_ranking(members)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a"]
     said = flat(figure)
     assert "Architectures by validation loss" in said
@@ -268,14 +263,14 @@ def test_the_ranking_shows_the_column_that_orders_it():
 
 def test_the_ranking_says_that_what_lost_a_training_comes_last():
     members = [member("a", 0, val=0.99), member("a", 1, status=LOST), member("b", val=0.9)]
-    figure = comparison_plots.draw_ranking(members)
+    figure = plots.draw_ranking(members)
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["b", "a (1 of 2 diverged)"]
     assert "architectures with a diverged training come last" in flat(figure)
 
 
 def test_labels_of_points_do_not_cover_one_another():
-    figure = comparison_plots.draw_parameters(many(60))
+    figure = plots.draw_parameters(many(60))
     assert figure is not None
     labels = [text for text in figure.axes[0].texts if text.get_text().startswith("net ")]
     boxes = [label.get_window_extent() for label in labels]
@@ -286,7 +281,7 @@ def test_labels_of_points_do_not_cover_one_another():
 
 
 def test_without_different_sizes_there_is_no_picture_of_size():
-    assert comparison_plots.draw_parameters([member("a"), member("b", val=0.5)]) is None
+    assert plots.draw_parameters([member("a"), member("b", val=0.5)]) is None
 
 
 # Fields
@@ -297,7 +292,7 @@ def test_a_heat_map_writes_each_mean_and_what_is_missing():
     members += [member("relu softmax", 1, val=0.96, activation="relu", output="softmax")]
     members[1] = member("relu sigmoid", activation="relu", output="sigmoid", status=LOST)
     members += [member("tanh softmax", 1, activation="tanh", output="softmax", status=LOST)]
-    [(stem, figure)] = comparison_heatmaps.draw_heatmaps(members)
+    [(stem, figure)] = heatmaps.draw_heatmaps(members)
     assert stem == "heatmap_activation_output"
     said = {text.get_text() for text in figure.axes[0].texts}
     assert said == {"93.00", "diverged", "92.00", "1 of 2 diverged", "94.00"}
@@ -310,7 +305,7 @@ def test_a_heat_map_averages_over_the_fields_that_it_does_not_show():
         member(f"{a}{b}{c}", val=0.9 + c, a=a, b=b, c=c)
         for a, b, c in product((1, 2, 3), (1, 2, 3), (0.02, 0.04))
     ]
-    [(stem, figure)] = comparison_heatmaps.draw_heatmaps(members)
+    [(stem, figure)] = heatmaps.draw_heatmaps(members)
     assert stem == "heatmap_a_b"
     assert {text.get_text() for text in figure.axes[0].texts} == {"93.00"}
     assert "mean over 2 trainings per cell, over all values of c" in flat(figure)
@@ -318,11 +313,11 @@ def test_a_heat_map_averages_over_the_fields_that_it_does_not_show():
 
 def test_fields_that_change_together_are_no_grid():
     members = [member(f"{i}", val=0.9, a=i, b=-i) for i in range(6)]
-    assert list(comparison_heatmaps.draw_heatmaps(members)) == []
+    assert list(heatmaps.draw_heatmaps(members)) == []
 
 
 def test_accuracy_by_a_numeric_field_marks_what_diverged():
-    [(stem, figure)] = comparison_fields.draw_fields(rates())
+    [(stem, figure)] = fields.draw_fields(rates())
     assert stem == "field_learning_rate"
     [axes] = figure.axes
     assert axes.get_xscale() == "log"
@@ -338,7 +333,7 @@ def test_accuracy_by_a_numeric_field_marks_what_diverged():
 
 def test_a_field_with_zero_and_a_wide_range_keeps_its_zero():
     members = [member(f"{decay}", weight_decay=decay) for decay in (0.0, 1e-5, 1e-2)]
-    [(_, figure)] = comparison_fields.draw_fields(members)
+    [(_, figure)] = fields.draw_fields(members)
     assert figure.axes[0].get_xscale() == "symlog"
     assert "linear below 1e-05" in figure.axes[0].get_xlabel()
 
@@ -348,7 +343,7 @@ def test_other_fields_give_a_line_each():
         member(f"{rate} {a}", learning_rate=rate, activation=a)
         for rate, a in product((1, 2, 3), ("relu", "tanh"))
     ]
-    [(_, figure)] = comparison_fields.draw_fields(members)
+    [(_, figure)] = fields.draw_fields(members)
     _, labels = figure.axes[0].get_legend_handles_labels()
     assert labels == ["activation relu", "activation tanh"]
     assert figure.axes[0].get_xscale() == "linear"
@@ -369,12 +364,12 @@ def test_other_fields_give_a_line_each():
     ],
 )
 def test_what_counts_as_a_number(values: list, numbers: list | None):
-    found = comparison_fields.numeric(values)
+    found = fields.numeric(values)
     assert (None if found is None else list(found.values())) == numbers
 
 
 def test_depth_and_epochs_are_crossed():
-    figure = comparison_fields.draw_depth(depths())
+    figure = fields.draw_depth(depths())
     assert figure is not None
     axes = {one.get_xlabel().removesuffix(" (log scale)"): one for one in figure.axes}
     by_depth, by_epochs = axes["number of hidden layers"], axes["epochs"]
@@ -387,7 +382,7 @@ def test_depth_and_epochs_are_crossed():
 
 def test_one_budget_gives_one_panel():
     members = [one for one in depths() if one.config["num_epochs"] == 4]
-    figure = comparison_fields.draw_depth(members)
+    figure = fields.draw_depth(members)
     assert figure is not None
     assert len(figure.axes) == 1
     assert "4 epochs" in flat(figure)
@@ -398,7 +393,7 @@ def test_one_budget_gives_one_panel():
 
 def test_spread_labels_are_apart_and_within_and_in_order():
     wanted = [5.0, 1.0, 1.2, 1.1, 9.9]
-    found = comparison_axes.spread(wanted, 1.0, 0.0, 10.0)
+    found = spread(wanted, 1.0, 0.0, 10.0)
     assert np.argsort(found).tolist() == np.argsort(wanted).tolist()
     assert np.diff(sorted(found)).min() >= 1.0 - 1e-9
     assert min(found) >= 0
@@ -408,26 +403,24 @@ def test_spread_labels_are_apart_and_within_and_in_order():
 
 
 def test_what_is_apart_already_stays():
-    assert comparison_axes.spread([3.0, 0.0], 1.0, 0.0, 10.0) == [3.0, 0.0]
+    assert spread([3.0, 0.0], 1.0, 0.0, 10.0) == [3.0, 0.0]
 
 
 def test_accuracies_that_differ_a_lot_are_stretched_and_others_are_not():
-    assert comparison_axes.is_wide([11.0, 98.0])
-    assert not comparison_axes.is_wide([97.0, 98.0])
-    assert comparison_axes.is_wide([99.9, 100.0])
-    np.testing.assert_allclose(
-        np.diff(comparison_axes.error_scale([90, 99, 99.9, 99.99])), 1.0, rtol=1e-6
-    )
+    assert is_wide([11.0, 98.0])
+    assert not is_wide([97.0, 98.0])
+    assert is_wide([99.9, 100.0])
+    np.testing.assert_allclose(np.diff(error_scale([90, 99, 99.9, 99.99])), 1.0, rtol=1e-6)
 
 
 def test_drawing_does_not_import_pyplot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would raise
-    comparison_plots.write_plots(tmp_path, rates())
+    plots.write_plots(tmp_path, rates())
 
 
 def test_importing_does_not_import_matplotlib_or_jax():
     code = (
-        "import sys, mnist_jax.analysis.comparison_report;"
+        "import sys, mnist_jax.analysis.sweep.report;"
         "sys.exit('matplotlib' in sys.modules or 'jax' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

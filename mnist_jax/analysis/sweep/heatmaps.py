@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_jax.analysis import canvas
+from mnist_jax.analysis.axes import error_scale, file_name, is_wide, shorten
 from mnist_jax.analysis.canvas import INK, PALE, VERMILLION
-from mnist_jax.analysis.comparison import (
+from mnist_jax.analysis.sweep.comparison import (
     Member,
     field_names,
     said,
@@ -20,7 +21,6 @@ from mnist_jax.analysis.comparison import (
     varied,
     yardstick,
 )
-from mnist_jax.analysis.comparison_axes import error_scale, file_name, is_wide, shorten
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes

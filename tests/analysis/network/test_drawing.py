@@ -6,10 +6,11 @@ import pytest
 from PIL import Image
 
 from mnist_jax import models
-from mnist_jax.analysis import canvas, drawing
-from mnist_jax.analysis.graph import Graph, Node
+from mnist_jax.analysis import canvas
+from mnist_jax.analysis.network import drawing
+from mnist_jax.analysis.network.graph import Graph, Node
 from mnist_jax.config import Choice
-from tests.analysis.test_report import write
+from tests.analysis.run.test_report import write
 from tests.datasets import MNIST
 
 SVG = "{http://www.w3.org/2000/svg}"
