@@ -1,1 +1,4 @@
-"""Measurements that anyone can repeat."""
+"""Scripts that measure this project's speed and accuracy, and write the tables of the README files.
+
+Anyone can repeat the measurements.
+"""

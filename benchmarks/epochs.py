@@ -1,4 +1,4 @@
-"""Networks trained as in a run, but without its validation, checkpoints and report."""
+"""Trains networks as a run does, but without validation, checkpoints and report."""
 
 import numpy as np
 
@@ -8,7 +8,10 @@ from mnist_jax.training.state import TrainState, evaluation_weights
 
 
 def train_epoch(program: Program, state: TrainState, epoch: int) -> TrainState:
-    """The state of all networks after an epoch; returns when they are done. `state` is used up."""
+    """Trains all networks for an epoch, and returns their state when the device is done.
+
+    The buffers of `state` are donated, so it must not be used afterwards.
+    """
     active = np.ones(len(program.configs), np.bool_)
     for chunk in program.feed.chunks(epoch):
         state = program.advance(state, chunk, active)
@@ -16,7 +19,7 @@ def train_epoch(program: Program, state: TrainState, epoch: int) -> TrainState:
 
 
 def accuracy(program: Program, state: TrainState) -> float:
-    """The accuracy on the test split; of many networks the mean."""
+    """Returns the accuracy on the test split, averaged over the networks."""
     test = data.load(program.config.data.name, "test")
     outputs = program.examiner(test)(evaluation_weights(state))
     return float(outputs.values["accuracy"].mean(dtype=np.float64))

@@ -1,7 +1,7 @@
-"""What was measured, kept as JSON in benchmarks/measured/ with what it was measured on.
+"""Saves measurements as JSON in benchmarks/measured/, with the hardware and versions used.
 
-A script that measures saves here; the tables in the two README files are written from these files
-alone, so that a table can be made again without measuring again: `--json`, `--from`, `--write`.
+The tables in the two README files are written from these files alone, so that a table can be
+rewritten without measuring again. The options for this are `--json`, `--from` and `--write`.
 """
 
 import datetime
@@ -16,11 +16,11 @@ from mnist_jax.errors import UserError
 from mnist_jax.training import provenance
 
 FOLDER = readme.ROOT / "benchmarks" / "measured"
-Found = dict[str, Any]  # what is kept; `conditions` says on what it was measured
+Found = dict[str, Any]  # measurements; `conditions` holds the date, hardware, versions and commit
 
 
 def conditions() -> dict[str, Any]:
-    """Date, hardware, versions and commit of what is being measured; ask at the start."""
+    """Returns the date, hardware, versions and commit; call it when a measurement starts."""
     return {
         "date": datetime.date.today().isoformat(),
         "device": provenance.device(),
@@ -30,20 +30,28 @@ def conditions() -> dict[str, Any]:
 
 
 def define(parser: ArgumentParser, quick: str, write: str) -> None:
-    """The options of a script that measures; `quick` and `write` are their helps."""
+    """Adds the options of a script that measures; `quick` and `write` are their help texts."""
     parser.add_argument("--quick", action="store_true", help=quick)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep what was measured")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save the measurements")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FILE",
+        help="use the measurements that --json saved, instead of measuring",
+    )
     parser.add_argument("--write", action="store_true", help=write)
 
 
 def find(
     arguments: Namespace, measure: Callable[[], Found], table: Callable[[Found], str]
 ) -> Found:
-    """What `measure` gives, or `--from` holds; printed as a table, and saved for `--json`.
+    """Returns the measurements, taken by `measure` or read from the file that `--from` names.
+
+    Prints them as a table, and saves them if `--json` is given.
 
     Raises:
-      UserError: there is no such file.
+      UserError: the file that `--from` names does not exist.
     """
     found = read(arguments.source) if arguments.source else measure()
     print(table(found))
@@ -53,39 +61,39 @@ def find(
 
 
 def read(file: Path) -> Found:
-    """What `--json` kept.
+    """Reads measurements that `--json` saved.
 
     Raises:
-      UserError: there is no such file.
+      UserError: the file does not exist.
     """
     if not file.is_file():
-        raise UserError(f"--from: there is no file {file}; --json={file} writes one")
+        raise UserError(f"--from: there is no file {file}; measure with --json={file} to write it")
     return json.loads(file.read_text())
 
 
 def save(found: Found, file: Path) -> None:
-    """Writes what was measured."""
+    """Writes measurements to a JSON file, creating its folder if necessary."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def keep(name: str, found: Found, text: str) -> None:
-    """Saves benchmarks/measured/<name>.json, and puts `text` at its marks in benchmarks/README.md.
+    """Saves benchmarks/measured/<name>.json, and puts `text` into benchmarks/README.md.
 
     Raises:
-      ValueError: there are no such marks.
+      ValueError: benchmarks/README.md has no marks `<!-- name: start -->` and `<!-- name: end -->`.
     """
     save(found, FOLDER / f"{name}.json")
     readme.replace(name, text, file="benchmarks/README.md")
 
 
 def load(name: str) -> Found:
-    """What benchmarks/measured/<name>.json holds."""
+    """Reads benchmarks/measured/<name>.json."""
     return json.loads((FOLDER / f"{name}.json").read_text())
 
 
 def sentence(conditions: dict[str, Any], *packages: str) -> str:
-    """The conditions in words, for under a table; of the versions those of `packages`."""
+    """Returns the conditions as text to put under a table, with the versions of `packages`."""
     versions = conditions["versions"]
     named = ", ".join(f"{name} {versions[name]}" for name in packages or ("jax",))
     return (

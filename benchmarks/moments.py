@@ -1,11 +1,11 @@
-"""Runs a command of mnist_jax as `python -m` does, and notes when it passed certain moments.
+"""Runs a command of mnist_jax as `python -m` does, and records when it reaches certain moments.
 
   python benchmarks/moments.py FILE mnist_jax.main --config=configs/mlp.py
 
-Writes FILE, JSON: seconds of `time.perf_counter` by moment, the first time that each was passed,
-and `memory`, MiB at the peak. The clock is the system's, the same for all processes, so that
-whoever started this one can subtract its own time. Nothing of the command is imported early: its
-functions are wrapped as their modules come in.
+Writes a JSON file with the time of `time.perf_counter`, in seconds, at which each moment was first
+reached, and the peak memory in MiB as `memory`. All processes share this clock, so the process that
+started this one can subtract its own start time. The command's modules are not imported early:
+their functions are wrapped when the command itself imports them.
 """
 
 import atexit
@@ -25,7 +25,7 @@ from typing import Any
 
 IMPORTED, DATA, PROGRAMS, STEPS, TRAINED = "imported", "data", "programs", "steps", "trained"
 MEMORY = "memory"
-# What is noted when a function is called, and when it returns, by the module that calls it.
+# The moments to record when a function is called or returns, by the module that calls it.
 CALLED = {
     "mnist_jax.experiment": {"run": IMPORTED, "run_sweep": IMPORTED, "evaluate": IMPORTED},
 }
@@ -38,13 +38,13 @@ RETURNED = {
 
 
 class Moments(importlib.abc.MetaPathFinder):
-    """Finds the modules above as Python does, and wraps their functions once they are executed."""
+    """An import hook that wraps functions of the command's modules, to record their moments."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        """As `importlib` asks for it."""
+        """Returns the spec of a module that is to be watched, or None; `importlib` calls this."""
         if fullname not in CALLED and fullname not in RETURNED:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
@@ -80,10 +80,10 @@ class Moments(importlib.abc.MetaPathFinder):
 
 
 def peak_memory() -> float:
-    """MiB of this process at its peak.
+    """Returns the peak memory of this process in MiB.
 
-    On Linux `getrusage` counts what the process was before it began this program, so the kernel's
-    own note is read there.
+    On Linux, `getrusage` also counts memory that the process held before it executed this program,
+    so the value is read from /proc there.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -95,7 +95,7 @@ def peak_memory() -> float:
 
 
 def main() -> None:
-    """The command: its own arguments first, then those of the command that it runs."""
+    """Runs the command; FILE comes first, then the command's module and arguments."""
     file, module = Path(sys.argv[1]), sys.argv[2]
     moments = Moments()
     sys.meta_path.insert(0, moments)
@@ -103,9 +103,9 @@ def main() -> None:
     def write() -> None:
         file.write_text(json.dumps(moments.seconds | {MEMORY: peak_memory()}))
 
-    atexit.register(write)  # first, and so called last
+    atexit.register(write)  # registered first, and therefore called last
     sys.argv = sys.argv[2:]
-    sys.path[0] = str(Path.cwd())  # as `python -m` has it
+    sys.path[0] = str(Path.cwd())  # as `python -m` sets it
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

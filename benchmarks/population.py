@@ -1,10 +1,11 @@
-"""Times 32 seeds in one sweep beside 32 processes of `main`, and writes README's table of it.
+"""Compares the time of one sweep over 32 seeds with 32 runs of `main`; writes README's table.
 
   python -m benchmarks.population             mlp_tiny and mlp: about half an hour on two cores
-  python -m benchmarks.population --seeds=4   quick; writes nothing
+  python -m benchmarks.population --seeds=4   a quick test that writes nothing
 
-The processes of `main` run one after the other, and then two at a time. Sweeps are run before and
-after them; theirs is the median. Everything is the whole process, from the shell to its exit.
+The runs of `main` are executed one after the other, and then two at a time. Sweeps are run before,
+between and after them, and their median is reported. All times are those of whole processes, from
+the shell to their exit.
 """
 
 import argparse
@@ -25,9 +26,10 @@ SEEDS = 32
 
 
 def measure(name: str, seeds: int) -> dict[str, float | str]:
-    """Seconds of one sweep, and of as many processes."""
+    """Returns the seconds that one sweep takes, and that as many runs of `main` take."""
     with tempfile.TemporaryDirectory() as folder:
-        _sweep(name, 2, Path(folder) / "first")  # the data, and the programs of both commands
+        # These two runs prepare the data and fill the caches of compiled programs.
+        _sweep(name, 2, Path(folder) / "first")
         _main(name, 0, Path(folder) / "first-main")
         sweeps = [_sweep(name, seeds, Path(folder) / "before")]
         after_another = sum(_main(name, s, Path(folder) / f"one-{s}") for s in range(seeds))
@@ -63,11 +65,11 @@ def _seconds(command: str, name: str, *arguments: str) -> float:
 
 
 def table(found: list[dict]) -> str:
-    """The table in Markdown, and under it what it was measured with."""
+    """Returns the table in Markdown, with the measuring conditions under it."""
     seeds = found[0]["seeds"]
     lines = [
-        f"| {seeds} seeds of | one `sweep`, s | {seeds} `main`, one after the other, s | ratio "
-        f"| two at a time, s | ratio |",
+        f"| {seeds} seeds of | one `sweep`, s | {seeds} runs of `main`, one at a time, s | ratio "
+        f"| two runs of `main` at a time, s | ratio |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
@@ -80,19 +82,27 @@ def table(found: list[dict]) -> str:
         [
             *lines,
             "",
-            f"Whole processes, in one run; of three sweeps the median. {provenance.device()}. "
+            f"Times of whole processes, from the shell to the exit; the time of `sweep` is the "
+            f"median of three. A ratio is the time of `sweep` divided by that of the runs of "
+            f"`main`. {provenance.device()}. "
             f"Python {versions['python']}, jax {versions['jax']}. commit {provenance.commit()}.",
         ]
     )
 
 
 def main() -> None:
-    """The command."""
+    """Measures, prints the table, and writes it into README.md after a full run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--only", nargs="*", default=CONFIGURATIONS, metavar="NAME")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="default: %(default)s")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=CONFIGURATIONS,
+        metavar="NAME",
+        help=f"configurations to train; default: {', '.join(CONFIGURATIONS)}",
+    )
     arguments = parser.parse_args()
     found = [measure(name, arguments.seeds) for name in arguments.only]
     print(table(found))

@@ -1,4 +1,4 @@
-"""The parts of README.md and benchmarks/README.md that scripts write, each between two marks."""
+"""Replaces the parts of README.md and benchmarks/README.md that scripts write."""
 
 from pathlib import Path
 
@@ -6,7 +6,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def replace(name: str, text: str, file: str = "README.md") -> None:
-    """Puts `text` between `<!-- name: start -->` and `<!-- name: end -->`.
+    """Replaces the text between the marks `<!-- name: start -->` and `<!-- name: end -->`.
+
+    Args:
+      name: the name in the marks.
+      text: the new text.
+      file: the file, relative to the root of the repository.
 
     Raises:
       ValueError: the file has no such marks.

@@ -1,11 +1,12 @@
-"""Trains configurations over seeds, and writes README's results table from what they leave behind.
+"""Trains configurations with several seeds, and writes README's results table from their results.
 
-  python -m benchmarks.results --train      trains what is missing, then writes
-  python -m benchmarks.results              writes only
+  python -m benchmarks.results --train      trains the missing runs, then writes
+  python -m benchmarks.results              only writes
 
-Seeds are trained together by `sweep`, and some by `main` for its times; those of `cnn` by `main`.
-All is kept in runs/results/. Beside README, the `Measured` paragraph of each configuration's
-docstring is written. Nothing is chosen here: every seed counts, with its last step's weights.
+The seeds of a configuration are trained together by `sweep`, and some of them also by `main`, to
+measure its times; all seeds of `cnn` are trained by `main`. The runs are kept in runs/results/. The
+script also writes the `Measured` paragraph in the docstring of each configuration. No results are
+selected: every seed counts, with the weights of its last step.
 """
 
 import argparse
@@ -22,10 +23,10 @@ from typing import Any
 from benchmarks import readme
 
 RUNS = readme.ROOT / "runs" / "results"
-SWEPT = {"logistic": 10, "mlp_tiny": 10, "mlp": 10, "mlp_wide": 10, "fast": 30}  # seeds
-ALONE = {"cnn": 3, "fast": 5}  # seeds, by main; else one, for its times
+SWEPT = {"logistic": 10, "mlp_tiny": 10, "mlp": 10, "mlp_wide": 10, "fast": 30}  # seeds, by sweep
+ALONE = {"cnn": 3, "fast": 5}  # seeds, by main; other configurations are trained once, for times
 NAMES = (*SWEPT, "cnn")
-CLAIMS = {  # of the Keras notebooks that this project redoes
+CLAIMS = {  # accuracies stated by the Keras notebooks that this project reimplements
     "logistic": "96 %, hidden layers added",
     "mlp_tiny": "over 90 %",
     "mlp": "test 96.38 %, validation 96.22 %",
@@ -37,18 +38,18 @@ CLAIMS = {  # of the Keras notebooks that this project redoes
 
 @dataclass(frozen=True)
 class Result:
-    """One configuration."""
+    """The results of one configuration, over its seeds."""
 
-    seeds: list[dict[str, Any]]  # parameters epochs val_accuracy test_accuracy test_loss, of each
-    runs: list[dict[str, Any]]  # result.json of main: the times
-    conditions: list[dict[str, Any]]  # device, versions and commit of all that was trained
+    seeds: list[dict[str, Any]]  # keys: parameters epochs val_accuracy test_accuracy test_loss
+    runs: list[dict[str, Any]]  # result.json of each run of `main`, for the times
+    conditions: list[dict[str, Any]]  # device, versions and commit of each run and sweep
 
 
 Results = dict[str, Result]
 
 
 def train(names: tuple[str, ...]) -> None:
-    """Runs the commands for each configuration; what is finished is not repeated."""
+    """Runs the commands for each configuration; finished runs are not repeated."""
     for name in names:
         for seed in range(ALONE.get(name, 1)):
             _run("main", name, f"--config.seed={seed}", f"--workdir={RUNS / f'{name}-{seed}'}")
@@ -62,7 +63,7 @@ def _run(command: str, name: str, *arguments: str) -> None:
 
 
 def collect(names: tuple[str, ...]) -> Results:
-    """The results there are; of a sweep, where it is finished."""
+    """Returns the results of each named configuration whose runs are finished."""
     found = {}
     for name in names:
         files = sorted(RUNS.glob(f"{name}-[0-9]*/result.json"), key=seed_of)
@@ -77,7 +78,7 @@ def collect(names: tuple[str, ...]) -> Results:
 
 
 def _seeds(table: Path) -> list[dict[str, Any]]:
-    """A sweep's table; without a validation split its accuracy there is None."""
+    """Reads a sweep's table; `val_accuracy` is None if there is no validation split."""
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     numbers = ("parameters", "epochs", "val_accuracy", "test_accuracy", "test_loss")
@@ -85,15 +86,15 @@ def _seeds(table: Path) -> list[dict[str, Any]]:
 
 
 def seed_of(file: Path) -> int:
-    """The seed of `<name>-<seed>/result.json`."""
+    """Returns the seed in the path `<name>-<seed>/result.json`."""
     return int(file.parent.name.rpartition("-")[2])
 
 
 def table(results: Results) -> str:
-    """The table in Markdown, and under it what it was measured with."""
+    """Returns the table in Markdown, with the measuring conditions under it."""
     lines = [
-        "| configuration | the notebook's claim | seeds | test accuracy, % | lowest "
-        "| validation, % | test loss | parameters | epochs | training, s | in all, s |",
+        "| configuration | claim of the notebook | seeds | test accuracy, % | lowest "
+        "| validation accuracy, % | test loss | parameters | epochs | training, s | total, s |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [row(name, result) for name, result in results.items()]
@@ -101,7 +102,7 @@ def table(results: Results) -> str:
 
 
 def row(name: str, result: Result) -> str:
-    """A configuration's row."""
+    """Returns the table's row for a configuration."""
     tests = percent(result, "test_accuracy")
     cells = [
         f"[`{name}`](configs/{name}.py)",
@@ -124,7 +125,7 @@ def _validated(result: Result) -> bool:
 
 
 def percent(result: Result, name: str) -> list[float]:
-    """An accuracy of each seed."""
+    """Returns an accuracy of each seed, in percent."""
     return [100 * seed[name] for seed in result.seeds]
 
 
@@ -133,13 +134,13 @@ def _median(result: Result, name: str) -> float:
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Mean and standard deviation over seeds."""
+    """Returns the mean and the standard deviation over seeds as text."""
     deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
     return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
 def conditions(results: Results) -> str:
-    """Hardware, versions and commit; all of them, where runs differ."""
+    """Returns the note under the table, with hardware, versions and commits of all runs."""
     runs = [run for result in results.values() for run in result.conditions]
     versions = {
         " ".join([f"Python {v['python']},", *(f"{n} {v[n]}," for n in ("jax", "flax"))]).rstrip(",")
@@ -147,31 +148,31 @@ def conditions(results: Results) -> str:
     }
     devices = {re.sub(", [0-9]+ virtual devices", "", run["device"]) for run in runs}
     commits = {f"commit {run['commit']}" for run in runs}
-    times = " and ".join(f"of `{name}` the median of {count}" for name, count in ALONE.items())
+    times = " and ".join(f"for `{name}` the median of {count}" for name, count in ALONE.items())
     parts = ["; ".join(sorted(part)) for part in (devices, versions, commits)]
     return (
-        f"Mean ± standard deviation over seeds 0, 1, ..., all 10,000 test images, the last step's "
-        f"weights; the test split chose nothing. The seeds of `cnn` were trained one by one, the "
-        f"others together by `sweep`. Times are of one run of `main`, "
-        f"{times}. {'. '.join(parts)}."
+        f"Mean ± standard deviation over seeds 0, 1, ..., on all 10,000 test images, with the "
+        f"weights of the last step. The test split was not used for model selection. The seeds of "
+        f"`cnn` were trained one by one, those of the others together by `sweep`. Times are those "
+        f"of one run of `main`, but {times} runs. {'. '.join(parts)}."
     )
 
 
 def measured(result: Result) -> str:
-    """The `Measured` paragraph of a configuration's docstring."""
+    """Returns the `Measured` paragraph of a configuration's docstring."""
     tests = percent(result, "test_accuracy")
     losses = [seed["test_loss"] for seed in result.seeds]
     said = result.conditions[0]
     return (
         f"Measured: test accuracy {spread(tests, 2)} %, loss {spread(losses, 4)}\n"
         f"({len(tests)} seeds, lowest {min(tests):.2f} %); "
-        f"{_median(result, 'total_seconds'):.0f} s in all on {said['device']},\n"
+        f"{_median(result, 'total_seconds'):.0f} s in total on {said['device']},\n"
         f"jax {said['versions']['jax']}, commit {said['commit']}."
     )
 
 
 def write_docstring(name: str, result: Result) -> None:
-    """Replaces the last paragraph of the configuration's docstring, `Measured: ...`."""
+    """Replaces the last paragraph of a configuration's docstring, `Measured: ...`."""
     path = readme.ROOT / "configs" / f"{name}.py"
     text = path.read_text()
     without = re.sub(r'\n\nMeasured: .*?\n"""', '\n"""', text, count=1, flags=re.S)
@@ -180,12 +181,14 @@ def write_docstring(name: str, result: Result) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Trains missing runs if asked to, then writes the table and the docstrings."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--train", action="store_true", help="train what is missing first")
-    parser.add_argument("--only", nargs="*", default=NAMES, metavar="NAME", help="configurations")
+    parser.add_argument("--train", action="store_true", help="first train the missing runs")
+    parser.add_argument(
+        "--only", nargs="*", default=NAMES, metavar="NAME", help="train only these configurations"
+    )
     arguments = parser.parse_args()
     if arguments.train:
         train(tuple(arguments.only))

@@ -1,12 +1,12 @@
-"""Times the commands from before the interpreter starts to after it has ended, moment by moment.
+"""Measures how long the commands take to reach certain moments, from their start to their exit.
 
-  python -m benchmarks.startup                 every row: some eight minutes on two cores
-  python -m benchmarks.startup --write         keeps it, and writes into the README files
+  python -m benchmarks.startup                 all rows: about eight minutes on two cores
+  python -m benchmarks.startup --write         saves the results and updates the README files
   python -m benchmarks.startup --quick         a few rows, twice each: under two minutes
-  python -m benchmarks.startup --from FILE     the table of what --json FILE wrote; measures nothing
+  python -m benchmarks.startup --from FILE     prints the table of measurements saved by --json FILE
 
 Each row is run once before it is timed, so that the data are prepared and Python's own caches are
-filled. `warm` finds its compiled programs on disk; `cold` begins with an empty folder for them.
+filled. A `warm` row finds its compiled programs on disk; a `cold` row starts with an empty cache.
 """
 
 import json
@@ -39,20 +39,20 @@ COLUMNS = {
     MEMORY: "peak memory, MiB",
 }
 NOTE = (
-    "From before the interpreter starts; median of {times} processes, and in brackets the lowest "
-    "and the highest. A chunk is what one compiled call trains: "
-    "an epoch of `mlp`, in a sweep a part of one; `chunk_steps` of `cnn`. "
+    "Times count from before the interpreter starts: the median of {times} processes, with the "
+    "lowest and the highest in brackets. A chunk is the steps that one compiled call trains: an "
+    "epoch of `mlp` (in a sweep, a part of one), `chunk_steps` steps of `cnn`. "
 )
 
 
 @dataclass(frozen=True)
 class Row:
-    """A command that is timed; `{out}` in its arguments is a folder, new for each process."""
+    """A command to be timed; `{out}` in its arguments stands for a new folder per process."""
 
     name: str
     arguments: tuple[str, ...]
-    cold: bool = False
-    quick: bool = False  # --quick has it too
+    cold: bool = False  # starts without compiled programs on disk
+    quick: bool = False  # is also measured with --quick
 
 
 def _train(stem: str, epochs: int) -> tuple[str, ...]:
@@ -77,7 +77,11 @@ ROWS = (
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """The moments of each row's processes: `{"conditions", "times", "rows": {name: [moments]}}`."""
+    """Measures all rows, or with `quick` a few, and returns the moments of their processes.
+
+    Returns:
+      `{"conditions": ..., "quick": ..., "times": ..., "rows": {name: [moments, ...]}}`.
+    """
     rows = [row for row in ROWS if row.quick or not quick]
     times = QUICK_TIMES if quick else TIMES
     found: dict[str, Any] = {
@@ -93,7 +97,7 @@ def measure(quick: bool) -> dict[str, Any]:
             for row in rows:
                 print(f"{number} of {times}: {row.name}", file=sys.stderr, flush=True)
                 moments = _timed(row, home, number)
-                if number:  # the first fills caches
+                if number:  # the first process fills the caches and is not counted
                     found["rows"][row.name].append(moments)
     return found
 
@@ -110,10 +114,10 @@ def _filled(arguments: Sequence[str], home: Path, out: Path) -> list[str]:
 
 
 def _process(command: Sequence[str], programs: Path) -> dict[str, float]:
-    """Runs a command of mnist_jax: seconds until each moment, and `memory`, MiB at its peak.
+    """Runs a command, and returns the seconds until each moment and its peak `memory` in MiB.
 
     Raises:
-      SystemExit: it fails.
+      SystemExit: the command fails.
     """
     name, *arguments = command
     with tempfile.TemporaryDirectory() as folder:
@@ -134,9 +138,9 @@ def _process(command: Sequence[str], programs: Path) -> dict[str, float]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The table in Markdown, and under it what it was measured with."""
+    """Returns the table in Markdown, with the measuring conditions under it."""
     lines = [
-        f"| from the shell to | {' | '.join(COLUMNS.values())} |",
+        f"| command | {' | '.join(COLUMNS.values())} |",
         f"| --- |{' ---: |' * len(COLUMNS)}",
     ]
     for name, runs in found["rows"].items():
@@ -148,19 +152,19 @@ def table(found: dict[str, Any]) -> str:
 
 
 def short(found: dict[str, Any]) -> str:
-    """The front page's: the first row, in a sentence."""
+    """Returns the first row as a sentence, for README.md."""
     name, runs = next(iter(found["rows"].items()))
     middle = {moment: statistics.median([run[moment] for run in runs]) for moment in COLUMNS}
     return (
-        f"{name}: the compiled programs are ready {middle[PROGRAMS]:.2f} s after the shell, the "
-        f"first chunk of steps is done after {middle[STEPS]:.2f} s, the process after "
-        f"{middle[EXIT]:.2f} s; {middle[MEMORY]:.0f} MiB at its peak. "
+        f"{name}: the compiled programs are ready {middle[PROGRAMS]:.2f} s after the command is "
+        f"started, the first chunk of steps is done after {middle[STEPS]:.2f} s, and the process "
+        f"exits after {middle[EXIT]:.2f} s; its peak memory is {middle[MEMORY]:.0f} MiB. "
         f"{measured.sentence(found['conditions'])}"
     )
 
 
 def cell(values: Sequence[float], moment: str) -> str:
-    """`1.92 (1.90 to 2.01)`; a dash where the command has no such moment."""
+    """Returns the median and the range as in `1.92 (1.90 to 2.01)`; a dash if there are none."""
     if not values:
         return "-"
     form = "{:.0f}" if moment == MEMORY else "{:.2f}"
@@ -169,24 +173,28 @@ def cell(values: Sequence[float], moment: str) -> str:
 
 
 def write(found: dict[str, Any]) -> None:
-    """Keeps all of it in benchmarks/measured/, and writes into the two README files.
+    """Saves the measurements in benchmarks/measured/, and writes them into the README files.
 
     Raises:
-      UserError: it is not the whole.
+      UserError: the measurements are incomplete, because of `--quick`.
     """
     if found["quick"]:
-        raise UserError("--write: is for full runs, without --quick")
+        raise UserError("--write: is only for full runs, without --quick")
     measured.keep("startup", found, table(found))
     readme.replace("startup", short(found))
 
 
 def define(parser: cli.Parser) -> None:
-    """The command's arguments."""
-    measured.define(parser, quick="a few rows, twice each", write="into benchmarks/: all rows")
+    """Adds the command's arguments to the parser."""
+    measured.define(
+        parser,
+        quick="measure only a few rows, twice each",
+        write="save the results and update the README files (full runs only)",
+    )
 
 
 def main(arguments: Namespace) -> None:
-    """Measures, or reads what was measured, and shows it."""
+    """Measures or reads the measurements, prints them, and writes them if asked to."""
     found = measured.find(arguments, lambda: measure(arguments.quick), table)
     if arguments.write:
         write(found)

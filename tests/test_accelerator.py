@@ -56,7 +56,7 @@ def test_the_table_compares_populations_with_one_network(found):
     assert many[0] == "a population of 16"
     assert many[5:9] == ["2.0", "1.0", "16,000,000", "16.0"]
     assert failed[:4] == ["the process ended", "`--xla_x=1`", "bfloat16", "SIGABRT: Unknown flag"]
-    assert "`python -m benchmarks.accelerator`: configs/fast.py." in text
+    assert "`python -m benchmarks.accelerator` trained configs/fast.py." in text
     assert "1 x Abacus" in text
     assert "2030-01-02" in text
 
@@ -64,7 +64,7 @@ def test_the_table_compares_populations_with_one_network(found):
 def test_without_an_accelerator_the_table_says_so_and_takes_no_numbers_place(found, page):
     nothing = found | {"rows": [], "conditions": SAID | {"platform": "cpu", "device": "CPU"}}
     command.write(nothing)
-    assert "No accelerator could be had, and none was measured" in page.read_text()
+    assert "No accelerator was available, so none was measured" in page.read_text()
     command.write(found)
     assert "16,000,000" in page.read_text()
     with pytest.raises(UserError, match="there is no accelerator"):
@@ -124,7 +124,7 @@ def test_the_command_trains_one_network_and_many_on_a_cpu_that_is_asked_for(tmp_
 
 def test_a_cpu_that_is_not_asked_for_is_not_measured():
     done = benchmark("accelerator", "--config=none.py")
-    assert done.stdout.startswith("No accelerator could be had, and none was measured: JAX found")
+    assert done.stdout.startswith("No accelerator was available, so none was measured: JAX found")
     assert (
         "there is no configuration file"
         in benchmark("accelerator", "--on_cpu", "--config=no.py", status=1).stderr

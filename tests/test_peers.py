@@ -23,7 +23,7 @@ from mnist_jax import config, data, models
 from mnist_jax.errors import UserError
 from tests.commands import ROOT, environment
 
-NOT_INSTALLED = "no torch here: pip install -e '.[peers]'"
+NOT_INSTALLED = "not installed: torch; run pip install -e '.[peers]'"
 IMAGE = jax.numpy.zeros((1, 28, 28, 1))
 FRAMEWORKS = [one.name for one in CONTESTANTS.values() if one.needs]  # what may not be installed
 
@@ -246,7 +246,7 @@ def test_a_contestant_that_did_not_learn_is_named_and_has_no_ratio(
     assert status == 1
     assert cells(printed.out, "Keras")[2] == "none"
     assert cells(printed.out, "Flax")[2] == "2.00 (2.00..2.00)"
-    assert "DID NOT LEARN: Keras: test accuracy 10.00% is below 95%" in printed.out
+    assert "FAILED TO TRAIN: Keras: test accuracy 10.00% is below 95%" in printed.out
     assert "Keras" in printed.err
 
 
@@ -363,7 +363,7 @@ def test_a_part_measured_again_takes_its_place_beside_the_others(found, pages, m
     assert command.main() == 1
     assert "all parts and contestants" in capsys.readouterr().err
     elsewhere = newer | {"device": "another"}
-    with pytest.raises(UserError, match="mlp was measured with CPU, and here is another"):
+    with pytest.raises(UserError, match="mlp was measured with CPU, but this run has another"):
         require_same(kept, elsewhere)
 
 
@@ -381,13 +381,15 @@ def test_who_computes_on_another_device_has_no_time():
     how = {"examples": 1280, "rounds": 1, "trial": False, "deadline": 0.0}
     found = race_of(NETWORKS["mlp"], ours, platform="gpu", **how)
     (one,) = found["contestants"].values()
-    assert one["reason"] == "it computes on the cpu, and not on the gpu"
+    assert one["reason"] == "it computes on the cpu instead of the gpu"
     assert one["seconds"] == []
 
 
 def test_each_peer_is_missed_by_name():
     absent = Contestant("x", "X", "in_x.build", needs=("json", "no_such_a", "no_such_b"))
-    assert absent.missing() == ("no no_such_a and no no_such_b here: pip install -e '.[peers]'")
+    assert absent.missing() == (
+        "not installed: no_such_a, no_such_b; run pip install -e '.[peers]'"
+    )
     assert CONTESTANTS["flax"].missing() == ""
 
 

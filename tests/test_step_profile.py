@@ -81,7 +81,7 @@ def test_the_report_gives_shares_and_multiples_of_the_limit(found):
     assert lines["piece 1"][-3:] == ["3.000", "0.000", "37.5"]
     layer = ["14x14x32", "1,234", "1.000", "50.0", "2.0", "4.000", "25.0", "4.0"]
     assert lines["dense_1"][1:] == layer
-    assert "8.000 ms a step of 128 images, 16,000 images/s" in text
+    assert "8.000 ms per step of 128 images, 16,000 images/s" in text
     assert lines["8 other kinds"][-1] == "8.00"
     assert "CPU of glass" in text
     assert max(map(len, text.splitlines()[:-1])) <= 100
@@ -161,7 +161,7 @@ def test_the_command_profiles_a_configuration(tmp_path):
         "distortion",
         "forward and loss",
         "dropout",
-        "gradient, sums, finite?",
+        "gradient, sums, finiteness check",
         "optimizer and average",
     ]
     layers = {layer["name"]: layer for layer in profile["layers"]}

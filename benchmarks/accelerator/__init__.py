@@ -1,1 +1,1 @@
-"""A whole training on one accelerator: flags, precision, and populations of seeds."""
+"""Times complete trainings on one accelerator: XLA flags, precision, and populations of seeds."""

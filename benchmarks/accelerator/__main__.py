@@ -1,12 +1,13 @@
-"""Times a whole training on one accelerator: flags, precision, and populations of seeds.
+"""Times complete trainings on one accelerator: XLA flags, precision, and populations of seeds.
 
   python -m benchmarks.accelerator --write
   python -m benchmarks.accelerator --config=configs/mlp.py --quick --json=found.json
 
-Each setting of XLA's flags and of the precision has a process of its own. What is timed: building
-and loading, compiling, the first training from its first step to its last, and further ones. The
-data and the state are on the device; a chunk of steps is one call. A population is trained as
-`sweep` does. Without an accelerator the table says so; --on_cpu tries the script on a CPU.
+Each combination of XLA flags and precision runs in a process of its own. The script measures the
+time of setup (building the network and loading the data), of compilation, of the first training
+from its first to its last step, and of further trainings. The data and the state are on the device,
+and each chunk of steps is one call. Populations are trained as `sweep` trains them. Without an
+accelerator, nothing is measured unless --on_cpu is given, which tests the script on a CPU.
 """
 
 import sys
@@ -26,26 +27,28 @@ REPEATS = 5
 
 
 def define(parser: cli.Parser) -> None:
-    """The command's arguments."""
-    parser.add_argument("--config", default=CONFIGURATION, metavar="FILE")
-    parser.add_argument("--members", type=int, nargs="*", metavar="N", help="of populations")
-    parser.add_argument("--on_cpu", action="store_true", help="try the script where there is none")
+    """Adds the command's arguments to the parser."""
+    parser.add_argument("--config", default=CONFIGURATION, metavar="FILE", help="configuration")
+    parser.add_argument(
+        "--members", type=int, nargs="*", metavar="N", help="sizes of the populations to train"
+    )
+    parser.add_argument("--on_cpu", action="store_true", help="test the script on a CPU")
     measured.define(
         parser,
-        quick="two repeats, float32, one population",
-        write="into benchmarks/: full runs only",
+        quick="two repeats, float32 only, one population",
+        write="save the results and update benchmarks/README.md (full runs only)",
     )
 
 
 def main(arguments: Namespace) -> None:
-    """Measures, or reads what was measured, and shows it."""
+    """Measures or reads the measurements, prints them, and writes them if asked to."""
     found = measured.find(arguments, lambda: _find(arguments), table)
     if arguments.write:
         write(found)
 
 
 def _find(arguments: Namespace) -> dict[str, Any]:
-    """Asks processes alone: this one must not take the accelerator's memory from them."""
+    """Measures in other processes, so that this one does not hold the accelerator's memory."""
     rows, failed = settings.ask("described()")
     if failed:
         raise UserError(f"JAX does not start here: {failed}")
@@ -60,7 +63,7 @@ def _find(arguments: Namespace) -> dict[str, Any]:
     }
     measurable = said["platform"] != "cpu" or arguments.on_cpu
     if measurable:
-        config.load(arguments.config, arguments.overrides)  # a mistake in it is said here, once
+        config.load(arguments.config, arguments.overrides)  # reports mistakes here, once
     return {
         "conditions": said,
         "asked": asked,
@@ -70,16 +73,19 @@ def _find(arguments: Namespace) -> dict[str, Any]:
 
 
 def write(found: dict[str, Any]) -> None:
-    """Keeps it in benchmarks/measured/, and the table in benchmarks/README.md.
+    """Saves the measurements in benchmarks/measured/, and the table in benchmarks/README.md.
 
     Raises:
-      UserError: it is not the whole, or would take the place of numbers with none.
+      UserError: the measurements are incomplete, or empty while there are saved ones.
     """
     file = measured.FOLDER / "accelerator.json"
     if found["rows"] and not _is_whole(found):
-        raise UserError("--write: is for full runs on an accelerator, without options")
+        raise UserError("--write: is only for full runs on an accelerator, without options")
     if not found["rows"] and file.exists() and measured.load("accelerator")["rows"]:
-        raise UserError(f"--write: there is no accelerator, and {file} holds what one measured")
+        raise UserError(
+            f"--write: there is no accelerator, and {file} holds measurements of one; "
+            f"run without --write"
+        )
     measured.keep("accelerator", found, table(found))
 
 

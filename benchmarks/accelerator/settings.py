@@ -1,4 +1,4 @@
-"""XLA's flags and the precision: each setting has a process of its own."""
+"""Measures each combination of XLA flags and precision in a process of its own."""
 
 import json
 import os
@@ -15,7 +15,11 @@ Rows = list[dict[str, Any]]
 
 
 def measure_all(asked: dict[str, Any], platform: str, quick: bool) -> Rows:
-    """A row a measurement, with its `flags` and `dtype`; one that failed has `failed`."""
+    """Measures all settings and returns one row per measurement.
+
+    Each row has `flags` and `dtype`. If a process fails, a row with the reason in `failed` follows
+    the rows that it has measured.
+    """
     found = []
     for flags in ("", COMMAND_BUFFERS) if platform == "gpu" else ("",):
         for dtype in DTYPES[: 1 if quick else None]:
@@ -27,9 +31,16 @@ def measure_all(asked: dict[str, Any], platform: str, quick: bool) -> Rows:
 
 
 def ask(expression: str, flags: str = "") -> tuple[Rows, str]:
-    """The rows that a process with these flags gives, and what ended it, if something did.
+    """Evaluates a call of a function of `timed` in a new process with these XLA flags.
 
-    XLA reads its flags at the start, and ends a process that has one which it does not know.
+    XLA reads its flags once, at its start, and aborts a process with an unknown flag.
+
+    Args:
+      expression: the call, such as `described()`, which gives rows.
+      flags: flags to add to the environment variable XLA_FLAGS.
+
+    Returns:
+      The rows, and the reason why the process failed or an empty string.
     """
     code = f"import json; from {__package__} import timed\nfor row in timed.{expression}:"
     both = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
@@ -45,8 +56,8 @@ def ask(expression: str, flags: str = "") -> tuple[Rows, str]:
 
 
 def _end(status: int, said: str) -> str:
-    """How a process ended: by which signal or status, and the line that says why."""
+    """Describes how a process failed: its signal or exit status, and the line that says why."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if "nknown flag" in line or "Error" in line]
     how = signal.Signals(-status).name if status < 0 else f"status {status}"
-    return f"{how}: {(telling or lines or ['nothing said'])[-1][:200]}"
+    return f"{how}: {(telling or lines or ['no output'])[-1][:200]}"

@@ -1,4 +1,4 @@
-"""What was measured, as a table in Markdown."""
+"""Formats the measurements as a table in Markdown."""
 
 import statistics
 from typing import Any
@@ -8,23 +8,25 @@ from benchmarks.accelerator.settings import Rows
 
 
 def table(found: dict[str, Any]) -> str:
-    """The table in Markdown, or the sentence that there is none."""
+    """Returns the table in Markdown, or a sentence that says that there was no accelerator."""
     said = found["conditions"]
     if not found["rows"]:
         return (
-            f"No accelerator could be had, and none was measured: JAX found {said['device']} alone "
-            f"({said['date']}). Where there is one, `{found['command']}` writes its table here."
+            f"No accelerator was available, so none was measured: JAX found only {said['device']} "
+            f"({said['date']}). With an accelerator, `{found['command']}` writes a table here."
         )
     lines = [
-        "| trained | XLA_FLAGS | dtype | training, ms | first, ms | compile, s | load, s "
-        "| images/s | of one network's | test accuracy, % |",
+        "| trained | XLA_FLAGS | dtype | training, ms | first training, ms | compilation, s "
+        "| setup, s | images per second | relative to one network | test accuracy, % |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [_row(row, found["rows"]) for row in found["rows"]]
     note = (
-        f"`{found['command']}`: {found['asked']['config']}. From the first step to the last: "
-        f"medians of {found['asked']['repeats']} "
-        f"trainings after the first, ± half the distance between the quartiles. "
+        f"`{found['command']}` trained {found['asked']['config']}. Trainings are timed from their "
+        f"first to their last step: the median of {found['asked']['repeats']} trainings after the "
+        f"first, ± half the interquartile range. Setup is building the network and loading the "
+        f"data. Images per second are also given relative to one network with the same flags and "
+        f"dtype. "
         f"{measured.sentence(said, 'jax', 'jaxlib', 'flax')}"
     )
     return "\n".join([*lines, "", note])
@@ -56,7 +58,7 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _speed_of_one(row: dict[str, Any], rows: Rows) -> float:
-    """Images a second of one network with the same flags and precision."""
+    """Returns the images per second of one network with the same flags and precision."""
     same = (row["flags"], row["dtype"])
     one = next(
         r

@@ -1,4 +1,4 @@
-"""Trainings timed, one after the other, in a process that has the accelerator to itself."""
+"""Times trainings, one after the other, in a process that has the accelerator to itself."""
 
 import dataclasses
 import functools
@@ -15,15 +15,21 @@ from mnist_jax.training.program import Program, prepare_many, prepare_one
 
 
 def described() -> list[dict[str, Any]]:
-    """What is measured on, one row; `platform` is JAX's name of it."""
+    """Returns the measuring conditions as one row; `platform` is JAX's name of the device kind."""
     return [{**measured.conditions(), "platform": jax.default_backend()}]
 
 
 def measure(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One network, then populations: `members first seconds ready compile images accuracy`.
+    """Times one network, then populations, and yields one row of measurements for each.
 
-    `seconds` are those of trainings after the first; `ready` those until the first can begin, with
-    `compile`; `images` the examples of a training, of all members; `accuracy` on the test split.
+    The keys of a row are:
+      members: the size of the population, or None for one network trained as `main` does.
+      first: the seconds of the first training.
+      seconds: the seconds of each further training.
+      ready: the seconds until the first training can begin, including `compile`.
+      compile: the seconds of compilation.
+      images: the examples of one training, over all members.
+      accuracy: the test accuracy, averaged over the members.
     """
     named = models.resolve(config.load(asked["config"], asked["overrides"]))
     named = dataclasses.replace(named, dtype=asked["dtype"])
@@ -38,7 +44,8 @@ def _timed(prepare: Callable[[], Program], repeats: int) -> dict[str, Any]:
     started = time.perf_counter()
     program = prepare()
     prepared = time.perf_counter()
-    initial = program.layout.members(program.start())  # to the host: a training uses its start up
+    # On the host, because a training donates the buffers of its initial state.
+    initial = program.layout.members(program.start())
     ready = time.perf_counter()
     seconds, state = [], initial
     for _ in range(1 + repeats):

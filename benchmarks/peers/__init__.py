@@ -1,1 +1,4 @@
-"""This project beside its peers: alternately, in one run. `python -m benchmarks.peers --help`."""
+"""Compares the speed of this project with that of its peers: Keras, PyTorch and plain Flax.
+
+See `python -m benchmarks.peers --help`.
+"""

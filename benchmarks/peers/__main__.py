@@ -1,14 +1,15 @@
-"""Times this project beside its peers, in turn in one run, and prints tables of times and ratios.
+"""Times this project and its peers in turn, in one run, and prints tables of times and ratios.
 
-  python -m benchmarks.peers --quick               in under 3 minutes; its numbers are rough
-  python -m benchmarks.peers --json peers.json     all of it, about an hour on two cores
-  python -m benchmarks.peers --write               the same, written into the two README files
+  python -m benchmarks.peers --quick               under 3 minutes; the numbers are rough
+  python -m benchmarks.peers --json peers.json     all parts: about an hour on two cores
+  python -m benchmarks.peers --write               the same, and updates the two README files
   python -m benchmarks.peers --only mlp whole --without torch_compile
-  python -m benchmarks.peers --only recipe --json peers.json     again; its other parts stay
+  python -m benchmarks.peers --only recipe --json peers.json     replaces one part in the file
 
-Parts: the networks, each trained by all contestants, an epoch in turn; `recipe`, time to 99 %;
-`whole`, from the shell to the exit. The peers are an extra: pip install -e '.[peers]'; where one is
-missing the tables say so. Exit status 1 where a contestant did not learn what the others did.
+The parts are the networks, which all contestants train by turns of one epoch; `recipe`, the time to
+99 % test accuracy; and `whole`, processes from the shell to the exit. Install the peers with
+pip install -e '.[peers]'; the tables name those that are missing. The exit status is 1 if a
+contestant does not reach the accuracy of the others.
 """
 
 import argparse
@@ -32,14 +33,14 @@ from mnist_jax.errors import UserError
 
 QUICK_PARTS = ("mlp", "flax_cnn")
 EXAMPLES, ROUNDS, QUICK_ROUNDS = 55_000, 5, 3
-QUICK_SECONDS = 90  # after them nothing more is begun
+QUICK_SECONDS = 90  # after this time, a quick run starts no further part or round
 PEERS = ("torch", "keras", "tensorflow")
-# Many processes share an accelerator: none may take all of its memory.
+# Many processes share an accelerator, so none may allocate all of its memory.
 SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 def measure(arguments: Namespace) -> Found:
-    """All that the arguments ask for; saved after each part where a file is named."""
+    """Measures the parts that the arguments ask for; saves after each part if a file is named."""
     deadline = time.perf_counter() + (QUICK_SECONDS if arguments.quick else math.inf)
     found = record.begin(arguments.json if arguments.only else None, quick=arguments.quick)
     measured_on = conditions()
@@ -60,7 +61,7 @@ def _asked(arguments: Namespace) -> Sequence[str]:
 
 
 def _measure(part: str, arguments: Namespace, found: Found, deadline: float) -> None:
-    """Adds a part to what was found."""
+    """Measures a part and adds it to `found`."""
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else _rounds(part))
     without = arguments.without
     if part == "recipe":
@@ -88,14 +89,14 @@ def _rounds(part: str) -> int:
 
 
 def _platform() -> str:
-    """JAX's name of it: cpu, gpu or tpu."""
-    import jax  # once the environment is as it should be
+    """Returns JAX's name of the platform: cpu, gpu or tpu."""
+    import jax  # only after the environment variables are set
 
     return jax.default_backend()
 
 
 def contestants(without: list[str], platform: str) -> list[Contestant]:
-    """Those that make sense on this machine, less those that were not wanted."""
+    """Returns the contestants that make sense on this platform, except those in `without`."""
     kind = "cpu" if platform == "cpu" else "accelerator"
     return [
         one
@@ -105,18 +106,18 @@ def contestants(without: list[str], platform: str) -> list[Contestant]:
 
 
 def conditions() -> Found:
-    """Date, hardware, commit and versions, the peers' included."""
+    """Returns the date, hardware, commit and versions, including those of the peers."""
     found = measured.conditions()
     for name in PEERS:
         try:
             found["versions"][name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            say(f"{name} is not installed: its rows will be empty; pip install -e '.[peers]'")
+            say(f"{name} is not installed: its rows will be empty; run pip install -e '.[peers]'")
     return found
 
 
 def _is_complete(arguments: Namespace) -> bool:
-    """Whether the parts that are asked for are measured as the README files show them."""
+    """Returns True if the requested parts are measured in the way that the README files show."""
     asked = (arguments.quick, arguments.without, arguments.recipe != recipe.CONFIG)
     return not any(asked) and (arguments.rounds or ROUNDS) >= ROUNDS
 
@@ -124,14 +125,14 @@ def _is_complete(arguments: Namespace) -> bool:
 def _require(complete: bool) -> None:
     if not complete:
         raise UserError(
-            f"--write: the README files show all parts and contestants, in {ROUNDS} rounds or "
-            f"more; run without --quick, --without, --recipe, and with --only go on in a --json "
-            f"file that holds the other parts"
+            f"--write: the README files show all parts and contestants, with at least {ROUNDS} "
+            f"rounds; run without --quick, --without and --recipe, and use --only together with a "
+            f"--json file that holds the other parts"
         )
 
 
 def _require_that_it_will_be_complete(arguments: Namespace) -> None:
-    """Now, not in an hour."""
+    """Raises UserError if `--write` would be refused after the measurement, which takes an hour."""
     found = record.begin(arguments.json if arguments.only else None, quick=arguments.quick)
     for part in _asked(arguments):
         record.enter(found, part, {}, complete=_is_complete(arguments))
@@ -146,10 +147,10 @@ def _require_peers() -> None:
 
 
 def write(found: Found) -> None:
-    """Writes the tables into the README files.
+    """Saves the measurements in benchmarks/measured/, and writes tables into the README files.
 
     Raises:
-      UserError: it was not all that there is to measure.
+      UserError: the measurements are incomplete.
     """
     _require(record.is_complete(found))
     measured.save(found, measured.FOLDER / "peers.json")
@@ -164,7 +165,7 @@ def _run(arguments: Namespace) -> int:
     print(tables.whole(found))
     failures = [why for part in parts(found) for why in part.failures().values()]
     for why in failures:
-        say(f"did not learn: {why}")
+        say(f"failed to train: {why}")
     if arguments.write and not failures:
         write(found)
     return 1 if failures else 0
@@ -177,21 +178,51 @@ def _parse() -> Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--quick", action="store_true", help=f"parts of epochs; {' and '.join(QUICK_PARTS)} alone")
-    add("--only", nargs="+", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    add(
+        "--quick",
+        action="store_true",
+        help=f"train parts of epochs; by default only the parts {' and '.join(QUICK_PARTS)}",
+    )
+    add(
+        "--only",
+        nargs="+",
+        choices=PARTS,
+        metavar="PART",
+        help=f"parts to measure: {', '.join(PARTS)}",
+    )
     add(
         "--without",
         nargs="+",
         choices=CONTESTANTS,
         default=[],
         metavar="NAME",
-        help=", ".join(CONTESTANTS),
+        help=f"contestants to leave out: {', '.join(CONTESTANTS)}",
     )
-    add("--rounds", type=int, help=f"default: {ROUNDS} or more, with --quick {QUICK_ROUNDS}")
-    add("--recipe", default=recipe.CONFIG, metavar="FILE", help="default: %(default)s")
-    add("--json", type=Path, metavar="FILE", help="keep all of it; with --only, its other parts")
-    add("--from", type=Path, dest="source", metavar="FILE", help="what --json kept; no measuring")
-    add("--write", action="store_true", help="the tables into the README files")
+    add(
+        "--rounds",
+        type=int,
+        help=f"rounds per part; default: at least {ROUNDS}, with --quick {QUICK_ROUNDS}",
+    )
+    add(
+        "--recipe",
+        default=recipe.CONFIG,
+        metavar="FILE",
+        help="configuration for the part `recipe`; default: %(default)s",
+    )
+    add(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="save the measurements; with --only, keep the other parts of an existing file",
+    )
+    add(
+        "--from",
+        type=Path,
+        dest="source",
+        metavar="FILE",
+        help="use the measurements that --json saved, instead of measuring",
+    )
+    add("--write", action="store_true", help="write the tables into the README files")
     arguments = parser.parse_args()
     if arguments.rounds is not None and arguments.rounds < 1:
         parser.error(f"--rounds: must be at least 1, got {arguments.rounds}")
@@ -199,7 +230,7 @@ def _parse() -> Namespace:
 
 
 def main() -> int:
-    """The command; the exit status."""
+    """Runs the command and returns its exit status."""
     os.environ.update(SHARED)
     arguments = _parse()
     try:

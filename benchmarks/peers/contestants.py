@@ -1,4 +1,4 @@
-"""Who takes part: by name, with what it needs and how it is started."""
+"""The contestants by name: their packages, their variants and how they are started."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -9,42 +9,43 @@ OURS = "mnist_jax"
 
 
 class Trainer(Protocol):
-    """A network, its optimizer and its data, ready to be trained.
+    """The interface of a network with its optimizer and its data, ready to be trained.
 
-    That of a recipe has `reset(seed)`, too: back to before the first step, with another seed.
+    The trainer of a recipe also has `reset(seed)`, which returns to the state before the first
+    step, with another seed.
     """
 
-    facts: dict[str, Any]  # for the record, e.g. the number of parameters
+    facts: dict[str, Any]  # recorded with the measurements, e.g. the number of parameters
 
     def epoch(self) -> None:
-        """Trains one epoch; returns when the device is done."""
+        """Trains one epoch, and returns when the device is done."""
         ...
 
     def accuracy(self) -> float:
-        """The fraction of the test images that are classified correctly."""
+        """Returns the fraction of the test images that are classified correctly."""
         ...
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A way to train a network."""
+    """A framework, or a way of using one, that takes part in the comparison."""
 
     name: str
     title: str
-    # MODULE.FUNCTION in this package: gives the Trainer, of (network, examples, variant).
+    # MODULE.FUNCTION in this package, which returns the Trainer for (network, examples, variant).
     build: str
-    # Ways that differ in speed alone: the fastest takes part, the first where there is no trial.
+    # Variants differ only in speed: the fastest takes part, or the first if there is no trial.
     variants: tuple[str, ...] = ("as it is",)
-    needs: tuple[str, ...] = ()  # packages
+    needs: tuple[str, ...] = ()  # packages that must be installed
     environment: Mapping[str, str] = field(default_factory=dict)
-    platform: str = ""  # cpu or accelerator, where it makes sense on one of them alone
+    platform: str = ""  # "cpu" or "accelerator" if it makes sense on only one of them
 
     def missing(self) -> str:
-        """Why it cannot run here, with what to do about it; empty where it can."""
+        """Returns which packages are not installed and what to do, or an empty string."""
         absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
         if not absent:
             return ""
-        return f"no {' and no '.join(absent)} here: pip install -e '.[peers]'"
+        return f"not installed: {', '.join(absent)}; run pip install -e '.[peers]'"
 
 
 ONE_DEVICE = {"JAX_NUM_CPU_DEVICES": "1"}
@@ -77,7 +78,7 @@ CONTESTANTS = {
         ),
         Contestant(
             "keras_steps",
-            "Keras, 33 steps a call",
+            "Keras, 33 steps per call",
             "in_keras.build",
             variants=(
                 "steps, arrays",
@@ -110,6 +111,6 @@ CONTESTANTS = {
             needs=("torch",),
             platform="accelerator",
         ),
-        Contestant("flax", "Flax, the plain way", "in_flax.build", variants=("resident", "arrays")),
+        Contestant("flax", "plain Flax", "in_flax.build", variants=("resident", "arrays")),
     )
 }

@@ -1,4 +1,4 @@
-"""The images as every peer takes them: float32, from the four original files."""
+"""Loads the images as all peers use them: float32, from the four original MNIST files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ FILES = Path(idx.__file__).parent / "files"
 
 @dataclass(frozen=True)
 class Digits:
-    """Training and test split."""
+    """The training and test images with their labels."""
 
     train_images: np.ndarray  # [n, 28, 28, 1] float32 in [0, 1]
     train_labels: np.ndarray  # [n] int32
@@ -21,7 +21,7 @@ class Digits:
 
 
 def load(examples: int) -> Digits:
-    """The first `examples` training images in the order of the files, and all test images."""
+    """Loads the first `examples` training images, in the order of the file, and all test images."""
     return Digits(
         _images("train-images-idx3-ubyte.gz", examples),
         _labels("train-labels-idx1-ubyte.gz", examples),
@@ -32,7 +32,7 @@ def load(examples: int) -> Digits:
 
 def _images(name: str, count: int | None = None) -> np.ndarray:
     pixels = idx.read(FILES / name)[:count, ..., np.newaxis]
-    return np.divide(pixels, 255, dtype=np.float32)  # no second copy of them
+    return np.divide(pixels, 255, dtype=np.float32)  # without an intermediate float copy
 
 
 def _labels(name: str, count: int | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""JAX and Flax as commonly written: `nnx.Conv`, `nnx.max_pool`, one jitted call a step."""
+"""The contestant in plain JAX and Flax: `nnx.Conv`, `nnx.max_pool`, one jitted call per step."""
 
 import functools
 import itertools
@@ -19,7 +19,7 @@ POOLS = {"max": nnx.max_pool, "mean": nnx.avg_pool}
 
 
 class Module(nnx.Module):
-    """Images `[B, 28, 28, 1]` to logits `[B, 10]`."""
+    """The network as a Flax module, from images `[B, 28, 28, 1]` to logits `[B, 10]`."""
 
     def __init__(self, network: Network, rngs: nnx.Rngs) -> None:
         self.pools = tuple(block.pooling for block in network.blocks)
@@ -37,7 +37,7 @@ class Module(nnx.Module):
         self.dropout = nnx.Dropout(network.dropout)
 
     def __call__(self, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """With dropout where `key` is given."""
+        """Returns the logits of `x`; dropout is on if `key` is given."""
         for convolution, pool in zip(self.convolutions, self.pools, strict=True):
             x = POOLS[pool](nnx.relu(convolution(x)), window_shape=(2, 2), strides=(2, 2))
         x = self.dropout(x.reshape(len(x), -1), deterministic=key is None, rngs=key)
@@ -47,7 +47,10 @@ class Module(nnx.Module):
 
 
 class InFlax:
-    """A step compiled, called for each batch."""
+    """Trains with a compiled step that is called for each batch.
+
+    If `resident`, the images stay on the device and a step receives indices.
+    """
 
     def __init__(self, network: Network, digits: Digits, *, resident: bool) -> None:
         self._graph, params = nnx.split(Module(network, nnx.Rngs(0)), nnx.Param)
@@ -64,7 +67,7 @@ class InFlax:
         }
 
     def epoch(self) -> None:
-        """A new order, whole batches."""
+        """Trains one epoch of complete batches in a new random order."""
         count = len(self._train[1])
         order = self._orders.permutation(count)[: count // BATCH * BATCH].reshape(-1, BATCH)
         for index in order.astype(np.int32):
@@ -76,7 +79,7 @@ class InFlax:
         jax.block_until_ready(self._state)
 
     def accuracy(self) -> float:
-        """Of the test split."""
+        """Returns the accuracy on the test images."""
         images, labels = self._test
         parts = np.split(images, len(images) // EVALUATED_AT_A_TIME)
         logits = np.concatenate([_logits(self._graph, self._state[0], part) for part in parts])
@@ -112,5 +115,5 @@ def _logits(graph: Any, params: Any, images: Any) -> jax.Array:
 
 
 def build(network: str, examples: int, variant: str) -> InFlax:
-    """The trainer."""
+    """Builds the trainer of a network, with the first `examples` training images."""
     return InFlax(NETWORKS[network], load(examples), resident=variant == "resident")

@@ -1,4 +1,4 @@
-"""Keras 3 on TensorFlow: `fit`, an epoch a call."""
+"""The contestant in Keras 3 on TensorFlow, with one call of `fit` per epoch."""
 
 from typing import Any
 
@@ -8,11 +8,19 @@ import tensorflow as tf  # pyright: ignore[reportMissingImports, reportMissingMo
 from benchmarks.peers.digits import Digits, load
 from benchmarks.peers.networks import BATCH, CLASSES, IMAGE_SIZE, LEARNING_RATE, NETWORKS, Network
 
-STEPS_A_CALL = 33  # a divisor of the 429 steps of an epoch of 55,000 examples
+STEPS_A_CALL = 33  # divides the 429 steps in an epoch of 55,000 examples
 
 
 class InKeras:
-    """A compiled model, and the whole batches among the images as an epoch of it."""
+    """Trains a compiled Keras model on the complete batches of the training images.
+
+    Args:
+      network: the network to train.
+      digits: the images and labels.
+      pipeline: feed a `tf.data` pipeline instead of arrays.
+      xla: compile with XLA.
+      steps_a_call: number of steps per execution of the compiled function.
+    """
 
     def __init__(
         self, network: Network, digits: Digits, *, pipeline: bool, xla: bool, steps_a_call: int
@@ -20,9 +28,9 @@ class InKeras:
         keras.utils.set_random_seed(0)
         self._model = module(network)
         self._model.compile(
-            optimizer=keras.optimizers.Adam(LEARNING_RATE, epsilon=1e-8),  # as elsewhere
+            optimizer=keras.optimizers.Adam(LEARNING_RATE, epsilon=1e-8),  # as in other frameworks
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=True if xla else "auto",  # which is without XLA on a CPU
+            jit_compile=True if xla else "auto",  # "auto" does not use XLA on a CPU
             steps_per_execution=steps_a_call,
         )
         self._digits = digits
@@ -31,7 +39,7 @@ class InKeras:
         if pipeline:
             self._epoch: dict[str, Any] = {"x": _pipeline(*examples)}
         else:
-            x, y = map(tf.constant, examples)  # else each call of `fit` copies them
+            x, y = map(tf.constant, examples)  # otherwise each call of `fit` copies them
             self._epoch = {"x": x, "y": y, "batch_size": BATCH, "shuffle": True}
         self.facts: dict[str, Any] = {
             "parameters": self._model.count_params(),
@@ -39,11 +47,11 @@ class InKeras:
         }
 
     def epoch(self) -> None:
-        """A call of `fit`."""
+        """Trains one epoch by one call of `fit`."""
         self._model.fit(**self._epoch, epochs=1, verbose=0)
 
     def accuracy(self) -> float:
-        """Of the test split."""
+        """Returns the accuracy on the test images."""
         logits = self._model.predict(self._digits.test_images, batch_size=1000, verbose=0)
         return float((logits.argmax(axis=1) == self._digits.test_labels).mean())
 
@@ -55,7 +63,7 @@ def _pipeline(images: Any, labels: Any) -> Any:
 
 
 def module(network: Network) -> Any:
-    """The layers; Keras' own initialisation is Glorot and Bengio's."""
+    """Builds the network in Keras, whose default initialisation is that of Glorot and Bengio."""
     layers: list[Any] = [keras.Input((IMAGE_SIZE, IMAGE_SIZE, 1))]
     for block in network.blocks:
         layers.append(
@@ -73,7 +81,7 @@ def module(network: Network) -> Any:
 
 
 def build(network: str, examples: int, variant: str) -> InKeras:
-    """The trainer."""
+    """Builds the trainer of a network, with the first `examples` training images."""
     return InKeras(
         NETWORKS[network],
         load(examples),

@@ -1,4 +1,4 @@
-"""PyTorch: the data on the device, batches by index, Adam fused."""
+"""The contestant in PyTorch: data on the device, batches selected by index, fused Adam."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,14 @@ EVALUATED_AT_A_TIME = 1000
 
 
 class InTorch:
-    """A network, Adam and the images; `how` says how much of a step is compiled."""
+    """Trains a network with Adam in PyTorch.
+
+    Args:
+      network: the network to train.
+      digits: the images and labels.
+      channels_last: use PyTorch's memory format of that name.
+      how: which part of a step is compiled, a value of `HOW`.
+    """
 
     def __init__(self, network: Network, digits: Digits, *, channels_last: bool, how: str) -> None:
         torch.manual_seed(0)
@@ -44,7 +51,7 @@ class InTorch:
         self._optimizer.step()
 
     def epoch(self) -> None:
-        """A new order, whole batches."""
+        """Trains one epoch of complete batches in a new random order."""
         self._model.train()
         order = torch.randperm(len(self._images), device=self._device)
         for index in order[: len(order) // BATCH * BATCH].view(-1, BATCH):
@@ -52,30 +59,39 @@ class InTorch:
         synchronize(self._device)
 
     def accuracy(self) -> float:
-        """Of the test split."""
+        """Returns the accuracy on the test images."""
         return accuracy(self._model, *self._test)
 
 
 def initial_device() -> Any:
-    """A GPU where there is one, with the precision that JAX multiplies with there."""
+    """Returns the GPU if there is one, set to JAX's precision of products, or else the CPU."""
     torch.set_float32_matmul_precision("high")
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def place(images: Any, labels: Any, device: Any) -> tuple[Any, Any]:
-    """Images `[n, 28, 28, 1]` as `[n, 1, 28, 28]`, labels `[n]` as int64, on the device."""
+    """Moves images and labels `[n]` to the device.
+
+    Args:
+      images: `[n, 28, 28, 1]` float32.
+      labels: `[n]` int32.
+      device: a PyTorch device.
+
+    Returns:
+      Images `[n, 1, 28, 28]` float32 and labels `[n]` int64.
+    """
     channels_first = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     return channels_first.to(device), torch.from_numpy(labels).long().to(device)
 
 
 def synchronize(device: Any) -> None:
-    """Waits until the device is done."""
+    """Waits until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def accuracy(model: Any, images: Any, labels: Any) -> float:
-    """The fraction of `images` `[n, 1, 28, 28]` that the model classifies as `labels` `[n]`."""
+    """Returns the fraction of `images` `[n, 1, 28, 28]` that are classified as `labels` `[n]`."""
     model.eval()
     parts = zip(images.split(EVALUATED_AT_A_TIME), labels.split(EVALUATED_AT_A_TIME), strict=True)
     with torch.no_grad():
@@ -84,7 +100,7 @@ def accuracy(model: Any, images: Any, labels: Any) -> float:
 
 
 def module(network: Network) -> Any:
-    """The layers, initialised as Keras and this project do."""
+    """Builds the network in PyTorch, initialised as in Keras and in this project."""
     layers, channels = [], 1
     for block in network.blocks:
         layers += [
@@ -104,7 +120,7 @@ def module(network: Network) -> Any:
 
 
 def initialised(model: Any) -> Any:
-    """`model` with kernels drawn as Glorot and Bengio do, biases zero."""
+    """Initialises kernels as Glorot and Bengio do and biases with zero, and returns `model`."""
     for layer in model:
         if hasattr(layer, "weight"):
             nn.init.xavier_uniform_(layer.weight)
@@ -127,7 +143,7 @@ HOW = {
 
 
 def build(network: str, examples: int, variant: str) -> InTorch:
-    """The trainer."""
+    """Builds the trainer of a network, with the first `examples` training images."""
     return InTorch(
         NETWORKS[network],
         load(examples),

@@ -1,9 +1,9 @@
-"""Runs a command, and prints its seconds, exit status and peak memory as a line of JSON.
+"""Runs a command, and prints its time, exit status and peak memory as a line of JSON.
 
   python -S benchmarks/peers/launch.py COMMAND ARGUMENT...
 
-A process of its own, because Linux counts into a process's peak what its parent held when it was
-started: here that is an interpreter and nothing else.
+This is a separate process because Linux includes in a process's peak the memory that its parent
+held when the process was started. Here, that is only an interpreter.
 """
 
 import json
@@ -11,11 +11,11 @@ import os
 import sys
 import time
 
-RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes per unit of `ru_maxrss`
 
 
 def main(command: list[str]) -> None:
-    """Standard output and error are the command's too; the line is the last."""
+    """Runs the command, which shares standard output, and prints the line of JSON at the end."""
     started = time.perf_counter()
     process = os.posix_spawnp(command[0], command, os.environ)
     _, status, usage = os.wait4(process, 0)

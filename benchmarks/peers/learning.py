@@ -1,17 +1,28 @@
-"""Whether all contestants have learned the same: no time is worth anything before that."""
+"""Checks that all contestants reach the same test accuracy, without which times mean nothing."""
 
 import statistics
 from collections.abc import Mapping
 
 POINTS, SHARE = 0.005, 0.25
 RULE = (
-    "To have learned is a test accuracy, after as many epochs, above a floor and within half a "
-    "point, or a quarter of the median's error rate, of the median of all."
+    "A contestant counts as trained if, after the same number of epochs, its test accuracy is at "
+    "least a fixed floor and lies within max(0.5 points, 25 % of the median error) of the median."
 )
 
 
 def failures(accuracies: Mapping[str, float], floor: float) -> dict[str, str]:
-    """Who did not learn as the others did, and in what; accuracies and `floor` are fractions."""
+    """Returns which contestants do not count as trained, and why.
+
+    A contestant fails if its accuracy is below `floor`, or differs from the median by more than
+    half a percentage point and more than a quarter of the median's error rate.
+
+    Args:
+      accuracies: the test accuracy of each contestant, a fraction, by name.
+      floor: the lowest acceptable accuracy, a fraction.
+
+    Returns:
+      The reason of each contestant that fails, by name.
+    """
     if not accuracies:
         return {}
     median = statistics.median(accuracies.values())
@@ -27,5 +38,5 @@ def failures(accuracies: Mapping[str, float], floor: float) -> dict[str, str]:
 
 
 def below(accuracy: float, floor: float) -> str:
-    """Says so where an accuracy is below `floor`, or NaN; else empty."""
+    """Returns a message if an accuracy is below `floor` or NaN, or else an empty string."""
     return "" if accuracy >= floor else f"test accuracy {accuracy:.2%} is below {floor:.0%}"

@@ -1,4 +1,4 @@
-"""The networks that every contestant trains, and what they cost in arithmetic."""
+"""The networks that every contestant trains, and the floating-point operations they need."""
 
 import itertools
 from dataclasses import dataclass
@@ -10,16 +10,19 @@ IMAGE_SIZE, CLASSES = 28, 10
 
 @dataclass(frozen=True)
 class Block:
-    """A convolution, ReLU and a 2x2 pool."""
+    """A convolution followed by ReLU and 2x2 pooling."""
 
     features: int
-    kernel: int  # of both axes
+    kernel: int  # height and width
     stride: int = 1
-    padding: str = "SAME"  # or VALID
-    pooling: str = "max"  # mean, max or none
+    padding: str = "SAME"  # or "VALID"
+    pooling: str = "max"  # or "mean" or "none"
 
     def sizes(self, size: int) -> tuple[int, int]:
-        """Height (and width) after the convolution, and after the pool, of `size` before it."""
+        """Returns the height after the convolution and after the pooling; `size` is that before.
+
+        The width is the same, because images and kernels are square.
+        """
         places = size if self.padding == "SAME" else size - self.kernel + 1
         convolved = -(-places // self.stride)
         return convolved, convolved // (1 if self.pooling == "none" else 2)
@@ -27,13 +30,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Blocks and then dense layers, the last of them giving 10 logits."""
+    """The shapes of a network: convolutional blocks, then dense layers, the last with 10 logits."""
 
     blocks: tuple[Block, ...]
-    dense: tuple[int, ...]  # widths, without the outputs'
+    dense: tuple[int, ...]  # widths of the hidden dense layers
 
     def layers(self) -> list[tuple[int, int, int]]:
-        """`(positions, inputs, outputs)` of each layer's matrix product, first to last."""
+        """Returns `(positions, inputs, outputs)` of each layer's matrix product, first to last."""
         size, channels, found = IMAGE_SIZE, 1, []
         for block in self.blocks:
             convolved, size = block.sizes(size)
@@ -44,19 +47,21 @@ class Shapes:
 
     @property
     def features(self) -> int:
-        """Values an image after the last block, flattened."""
+        """The number of values per image after the last block."""
         return self.layers()[len(self.blocks)][1]
 
     @property
     def parameters(self) -> int:
-        """The number of trained values."""
+        """The number of trainable parameters."""
         return sum((inputs + 1) * outputs for _, inputs, outputs in self.layers())
 
     @property
     def flops(self) -> int:
-        """Of training on one image: forward, kernels' and inputs' gradients, no first input's.
+        """The floating-point operations of training on one image.
 
-        A multiplication and an addition are two; all that is no matrix product is left out.
+        They include the forward pass and the gradients of all kernels and of all inputs but the
+        image. A multiplication and an addition count as two operations. Operations outside matrix
+        products are not counted.
         """
         products = [2 * positions * i * o for positions, i, o in self.layers()]
         return 3 * sum(products) - products[0]
@@ -64,19 +69,19 @@ class Shapes:
 
 @dataclass(frozen=True, kw_only=True)
 class Network(Shapes):
-    """A network of the table: ReLU throughout, dropout before the outputs."""
+    """A network of the comparison, with ReLU throughout and dropout before the outputs."""
 
     name: str
-    words: str
-    config: str  # the same for `mnist_jax.main`: a configuration, and what to override in it
-    overrides: tuple[tuple[str, str], ...] = ()
+    words: str  # description for the tables
+    config: str  # configuration file with which `mnist_jax.main` trains the same network
+    overrides: tuple[tuple[str, str], ...] = ()  # fields to change in the configuration
     dropout: float = 0.0
-    floor: float  # test accuracy below which it did not learn, after epochs of all examples
-    quick_examples: int  # a part of them that takes some seconds
-    rounds: int = 5  # of a full run
+    floor: float  # test accuracy after full epochs below which a contestant is not trained
+    quick_examples: int  # examples per epoch in a quick run, for an epoch of some seconds
+    rounds: int = 5  # rounds in a full run
 
 
-# Of the published recipe: https://github.com/tuomaso/train_mnist_fast
+# The network of the published recipe: https://github.com/tuomaso/train_mnist_fast
 RECIPE = Shapes(blocks=(Block(24, 5, padding="VALID"), Block(32, 3, padding="VALID")), dense=(256,))
 NETWORKS = {
     network.name: network
@@ -98,7 +103,7 @@ NETWORKS = {
         ),
         Network(
             name="flax_cnn",
-            words="the Flax example's: conv3x3x32, mean pool, conv3x3x64, mean pool, dense 256",
+            words="the Flax example: conv3x3x32, mean pool, conv3x3x64, mean pool, dense 256",
             config="configs/peers/flax_cnn.py",
             blocks=(Block(32, 3, pooling="mean"), Block(64, 3, pooling="mean")),
             dense=(256,),
@@ -107,7 +112,7 @@ NETWORKS = {
         ),
         Network(
             name="keras_cnn",
-            words="the Keras example's: conv3x3x32, max pool, conv3x3x64, max pool, dropout 0.5",
+            words="the Keras example: conv3x3x32, max pool, conv3x3x64, max pool, dropout 0.5",
             config="configs/peers/keras_cnn.py",
             blocks=(Block(32, 3, padding="VALID"), Block(64, 3, padding="VALID")),
             dense=(),

@@ -1,4 +1,4 @@
-"""This project, as `mnist_jax.main` trains."""
+"""The contestant of this project, which trains as `mnist_jax.main` does."""
 
 import dataclasses
 from typing import Any
@@ -18,7 +18,7 @@ STEP_BY_STEP = "step by step"
 
 
 class Ours:
-    """A run without its checkpoints, validation and report."""
+    """Trains a configuration as a run does, but without checkpoints, validation and report."""
 
     def __init__(self, config: Config) -> None:
         keep_programs()
@@ -31,23 +31,23 @@ class Ours:
         }
 
     def reset(self, seed: int) -> None:
-        """Back to before the first step, with another seed."""
+        """Returns to the state before the first step, with another seed."""
         self._program = prepare_one(dataclasses.replace(self.config, seed=seed))
         self._state = self._program.start()
         self._epoch = 0
 
     def epoch(self) -> None:
-        """What the training loop counts as the `seconds` of an epoch."""
+        """Trains one epoch: the work that a run counts as the `seconds` of an epoch."""
         self._state = epochs.train_epoch(self._program, self._state, self._epoch)
         self._epoch += 1
 
     def accuracy(self) -> float:
-        """Of the test split."""
+        """Returns the accuracy on the test images."""
         return epochs.accuracy(self._program, self._state)
 
 
 def build(network: str, examples: int, variant: str) -> Ours:
-    """The network's configuration, on as many examples, without validation."""
+    """Builds the trainer of a network, with the first `examples` training images."""
     asked = NETWORKS[network]
     overrides = (
         *asked.overrides,
@@ -59,16 +59,20 @@ def build(network: str, examples: int, variant: str) -> Ours:
 
 
 def recipe(config: str) -> Ours:
-    """A configuration as it is, whose arithmetic is counted."""
+    """Builds the trainer of a configuration as it is, and counts its floating-point operations."""
     ours = Ours(configuration.load(config))
     ours.facts["flops"] = flops(ours.config)
     return ours
 
 
 def flops(config: Config) -> int | None:
-    """Of the whole training, counted as `Network.flops` does; None for a model not of this project.
+    """Returns the floating-point operations of the whole training, counted as in `Network.flops`.
 
-    Distortion of the images, the optimizer and averages are no matrix products.
+    Like all operations outside matrix products, the distortion of images, the optimizer and the
+    averaging of weights are not counted.
+
+    Returns:
+      The number of operations, or None for a model that is not part of this project.
     """
     if config.model.name not in models.MODELS:
         return None

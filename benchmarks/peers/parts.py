@@ -1,4 +1,4 @@
-"""What was found, part by part: times, who learned, and ratios of those who did."""
+"""Evaluates the measurements of each part: which contestants are trained, and the time ratios."""
 
 import statistics
 from collections.abc import Iterator
@@ -17,29 +17,32 @@ RECIPE_FLOOR = WHOLE_FLOOR = 0.9
 class Part:
     """One comparison: of a network, of recipes, or of whole processes."""
 
-    kind: str  # networks, recipe or whole
+    kind: str  # "networks", "recipe" or "whole"
     name: str
-    found: Found
-    floor: float  # test accuracy below which a contestant did not learn
-    conditions: Found  # what it was measured on
+    found: Found  # the measurements
+    floor: float  # test accuracy below which a contestant is not trained
+    conditions: Found  # date, hardware, versions and commit
 
     @property
     def contestants(self) -> dict[str, Found]:
-        """What was found, by name; with a `reason` where it was not measured."""
+        """The measurements of each contestant by name; a `reason` if it was not measured."""
         return self.found["contestants"]
 
     def absent(self) -> list[Found]:
-        """Those that were not measured."""
+        """Returns the contestants that were not measured."""
         return [one for one in self.contestants.values() if "reason" in one]
 
     def failures(self) -> dict[str, str]:
-        """`title: why` of those that did not learn, by name; this project has to be there, too."""
+        """Returns `title: reason` of each contestant that is not trained, by name.
+
+        If this project was not measured, that is a failure, too.
+        """
         accuracies = {
             name: statistics.mean(_accuracies(one))
             for name, one in self.contestants.items()
             if "reason" not in one
         }
-        if self.kind == "recipe":  # other networks, other schedules: nothing has to agree
+        if self.kind == "recipe":  # networks and schedules differ, so accuracies need not agree
             found = {n: learning.below(accuracy, self.floor) for n, accuracy in accuracies.items()}
         else:
             found = learning.failures(accuracies, self.floor)
@@ -48,7 +51,10 @@ class Part:
         return {n: f"{self.contestants[n]['title']}: {why}" for n, why in found.items() if why}
 
     def ratios(self, name: str) -> list[float]:
-        """Seconds over this project's in the same round; [] where either is missing or failed."""
+        """Returns the time divided by this project's in the same round, for each round.
+
+        The list is empty if either contestant was not measured or failed to train.
+        """
         void = self.failures()
         for one in (name, OURS):
             if one in void or "reason" in self.contestants.get(one, {"reason": "left out"}):
@@ -58,7 +64,7 @@ class Part:
 
 
 def seconds(one: Found) -> list[float]:
-    """Of each round."""
+    """Returns the seconds that a contestant took in each round."""
     return [run["seconds"] for run in one["runs"]] if "runs" in one else one["seconds"]
 
 
@@ -69,7 +75,7 @@ def _accuracies(one: Found) -> list[float]:
 
 
 def parts(found: Found) -> Iterator[Part]:
-    """The comparisons that were made, in the order of the tables."""
+    """Yields the comparisons that were made, in the order of the tables."""
     on = found["conditions"]
     for name, part in found["networks"].items():
         floor = QUICK_FLOOR if found["quick"] else NETWORKS[name].floor

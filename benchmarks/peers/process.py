@@ -1,4 +1,4 @@
-"""A worker process, seen from outside."""
+"""Starts a worker process and exchanges requests and answers with it."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from benchmarks import readme
 
 
 class FailedError(Exception):
-    """A worker could not do what it was asked for; the text says why."""
+    """Raised if a worker could not carry out a request; the message says why."""
 
 
 class Process:
-    """`benchmarks.peers.worker`, started at once; what it was asked for is waited for."""
+    """A process that runs `benchmarks.peers.worker`; requests wait for their answers."""
 
     def __init__(self, maker: str, environment: Mapping[str, str]) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115, closed where the process ends
@@ -33,10 +33,14 @@ class Process:
         self._imported = False
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """The worker's answer.
+        """Sends a request to the worker and returns its answer.
+
+        Args:
+          do: the name of a method of `worker.Worker`.
+          **arguments: its arguments.
 
         Raises:
-          FailedError: it could not, or it has ended.
+          FailedError: the worker could not carry out the request, or has ended.
         """
         if not self._imported:
             self._read()
@@ -62,7 +66,7 @@ class Process:
         status = self._process.wait()
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return f"ended with status {status}: {lines[-1][:200] if lines else 'without a word'}"
+        return f"ended with status {status}: {lines[-1][:200] if lines else 'no output'}"
 
     def __enter__(self) -> "Process":
         return self

@@ -1,15 +1,15 @@
-"""The matrix-product limit: a large float32 product, again and again."""
+"""Measures the matrix-product limit by multiplying large float32 matrices repeatedly."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-ON_CPU, ON_ACCELERATOR = (2048, 10), (8192, 100)  # size, and products at a time
+ON_CPU, ON_ACCELERATOR = (2048, 10), (8192, 100)  # size of the matrices, products per epoch
 
 
 class Product:
-    """Its epoch is some products of two square matrices, one after the other."""
+    """A trainer whose epoch is a number of products of two square matrices, in sequence."""
 
     def __init__(self) -> None:
         size, self._count = ON_CPU if jax.default_backend() == "cpu" else ON_ACCELERATOR
@@ -19,15 +19,15 @@ class Product:
         self.facts: dict[str, Any] = {"flops": 2 * size**3 * self._count}
 
     def epoch(self) -> None:
-        """All the products."""
+        """Computes all products, one after the other."""
         for _ in range(self._count):
             jax.block_until_ready(self._multiply(self._x, self._y))
 
     def accuracy(self) -> float:
-        """There is nothing to classify."""
+        """Raises NotImplementedError, because there is nothing to classify."""
         raise NotImplementedError
 
 
 def build() -> Product:
-    """The trainer."""
+    """Builds the trainer."""
     return Product()

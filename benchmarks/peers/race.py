@@ -1,4 +1,4 @@
-"""The contestants of one network, alive side by side, an epoch of each in turn."""
+"""Lets the contestants train one network in turn, one epoch each, all processes staying alive."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ from benchmarks.peers.process import FailedError, Process
 from benchmarks.peers.racer import Racer, each, say
 from benchmarks.peers.record import Found
 
-TRIAL_EXAMPLES, TRIAL_EPOCHS = 12_800, 3  # of each variant
+TRIAL_EXAMPLES, TRIAL_EPOCHS = 12_800, 3  # examples per epoch, and epochs of each variant
 
 
 def race(
@@ -24,16 +24,21 @@ def race(
     trial: bool,
     deadline: float,
 ) -> Found:
-    """An epoch to warm up, then rounds of one epoch of each contestant and of the limit.
+    """Times epochs of a network in rounds: one epoch of each contestant and the product limit.
+
+    Each contestant first trains an epoch to warm up, which is not counted.
 
     Args:
-      network: what to train.
-      contestants: one that is missing or fails is found with a `reason`.
-      platform: cpu, gpu or tpu; who computes on another has failed.
-      examples: of the training split, in an epoch.
-      rounds: how many.
-      trial: of a contestant's variants take the fastest, else the first.
-      deadline: of `time.perf_counter`; past it no further round is begun, once there is one.
+      network: the network to train.
+      contestants: the contestants; one that is missing or fails gets a `reason` in the result.
+      platform: cpu, gpu or tpu; a contestant that computes on another platform fails.
+      examples: the number of training examples per epoch.
+      rounds: the number of rounds.
+      trial: whether to try all variants of a contestant and use the fastest, not the first.
+      deadline: a time of `time.perf_counter`, after which no round but the first is started.
+
+    Returns:
+      The measurements of the part, with those of each contestant under `contestants`.
     """
     with contextlib.ExitStack() as stack:
         product = stack.enter_context(Process("product.build", {}))
@@ -62,7 +67,7 @@ def race(
 
 
 def _warm_up(network: Network, platform: str, examples: int, trial: bool, racer: Racer) -> None:
-    """Builds and trains an epoch, which compiles."""
+    """Builds the trainer and trains an epoch, which includes compilation."""
     say(f"{network.name}: {racer.contestant.title}: warming up")
     variant, *others = racer.contestant.variants
     if trial and others:
@@ -71,7 +76,7 @@ def _warm_up(network: Network, platform: str, examples: int, trial: bool, racer:
         variant = min(seconds, key=seconds.__getitem__)
     facts = racer.ask("build", network=network.name, examples=examples, variant=variant)
     if facts["device"] != platform:
-        raise FailedError(f"it computes on the {facts['device']}, and not on the {platform}")
+        raise FailedError(f"it computes on the {facts['device']} instead of the {platform}")
     racer.found |= {"variant": variant, "parameters": facts["parameters"]}
     racer.found["warm_up_seconds"] = racer.epoch()
 

@@ -1,4 +1,4 @@
-"""One of several processes that take turns; where it cannot go on, the others do."""
+"""A contestant in a process of its own, taking turns with others; if one fails, others go on."""
 
 import contextlib
 import sys
@@ -12,12 +12,12 @@ from benchmarks.peers.record import Found
 
 
 def say(text: str) -> None:
-    """Progress, on standard error."""
+    """Prints a line of progress, with the time of day, on standard error."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 class Racer:
-    """A contestant, its process and what was found of it: a `reason` where it failed."""
+    """A contestant with its process and its measurements, which hold a `reason` if it failed."""
 
     def __init__(self, contestant: Contestant) -> None:
         self.contestant = contestant
@@ -25,7 +25,7 @@ class Racer:
         self._process: Process | None = None
 
     def enter(self, stack: contextlib.ExitStack) -> None:
-        """Starts the process, where there is what it needs."""
+        """Starts the process, unless the contestant's packages are not installed."""
         missing = self.contestant.missing()
         if missing:
             self.drop(missing)
@@ -34,27 +34,27 @@ class Racer:
         self._process = stack.enter_context(process)
 
     def ask(self, do: str, **arguments: Any) -> Found:
-        """The answer of its process.
+        """Sends a request to the process and returns its answer.
 
         Raises:
-          FailedError: it could not do that.
+          FailedError: the process was not started, or could not carry out the request.
         """
         if self._process is None:
-            raise FailedError("it was not started")
+            raise FailedError("its process was not started")
         return self._process.ask(do, **arguments)
 
     def epoch(self) -> float:
-        """Trains one; its seconds."""
+        """Trains one epoch and returns its seconds."""
         return self.ask("epoch")["seconds"]
 
     def drop(self, reason: str) -> None:
-        """Takes no part any more."""
+        """Excludes the contestant from all further rounds."""
         self.found["reason"] = reason
         say(f"{self.contestant.title}: NOT MEASURED: {reason}")
 
 
 def each(racers: Sequence[Racer], act: Callable[[Racer], None]) -> None:
-    """`act` of all that have not failed; one that fails is left alone from then on."""
+    """Calls `act` for all racers that have not failed; one that fails now is excluded."""
     for racer in racers:
         if "reason" not in racer.found:
             try:

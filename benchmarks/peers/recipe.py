@@ -1,4 +1,4 @@
-"""Time to 99 %: a published recipe beside a configuration of this project, trained in turn."""
+"""Compares the time to 99 % test accuracy of a published recipe and of a configuration."""
 
 import contextlib
 import functools
@@ -13,12 +13,17 @@ PUBLISHED = Contestant("torch", "train_mnist_fast, PyTorch", "recipe_torch.build
 
 
 def compare(config: str, *, without: Collection[str], rounds: int) -> Found:
-    """Whole trainings from scratch, each round with another seed, after one that warms up.
+    """Times complete trainings from scratch, in turn, with another seed in each round.
+
+    Each contestant first trains one epoch to warm up, which is not counted.
 
     Args:
-      config: a configuration, by its file.
-      without: names that take no part, `torch` or `mnist_jax`.
-      rounds: how many.
+      config: the file of a configuration of this project.
+      without: names of contestants to leave out, `torch` or `mnist_jax`.
+      rounds: the number of rounds.
+
+    Returns:
+      `{"contestants": measurements by name}`.
     """
     ours = Contestant(OURS, config, "ours.recipe", environment=ONE_DEVICE)
     both = (ours, PUBLISHED)

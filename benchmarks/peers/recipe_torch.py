@@ -1,7 +1,8 @@
 """A published recipe: MNIST to 99 % in one epoch (https://github.com/tuomaso/train_mnist_fast).
 
-Its network, batch size, optimizer and one-cycle schedule, ported to plain PyTorch: 235 steps of 256
-over all 60,000 images in the order of the files, normalised, not augmented.
+The network, batch size, optimizer and one-cycle schedule are ported to plain PyTorch. An epoch has
+235 steps of 256 images and covers all 60,000 images in the order of the files, normalised but not
+augmented.
 """
 
 from typing import Any
@@ -14,11 +15,11 @@ from benchmarks.peers.in_torch import accuracy, initial_device, place, synchroni
 from benchmarks.peers.networks import RECIPE
 
 EXAMPLES, BATCH = 60_000, 256
-MEAN, DEVIATION = 0.1307, 0.3081  # of the pixels of the training images
+MEAN, DEVIATION = 0.1307, 0.3081  # mean and standard deviation of the training images' pixels
 
 
 class Recipe:
-    """The images on the device; `reset` draws other weights."""
+    """Trains the recipe's network, with all images on the device."""
 
     def __init__(self) -> None:
         self._device = initial_device()
@@ -37,7 +38,7 @@ class Recipe:
         }
 
     def reset(self, seed: int) -> None:
-        """Back to before the first step, with another seed."""
+        """Returns to the state before the first step, with another seed."""
         torch.manual_seed(seed)
         self._model = network().to(self._device, memory_format=torch.channels_last)
         self._optimizer = torch.optim.Adam(self._model.parameters(), betas=(0.7, 0.9), fused=True)
@@ -46,7 +47,7 @@ class Recipe:
         )
 
     def epoch(self) -> None:
-        """The whole training."""
+        """Trains the one epoch of which the recipe consists."""
         self._model.train()
         for images, labels in self._batches:
             self._optimizer.zero_grad(set_to_none=True)
@@ -56,12 +57,12 @@ class Recipe:
         synchronize(self._device)
 
     def accuracy(self) -> float:
-        """Of the test split."""
+        """Returns the accuracy on the test images."""
         return accuracy(self._model, *self._test)
 
 
 def network() -> Any:
-    """The published network, with PyTorch's own initialisation."""
+    """Builds the published network, with PyTorch's default initialisation."""
     layers: list[Any] = []
     channels = 1
     for block in RECIPE.blocks:
@@ -73,5 +74,5 @@ def network() -> Any:
 
 
 def build() -> Recipe:
-    """The trainer."""
+    """Builds the trainer."""
     return Recipe()

@@ -1,4 +1,4 @@
-"""What was found, part by part, each with what it was measured on; kept as JSON."""
+"""The record of the measurements, part by part, which is saved as JSON."""
 
 from pathlib import Path
 from typing import Any
@@ -8,25 +8,26 @@ from benchmarks.peers.networks import NETWORKS
 from mnist_jax.errors import UserError
 
 PARTS = (*NETWORKS, "recipe", "whole")
-Found = dict[str, Any]  # what is kept as JSON
+Found = dict[str, Any]  # measurements, as saved in JSON
 
 
 def begin(file: Path | None, *, quick: bool) -> Found:
-    """What `file` holds, to be gone on with; nothing found yet where there is none.
+    """Returns the record in `file`, to be continued, or an empty record if there is no file.
 
     Raises:
-      UserError: it was made with `--quick`, and this is not, or the other way round.
+      UserError: exactly one of the file and this run was made with `--quick`.
     """
     if file is not None and file.exists():
         found = measured.read(file)
         if found["quick"] != quick:
-            raise UserError(f"--json: {file} was made {'with' if not quick else 'without'} --quick")
+            how = "without" if quick else "with"
+            raise UserError(f"--json: {file} was made {how} --quick; name another file")
         return found | {"left_out": []}
     return {
         "quick": quick,
-        "conditions": {},  # by part
+        "conditions": {},  # date, hardware, versions and commit, by part
         "incomplete": [],  # parts that lack rounds or contestants
-        "left_out": [],  # for want of time
+        "left_out": [],  # parts that were not started for lack of time
         "networks": {},
         "recipe": None,
         "whole": {},
@@ -34,18 +35,22 @@ def begin(file: Path | None, *, quick: bool) -> Found:
 
 
 def require_same(found: Found, conditions: dict[str, Any]) -> None:
-    """Raises UserError where a part was measured on other hardware, or with other versions."""
+    """Checks that all recorded parts were measured with the hardware and versions of `conditions`.
+
+    Raises:
+      UserError: a part was measured under other conditions than `conditions`.
+    """
     for part, its in found["conditions"].items():
         for name in ("device", "versions"):
             if its[name] != conditions[name]:
                 raise UserError(
-                    f"--only: {part} was measured with {its[name]}, and here is "
+                    f"--only: {part} was measured with {its[name]}, but this run has "
                     f"{conditions[name]}; measure all parts again, without --only"
                 )
 
 
 def enter(found: Found, part: str, conditions: dict[str, Any], *, complete: bool) -> None:
-    """Notes that a part is about to be measured, anew if it was before."""
+    """Records that a part is about to be measured, replacing an earlier measurement of it."""
     found["conditions"][part] = conditions
     found["incomplete"] = [other for other in found["incomplete"] if other != part]
     if not complete:
@@ -53,6 +58,6 @@ def enter(found: Found, part: str, conditions: dict[str, Any], *, complete: bool
 
 
 def is_complete(found: Found) -> bool:
-    """Whether the README files may show it."""
+    """Returns True if the record is complete, so that the README files may show it."""
     missing = set(PARTS) - set(found["conditions"])
     return not (found["quick"] or missing or found["incomplete"])

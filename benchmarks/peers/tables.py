@@ -1,4 +1,4 @@
-"""What was found, as text: whole, and short for the front page."""
+"""Formats the measurements as text: in full for benchmarks/README.md, in short for README.md."""
 
 import math
 import statistics
@@ -16,15 +16,16 @@ from benchmarks.peers.record import Found
 
 WIDTH = 100
 PACKAGES = ("jax", "flax", "torch", "keras", "tensorflow")
-# Columns of the short table.
+# The contestants with a column in the short table.
 SHORT = ("torch", "torch_compile", "torch_graphs", "keras", "keras_steps", "flax")
 
 
 def whole(found: Found) -> str:
-    """Every table, with what it was measured on under each."""
-    quick = "QUICK: parts of epochs, few rounds; no numbers to quote.\n\n" if found["quick"] else ""
+    """Returns all tables, each with its measuring conditions under it."""
+    warning = "QUICK RUN: parts of epochs and few rounds; do not quote these numbers.\n\n"
+    quick = warning if found["quick"] else ""
     if found["left_out"]:
-        quick += f"Left out for want of time: {', '.join(found['left_out'])}.\n\n"
+        quick += f"Left out for lack of time: {', '.join(found['left_out'])}.\n\n"
     tables = {"networks": _network, "recipe": _recipe, "whole": _process}
     texts = [
         f"{tables[part.kind](part)}\n{_remarks(part)}{_wrapped(_conditions(part))}"
@@ -38,9 +39,9 @@ def _network(part: Part) -> str:
     limit = statistics.median(shape["product_gflops"])
     flops = _flops(part)
     epoch = (
-        f"{part.name}: {network.words}. An epoch of {shape['steps']} steps of {BATCH} is "
-        f"{flops / 1e12:.3f} TFLOP ({network.flops / 1e6:.1f} MFLOP an image): "
-        f"{_number(flops / limit / 1e9)} s at the matrix-product limit, {limit:.0f} GFLOP/s."
+        f"{part.name}: {network.words}. An epoch has {shape['steps']} steps of {BATCH} images and "
+        f"takes {flops / 1e12:.3f} TFLOP ({network.flops / 1e6:.1f} MFLOP per image), which is "
+        f"{_number(flops / limit / 1e9)} s at the matrix-product limit of {limit:.0f} GFLOP/s."
     )
     rows = []
     for name, one in part.contestants.items():
@@ -52,7 +53,7 @@ def _network(part: Part) -> str:
         limits = _times_the_limit(part, one)
         rows.append([one["title"], spread(seconds), _ratio(part, name), limits, accuracy])
     return _titled(
-        epoch, ["", "s an epoch (min..max)", "ratio (min..max)", "x limit", "test, %"], rows
+        epoch, ["", "s per epoch (min..max)", "ratio (min..max)", "x limit", "test, %"], rows
     )
 
 
@@ -74,7 +75,11 @@ def _recipe(part: Part) -> str:
         cost = _tera(one) or "not counted"
         rows.append([one["title"], spread(one["seconds"]), _ratio(part, name), cost, _percent(one)])
     header = ["", "training, s (min..max)", "ratio (min..max)", "TFLOP", "test, %"]
-    return _titled("Time to 99 %: a whole training from scratch, a seed a round.", header, rows)
+    title = (
+        "Time to 99 % test accuracy: a complete training from scratch, with another seed in each "
+        "round."
+    )
+    return _titled(title, header, rows)
 
 
 def _process(part: Part) -> str:
@@ -96,11 +101,11 @@ def _process(part: Part) -> str:
         )
     title = (
         f"The whole process, from the shell to the exit: {part.name}, "
-        f"{_epochs(part)} of 55,000. Training has the compilation in it; "
-        f"{OURS} finds its compiled programs on disk, from the run before. Peers are written in "
-        f"the first of their ways, as in their tutorials."
+        f"{_epochs(part)} of 55,000 images. The training time includes compilation; {OURS} loads "
+        f"its compiled programs from disk, where an earlier run has saved them. Each peer uses its "
+        f"first variant, which is the one that its tutorials show."
     )
-    header = ["", "s (min..max)", "ratio (min..max)", "training, s", "MiB", "test, %"]
+    header = ["", "s (min..max)", "ratio (min..max)", "training, s", "peak MiB", "test, %"]
     return _titled(title, header, rows)
 
 
@@ -129,18 +134,21 @@ def _percent(one: Found) -> str:
 
 
 def _remarks(part: Part) -> str:
-    """What stands under a table: variants, what is missing, what went wrong."""
+    """Returns the notes under a table: variants, missing contestants, failures and ratios."""
     lines = [f"Not measured: {one['title']}: {one['reason']}." for one in part.absent()]
-    lines += [f"DID NOT LEARN: {text}." for text in part.failures().values()]
+    lines += [f"FAILED TO TRAIN: {text}." for text in part.failures().values()]
     taken = [
         f"{one['title']}: {one['variant']}"
         for one in part.contestants.values()
         if len(one.get("trial_seconds", {})) > 1
     ]
     if taken:
-        lines.append(f"The fastest of several ways was taken. {'; '.join(taken)}.")
+        lines.append(f"The fastest variant of each contestant took part. {'; '.join(taken)}.")
     rule = "" if part.kind == "recipe" else f" {RULE}"
-    lines.append(f"Ratio: seconds over those of {OURS} in the same round, the median.{rule}")
+    lines.append(
+        f"The ratio is the time divided by that of {OURS} in the same round; its median is given."
+        f"{rule}"
+    )
     return "".join(f"{_wrapped(line)}\n" for line in lines)
 
 
@@ -150,8 +158,8 @@ def _conditions(part: Part) -> str:
 
 
 def short(found: Found) -> str:
-    """The front page's: a row a network, then a line for each other comparison."""
-    header = ["network", f"{OURS}, s an epoch", "x limit"]
+    """Returns the table for README.md, one row per network, and a line per other comparison."""
+    header = ["network", f"{OURS}, s per epoch", "x limit"]
     networks = [part for part in parts(found) if part.kind == "networks"]
     peers = [name for name in SHORT if any(name in part.contestants for part in networks)]
     header += [networks[0].contestants[name]["title"] for name in peers]
@@ -162,12 +170,15 @@ def short(found: Found) -> str:
         ratios = (_median_ratio(part, peer) for peer in peers)
         rows.append([link, _median(ours["seconds"]), _times_the_limit(part, ours), *ratios])
     sentences = [_sentence(part) for part in parts(found) if part.kind != "networks"]
-    under = f"Peers: times the seconds of {OURS}, the same network in turn. {_all(found)}"
+    under = (
+        f"The columns of the peers hold their time per epoch divided by that of {OURS}; all train "
+        f"the same network, in turn. {_all(found)}"
+    )
     return "\n".join([_grid(header, rows), "", *sentences, "", under])
 
 
 def _all(found: Found) -> str:
-    """What all parts were measured on; they share all but the commit."""
+    """Returns the measuring conditions of all parts, which differ at most in the commit."""
     names: dict[str, list[str]] = {}
     for part in parts(found):
         name = part.name if part.kind == "networks" else part.kind
@@ -180,20 +191,23 @@ def _all(found: Found) -> str:
 
 
 def _sentence(part: Part) -> str:
-    """A comparison in a line of a list."""
+    """Returns a comparison as a line of a list."""
     if part.kind == "recipe":
         said = [
             f"{one['title']} {_median(one['seconds'])} s{_cost(one)} for {_percent(one)} %"
             for one in _present(part)
         ]
-        return f"- Time to 99 %, training alone: {'; '.join(said)}."
+        return f"- Time to 99 % test accuracy, training only: {'; '.join(said)}."
     said = []
     for one in _present(part):
         column = _columns(one)
         said.append(
             f"{one['title']} {_median(column('seconds'))} s, {max(column('peak_mib')):.0f} MiB"
         )
-    return f"- The whole process, {part.name}, {_epochs(part)}: {'; '.join(said)}."
+    return (
+        f"- Time and peak memory of the whole process, {part.name}, {_epochs(part)}: "
+        f"{'; '.join(said)}."
+    )
 
 
 def _epochs(part: Part) -> str:
@@ -206,7 +220,7 @@ def _cost(one: Found) -> str:
 
 
 def _tera(one: Found) -> str:
-    """Operations of the whole training, in millions of millions; empty where not counted."""
+    """Returns the TFLOP of the whole training as text, or an empty string if not counted."""
     flops = one["facts"]["flops"]
     return "" if flops is None else f"{flops / 1e12:.3f}"
 
@@ -216,7 +230,7 @@ def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
 
 
 def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns aligned."""
+    """Returns a Markdown table with aligned columns."""
     widths = [max(3, *map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
 
@@ -232,7 +246,7 @@ def _wrapped(text: str) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """`median (min..max)`, three digits of the median."""
+    """Returns `median (min..max)` as text, with three significant digits of the median."""
     digits = _digits(statistics.median(values))
     middle, low, high = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
     return f"{middle} ({low}..{high})"

@@ -1,4 +1,4 @@
-"""The whole process, from the shell to the exit: `main` beside scripts of the peers, in turn."""
+"""Times whole processes, from the shell to the exit: `main` and scripts of the peers, in turn."""
 
 import json
 import subprocess
@@ -15,13 +15,13 @@ from benchmarks.peers.racer import say
 from benchmarks.peers.record import Found
 
 NAMES = (OURS, "keras", "torch", "flax")
-EXAMPLES = 55_000  # the default of `main`
+EXAMPLES = 55_000  # the default training split of `main`
 LAUNCH = str(Path(__file__).with_name("launch.py"))
 
 
 @dataclass(frozen=True)
 class Job:
-    """Some epochs of a network."""
+    """A network and the number of epochs for which it is trained."""
 
     network: Network
     epochs: int
@@ -31,7 +31,18 @@ JOBS = (Job(NETWORKS["mlp"], 3), Job(NETWORKS["flax_cnn"], 1), Job(NETWORKS["ker
 
 
 def compare(job: Job, *, without: Collection[str], rounds: int) -> Found:
-    """`rounds` rounds of a process of each, after one that fills caches and is not counted."""
+    """Times one process per contestant in each round.
+
+    A first round fills the caches and is not counted.
+
+    Args:
+      job: the network and the number of epochs.
+      without: names of contestants to leave out.
+      rounds: the number of rounds that are counted.
+
+    Returns:
+      `{"epochs": ..., "contestants": measurements by name}`.
+    """
     names = [name for name in NAMES if name not in without]
     found: Found = {name: {"title": CONTESTANTS[name].title, "runs": []} for name in names}
     for number in range(rounds + 1):

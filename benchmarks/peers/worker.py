@@ -1,9 +1,10 @@
-"""A contestant in a process of its own: does what the lines on standard input ask for.
+"""Runs a contestant in a process of its own, which carries out requests from standard input.
 
   python -m benchmarks.peers.worker in_torch.build
 
-Imports, says `{}`, and waits. Each line is a JSON object, `{"do": "epoch"}`, that is answered by
-another, `{"seconds": 0.4}` or `{"error": ...}`; the methods of `Worker` are what can be asked for.
+The process imports its modules, prints `{}`, and waits. Each request is a line with a JSON object
+such as `{"do": "epoch"}`, and is answered by another, such as `{"seconds": 0.4}` or
+`{"error": ...}`. The methods of `Worker` are the possible requests.
 """
 
 import importlib
@@ -19,37 +20,37 @@ Answer = dict[str, Any]
 
 
 def maker(name: str) -> Callable[..., Any]:
-    """`MODULE.FUNCTION` of this package, which gives a `contestants.Trainer`."""
+    """Imports `MODULE.FUNCTION` of this package, a function that builds a `contestants.Trainer`."""
     module, _, function = name.rpartition(".")
     return getattr(importlib.import_module(f"benchmarks.peers.{module}"), function)
 
 
 class Worker:
-    """A trainer, once one is built."""
+    """Carries out requests with a trainer, which the first request builds."""
 
     def __init__(self, make: str) -> None:
         self._make = maker(make)
         self._trainer: Any = None
 
     def build(self, **arguments: Any) -> Answer:
-        """A new trainer; its facts."""
-        self._trainer = None  # the memory of one is enough
+        """Builds a new trainer and returns its facts."""
+        self._trainer = None  # frees the memory of an earlier one first
         self._trainer = self._make(**arguments)
         return self._trainer.facts
 
     def reset(self, seed: int) -> Answer:
-        """Back to before the first step, with another seed."""
+        """Returns the trainer to its state before the first step, with another seed."""
         self._trainer.reset(seed)
         return {}
 
     def epoch(self) -> Answer:
-        """Trains one epoch; its seconds."""
+        """Trains one epoch and returns its seconds."""
         started = time.perf_counter()
         self._trainer.epoch()
         return {"seconds": time.perf_counter() - started}
 
     def evaluate(self) -> Answer:
-        """The accuracy on the test images."""
+        """Returns the accuracy on the test images."""
         return {"accuracy": self._trainer.accuracy()}
 
 
@@ -62,9 +63,9 @@ def _answer(act: Callable[..., Any], **arguments: Any) -> Answer:
 
 
 def main(make: str) -> None:
-    """Answers until there is nothing more to read."""
+    """Answers requests until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what the frameworks print must not get between the answers
+    os.dup2(2, 1)  # so that output of the frameworks does not mix with the answers
     worker = Worker(make)
     print("{}", file=answers)
     for line in sys.stdin:

@@ -1,1 +1,4 @@
-"""How the time of a step grows. `python -m benchmarks.scaling --help`."""
+"""Measures how the time per step grows with batch size, width, population and devices.
+
+See `python -m benchmarks.scaling --help`.
+"""

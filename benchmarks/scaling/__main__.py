@@ -1,11 +1,11 @@
-"""Times a step against batch size, width, population and devices, each doubled again and again.
+"""Measures the time per step while batch size, width, population or devices are doubled repeatedly.
 
-  python -m benchmarks.scaling --write             all of it, into benchmarks/: some 6 minutes
+  python -m benchmarks.scaling --write             all points, about 6 minutes; updates benchmarks/
   python -m benchmarks.scaling --quick             fewer points: under a minute
   python -m benchmarks.scaling --only=population   one of batch, width, population, devices
 
-The points of a picture are timed in turn, A B C A B C, so that a machine that slows down meanwhile
-does not look like scaling. Devices are virtual ones of a CPU, a process each.
+The points of a plot are timed in turn, A B C A B C, so that a slowdown of the machine is not
+mistaken for scaling. The devices are virtual CPU devices, with one process per number of devices.
 """
 
 from argparse import Namespace
@@ -24,7 +24,11 @@ from mnist_jax.errors import UserError
 
 
 def measure(names: Iterable[str], quick: bool) -> dict[str, Any]:
-    """The points of these dimensions: `conditions quick points`."""
+    """Measures the points of these dimensions.
+
+    Returns:
+      `{"conditions": ..., "quick": ..., "points": [...]}`.
+    """
     found: dict[str, Any] = {"conditions": measured.conditions(), "quick": quick, "points": []}
     keep_programs()
     for name in names:
@@ -33,27 +37,33 @@ def measure(names: Iterable[str], quick: bool) -> dict[str, Any]:
 
 
 def write(found: dict[str, Any]) -> None:
-    """Keeps all of it in benchmarks/measured/, and the table in benchmarks/README.md.
+    """Saves measurements and plot in benchmarks/measured/, and the table in benchmarks/README.md.
 
     Raises:
-      UserError: it is not the whole.
+      UserError: the measurements are incomplete, because of `--quick` or `--only`.
     """
     if found["quick"] or list(curves(found["points"])) != list(DIMENSIONS):
-        raise UserError("--write: is for full runs, without --quick and --only")
-    picture = "![Time of a step against size](measured/scaling.png)"
+        raise UserError("--write: is only for full runs, without --quick and --only")
+    picture = "![Time per step against size](measured/scaling.png)"
     measured.keep("scaling", found, f"{picture}\n\n{table(found)}")
     plot.draw(found, measured.FOLDER / "scaling.png")
 
 
 def define(parser: cli.Parser) -> None:
-    """The command's arguments."""
-    parser.add_argument("--only", nargs="*", default=DIMENSIONS, choices=DIMENSIONS)
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it, as PNG")
-    measured.define(parser, quick="fewer points", write="into benchmarks/: full runs only")
+    """Adds the command's arguments to the parser."""
+    parser.add_argument(
+        "--only", nargs="*", default=DIMENSIONS, choices=DIMENSIONS, help="what to measure"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="save a plot as PNG")
+    measured.define(
+        parser,
+        quick="measure fewer points",
+        write="save the results and update benchmarks/README.md (full runs only)",
+    )
 
 
 def main(arguments: Namespace) -> None:
-    """Measures, or reads what was measured, and shows it."""
+    """Measures or reads the measurements, prints, plots and writes them as asked."""
     found = measured.find(arguments, lambda: measure(arguments.only, arguments.quick), table)
     if arguments.plot:
         print(plot.draw(found, arguments.plot))

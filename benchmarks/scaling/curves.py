@@ -1,4 +1,4 @@
-"""What is made of the points: the medians of a series, and how they grow."""
+"""Summarises the measured points as curves: the medians of each series, and their growth."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.scaling.dimensions import DIMENSIONS
 
-TIMES = "\N{MULTIPLICATION SIGN}"  # before a growth
+TIMES = "\N{MULTIPLICATION SIGN}"  # precedes a factor of growth
 
 
 @dataclass(frozen=True)
@@ -18,19 +18,19 @@ class Curve:
 
     label: str
     sizes: list[int]
-    seconds: list[float]  # a step, medians
-    deviations: list[float]  # half the distance between the quartiles
-    images: list[int]  # a step
+    seconds: list[float]  # median time per step
+    deviations: list[float]  # half the interquartile range of the time per step
+    images: list[int]  # images per step
 
     @property
     def growth(self) -> list[float]:
-        """By how much time is multiplied where the size doubles, from each point to the next."""
+        """The factor by which the time grows per doubling of the size, between adjacent points."""
         pairs = itertools.pairwise(zip(self.sizes, self.seconds, strict=True))
         return [(t / s) ** (1 / math.log2(m / n)) for (n, s), (m, t) in pairs]
 
 
 def curves(points: Sequence[dict[str, Any]]) -> dict[str, list[Curve]]:
-    """Those of each dimension that was measured, by its name."""
+    """Returns the curves of each dimension that was measured, by its name."""
     found: dict[str, list[Curve]] = {}
     for name, dimension in DIMENSIONS.items():
         for series in dimension.series:
@@ -52,5 +52,5 @@ def _curve(label: str, points: Sequence[dict[str, Any]]) -> Curve:
 
 
 def sizes(curves: Sequence[Curve]) -> list[int]:
-    """All that any of them has, in order."""
+    """Returns all sizes that occur in any of the curves, in ascending order."""
     return sorted({size for curve in curves for size in curve.sizes})

@@ -1,4 +1,4 @@
-"""What is doubled, and of which networks."""
+"""The dimensions that are doubled (such as the batch size), and the networks measured for each."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,23 +12,23 @@ from mnist_jax.training.program import prepare_many, prepare_one
 
 @dataclass(frozen=True)
 class Series:
-    """A network at several sizes."""
+    """A network that is measured at several sizes of a dimension."""
 
     network: str
     label: str
     sizes: tuple[int, ...]
-    quick: tuple[int, ...] = ()  # sizes of the quick run; none: left out
+    quick: tuple[int, ...] = ()  # sizes in a quick run, which leaves the series out if empty
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """What is doubled."""
+    """A quantity that is doubled repeatedly, with the networks that are measured."""
 
     title: str
-    axis: str
-    watch: Callable[[str, int, float], Stopwatch | Process]  # network, size, seconds of a repeat
+    axis: str  # label of the horizontal axis
+    watch: Callable[[str, int, float], Stopwatch | Process]  # of network, size, seconds per repeat
     series: tuple[Series, ...]
-    shared: bool = False  # the same work, by more: in proportion is half the time
+    shared: bool = False  # the work stays the same, so proportional scaling halves the time
 
 
 def _batch(network: str, size: int, at_least: float) -> Stopwatch:
@@ -57,7 +57,7 @@ MLP, TINY, CNN = "784-128-32-10", "784-5-10", "CNN 16, 32; 128"
 DIMENSIONS = {
     "batch": Dimension(
         "Batch size",
-        "images a step",
+        "images per step",
         _batch,
         (
             Series("mlp", MLP, _doubled(16, 4096), quick=(32, 128, 512)),
@@ -83,7 +83,7 @@ DIMENSIONS = {
         ),
     ),
     "devices": Dimension(
-        "Virtual CPU devices, one batch over all",
+        "Virtual CPU devices, one batch split over all",
         "devices",
         _devices,
         (

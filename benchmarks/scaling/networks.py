@@ -1,10 +1,10 @@
-"""The networks that are timed, as configurations."""
+"""The configurations of the networks that are timed."""
 
 from typing import Any
 
 from mnist_jax.config import Config, parse
 
-IMAGES = {"mlp": 8192, "mlp_tiny": 8192, "cnn": 2048}  # in one compiled call of one network
+IMAGES = {"mlp": 8192, "mlp_tiny": 8192, "cnn": 2048}  # images per compiled call and network
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"name": "mlp", "hidden": (128, 32)},
     "mlp_tiny": {"name": "mlp", "hidden": (5,)},
@@ -13,7 +13,11 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def of_batch(network: str, batch_size: int = 128, **model: Any) -> Config:
-    """The network, in chunks of always as many images, at least two steps: else it is no loop."""
+    """Returns the configuration of a network at a batch size; `model` overrides model fields.
+
+    A chunk holds the same number of images at any batch size, but at least two steps, because XLA
+    compiles a single step without a loop.
+    """
     return parse(
         {
             "batch_size": batch_size,
@@ -25,7 +29,7 @@ def of_batch(network: str, batch_size: int = 128, **model: Any) -> Config:
 
 
 def of_width(network: str, width: int) -> Config:
-    """An MLP with one hidden layer of this width, or a CNN with a second convolution of it."""
+    """Returns an MLP whose hidden layer, or a CNN whose second convolution, has this width."""
     if network == "mlp":
         return of_batch(network, hidden=(width,))
     return of_batch(network, features=(16, width), dense=())

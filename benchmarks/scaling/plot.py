@@ -1,4 +1,4 @@
-"""What was found, as a picture."""
+"""Plots the time per step against the size, one panel per dimension."""
 
 import itertools
 import math
@@ -10,20 +10,20 @@ from benchmarks.scaling.curves import TIMES, Curve, curves, sizes
 from benchmarks.scaling.dimensions import DIMENSIONS, Dimension
 from mnist_jax.analysis import canvas
 
-HEIGHT = 4.1  # of a row of panels, inches
+HEIGHT = 4.1  # height of a row of panels, in inches
 
 
 def draw(found: dict[str, Any], path: Path) -> Path:
-    """A panel a dimension: time of a step against size, both axes logarithmic; as PNG."""
+    """Saves the plot as PNG, one panel per dimension with logarithmic axes; returns its path."""
     drawn = curves(found["points"])
     rows = math.ceil(len(drawn) / 2)
     note = (
-        f"{TIMES}: by how much longer where the size doubles. Dashed: in proportion. "
+        f"{TIMES}: growth of the time when the size doubles. Dashed: proportional scaling. "
         f"{measured.sentence(found['conditions'])}"
     )
     with canvas.styled():
         height = canvas.HEAD + HEIGHT * rows
-        figure = canvas.headed(11.0, height, "How the time of a step grows", note)
+        figure = canvas.headed(11.0, height, "How the time per step grows", note)
         for i, (name, its) in enumerate(drawn.items()):
             row, column = divmod(i, 2)
             left, right = (0.75, 5.75) if column == 0 else (6.15, 0.35)
@@ -51,7 +51,7 @@ def _draw_proportion(axes: Any, sizes: list[int], start: float, color: str, slop
 
 
 def _write_growth(axes: Any, curve: Curve, color: str, above: bool) -> None:
-    """At the middle of each segment, on the side where the dashed line is not."""
+    """Writes the growth at the middle of each segment, on the side away from the dashed line."""
     points = zip(curve.sizes, curve.seconds, strict=True)
     for ((n, s), (m, t)), grown in zip(itertools.pairwise(points), curve.growth, strict=True):
         axes.annotate(
@@ -77,6 +77,6 @@ def _label_axes(axes: Any, dimension: Dimension, its: list[Curve]) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.08, y=0.12)
     axes.set_xlabel(dimension.axis)
-    axes.set_ylabel("ms a step")
+    axes.set_ylabel("ms per step")
     axes.set_title(dimension.title)
     axes.legend(loc="best", fontsize=9)

@@ -1,4 +1,4 @@
-"""What is measured: the time of a step at each size."""
+"""Measures the time per step at each size of a dimension."""
 
 import contextlib
 from typing import Any
@@ -7,13 +7,15 @@ from benchmarks.scaling.dimensions import DIMENSIONS
 from benchmarks.scaling.process import Process
 
 REPEATS = 5
-SECONDS, QUICK_SECONDS = 0.25, 0.08  # that a repeat takes at the least
+SECONDS, QUICK_SECONDS = 0.25, 0.08  # the shortest duration of a repeat
 
 
 def measure(name: str, quick: bool) -> list[dict[str, Any]]:
-    """The points of a dimension: `dimension network size images seconds`.
+    """Measures the points of a dimension, one for each network and size.
 
-    `images` are those of a step, of all networks; `seconds` a step, one a repeat.
+    Returns:
+      Points with the keys `dimension`, `network`, `size`, `images` (images per step, over all
+      networks) and `seconds` (the time per step in each repeat).
     """
     points, watches = [], []
     dimension = DIMENSIONS[name]

@@ -1,4 +1,4 @@
-"""A stopwatch in a process of its own, with virtual devices; both of its sides."""
+"""A stopwatch in a process of its own, which has several virtual CPU devices."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from mnist_jax.training.program import prepare_one
 
 
 class Process:
-    """Times as a `Stopwatch` does, of a network on virtual devices of a CPU."""
+    """Measures the time per step as `Stopwatch` does, in a process with virtual CPU devices."""
 
     def __init__(self, network: str, devices: int, batch_size: int, at_least: float) -> None:
         asked = f"{network!r}, {batch_size}, {at_least}"
@@ -25,10 +25,10 @@ class Process:
             text=True,
         )
         self.images = batch_size
-        self._answer()  # made ready
+        self._answer()  # the first answer says that the process is ready
 
     def seconds(self) -> float:
-        """Of a step, in one more repeat."""
+        """Measures one more repeat and returns its seconds per step."""
         assert self._process.stdin is not None
         self._process.stdin.write("again\n")
         self._process.stdin.flush()
@@ -47,7 +47,10 @@ class Process:
 
 
 def serve(network: str, batch_size: int, at_least: float) -> None:
-    """The other side of `Process`: a number for a line, the first when it is ready."""
+    """Runs in the process of `Process`, and prints the seconds per step for each line it reads.
+
+    A first number is printed when the process is ready.
+    """
     keep_programs()
     watch = Stopwatch(prepare_one(networks.of_batch(network, batch_size)), at_least)
     print(0.0, flush=True)

@@ -1,4 +1,4 @@
-"""What was found, as tables in Markdown."""
+"""Formats the measurements as tables in Markdown."""
 
 import itertools
 import math
@@ -11,20 +11,20 @@ from benchmarks.scaling.points import REPEATS
 
 
 def table(found: dict[str, Any]) -> str:
-    """A table a dimension, and what they were measured on."""
+    """Returns one table per dimension, with the measuring conditions under them."""
     parts = [_table(DIMENSIONS[name], its) for name, its in curves(found["points"]).items()]
     return "\n\n".join([*parts, f"{_note()} {measured.sentence(found['conditions'])}"])
 
 
 def _note() -> str:
     return (
-        f"Medians of {REPEATS} repeats in turn, ± half the distance between the quartiles; {TIMES} "
-        f"is by how much a step takes longer where the size doubles."
+        f"Medians of {REPEATS} repeats, taken in turn, ± half the interquartile range; {TIMES} is "
+        f"the factor by which the time per step grows when the size doubles."
     )
 
 
 def _table(dimension: Dimension, its: list[Curve]) -> str:
-    heads = [cell for c in its for cell in (f"{c.label}: ms a step", "images/s", TIMES)]
+    heads = [cell for c in its for cell in (f"{c.label}: ms per step", "images/s", TIMES)]
     rows = [[f"{size:,}", *itertools.chain(*(_cells(c, size) for c in its))] for size in sizes(its)]
     lines = [[dimension.axis, *heads], ["---:"] * (1 + len(heads)), *rows]
     return "\n".join([f"{dimension.title}:", "", *(f"| {' | '.join(line)} |" for line in lines)])
@@ -41,5 +41,5 @@ def _cells(curve: Curve, size: int) -> list[str]:
 
 
 def _digits(value: float) -> str:
-    """Three figures of a number below a thousand."""
+    """Formats a number with three significant digits, or without decimals from 100 on."""
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"

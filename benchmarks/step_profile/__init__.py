@@ -1,1 +1,4 @@
-"""Where the time of a training step goes. `python -m benchmarks.step_profile --help`."""
+"""Measures where the time of a training step goes.
+
+See `python -m benchmarks.step_profile --help`.
+"""

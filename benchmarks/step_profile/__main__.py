@@ -1,13 +1,15 @@
-"""Where the time of a training step goes: its pieces, its layers, and what XLA has made of it.
+"""Measures where the time of a training step goes: its pieces, its layers, its instructions.
 
   python -m benchmarks.step_profile --config=configs/cnn.py
   python -m benchmarks.step_profile --config=mine.py --config.batch_size=256 --json=profile.json
-  python -m benchmarks.step_profile --write      those of benchmarks/README.md
+  python -m benchmarks.step_profile --write      the profiles of benchmarks/README.md
 
-Pieces: programs that stop a step earlier and earlier, each in a `lax.scan` as in training; a piece
-is what its program takes longer than the one before. Layers: each alone, on inputs of its shapes,
-forward, and with the gradient that training needs of it. Everything is timed in turn, A B C A B C,
-on one device. FLOPs are XLA's count; the limit is that of a large matrix product, in the same run.
+Pieces are measured by programs that execute more and more of a step, each in a `lax.scan` as in
+training; the time of a piece is the difference between its program and the one before. Layers are
+measured one by one on inputs of the right shapes: the forward pass, and the forward pass together
+with the gradients that training needs. Instructions are those of the program that XLA compiled.
+All programs are timed in turn, A B C A B C, on one device. Floating-point operations are counted by
+XLA. The limit is the speed of a large matrix product, measured in the same run.
 """
 
 from argparse import Namespace
@@ -23,10 +25,10 @@ CONFIGURATIONS = ("configs/mlp.py", "configs/peers/flax_cnn.py", "configs/cnn.py
 
 
 def measure(arguments: Namespace) -> dict[str, Any]:
-    """The profiles of all configurations, or of the one that is named.
+    """Measures the profiles of all configurations, or of the one that `--config` names.
 
     Raises:
-      UserError: it asks for something that is not there.
+      UserError: the configuration does not exist or is not valid.
     """
     files = [arguments.config] if arguments.config else CONFIGURATIONS
     return {
@@ -37,24 +39,32 @@ def measure(arguments: Namespace) -> dict[str, Any]:
 
 
 def write(found: dict[str, Any]) -> None:
-    """Keeps all of it in benchmarks/measured/, and the tables in benchmarks/README.md.
+    """Saves the measurements in benchmarks/measured/, and the tables in benchmarks/README.md.
 
     Raises:
-      UserError: it is not the whole.
+      UserError: the measurements are incomplete, because of `--quick` or `--config`.
     """
     if found["quick"] or [profile["config"] for profile in found["profiles"]] != [*CONFIGURATIONS]:
-        raise UserError("--write: is for full runs, without --quick, --config and its fields")
+        raise UserError("--write: is only for full runs, without --quick, --config and its fields")
     measured.keep("profile", found, f"```text\n{report(found)}\n```")
 
 
 def define(parser: cli.Parser) -> None:
-    """The command's arguments."""
-    parser.add_argument("--config", metavar="FILE", help=f"default: {', '.join(CONFIGURATIONS)}")
-    measured.define(parser, quick="shorter repeats", write="into benchmarks/: all of them")
+    """Adds the command's arguments to the parser."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"configuration to profile; default: {', '.join(CONFIGURATIONS)}",
+    )
+    measured.define(
+        parser,
+        quick="shorter repeats",
+        write="save the results and update benchmarks/README.md (full runs only)",
+    )
 
 
 def main(arguments: Namespace) -> None:
-    """Measures, or reads what was measured, and shows it."""
+    """Measures or reads the measurements, prints them, and writes them if asked to."""
     found = measured.find(arguments, lambda: measure(arguments), report)
     if arguments.write:
         write(found)

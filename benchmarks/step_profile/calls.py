@@ -1,4 +1,4 @@
-"""The layers that a network calls, in the order of its calls, with the shapes of what they take."""
+"""Finds the layers that a network calls, in the order of the calls, with their inputs' shapes."""
 
 import contextlib
 import functools
@@ -17,16 +17,19 @@ from mnist_jax.models import Model
 
 @dataclass(frozen=True)
 class Call:
-    """Of a layer, and what it takes."""
+    """A call of a layer with its inputs."""
 
     name: str
-    path: tuple[Any, ...]
-    inputs: list[Any]  # shapes, and what is no array, in the order of `tree`
-    tree: Any  # of its arguments and keywords
+    path: tuple[Any, ...]  # path of the layer within the network
+    inputs: list[Any]  # the leaves of the arguments; arrays are replaced by their shapes
+    tree: Any  # tree structure of the arguments and keyword arguments
 
 
 def layer_calls(model: Model, batch_size: int) -> list[Call]:
-    """Of the outermost layers, in training; sequences are looked into."""
+    """Returns the calls of a network's outermost layers in training.
+
+    Containers of layers, such as sequences, do not count as layers; their contents do.
+    """
     calls: list[Call] = []
 
     def call(params: Any, variables: Any, images: jax.Array, keys: jax.Array) -> jax.Array:
@@ -44,7 +47,7 @@ def layer_calls(model: Model, batch_size: int) -> list[Call]:
 
 @contextlib.contextmanager
 def _noted(module: nnx.Module, calls: list[Call]) -> Iterator[None]:
-    """Notes the calls of parts of `module` that no other noted part makes."""
+    """Records in `calls` the calls of layers of `module`, except those within another layer."""
     paths = {
         id(part): path
         for path, part in nnx.iter_modules(module)

@@ -1,4 +1,4 @@
-"""The program of a step, as XLA optimized it: its instructions by kind."""
+"""Counts the instructions in the program of a step that XLA compiled, by kind."""
 
 import math
 import re
@@ -12,9 +12,15 @@ KINDS = ("convolution", "dot", "while", "gather", "scatter", "reduce-window", "r
 
 
 def instructions(text: str) -> list[dict[str, Any]]:
-    """`kind count bytes` of what runs in a step, by optimized HLO; `bytes` are written.
+    """Counts the instructions that run in a step, by kind.
 
-    A fusion's kind is that of the costliest operation in it, or what it ends with.
+    The kind of a fusion is that of its most expensive operation, or else of its last one.
+
+    Args:
+      text: the optimized HLO of a program with a loop over steps.
+
+    Returns:
+      Rows with the keys `kind`, `count` and `bytes` (the bytes written), largest first.
     """
     computations = _computations(text)
     loop = max(re.findall(r"body=%?([\w.-]+)", text), key=lambda name: len(computations[name]))
@@ -28,7 +34,7 @@ def instructions(text: str) -> list[dict[str, Any]]:
 
 
 def _computations(text: str) -> dict[str, list[str]]:
-    """The lines of each computation, by its name."""
+    """Returns the lines of each computation in the HLO, by the name of the computation."""
     blocks = re.findall(r"^(?:ENTRY )?%?([\w.-]+) \([^\n]*\{\n(.*?)^\}", text, flags=re.M | re.S)
     return {name: body.splitlines() for name, body in blocks}
 

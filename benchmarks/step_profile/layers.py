@@ -1,4 +1,4 @@
-"""The layers of a network, each alone: forward, and with the gradient that training needs of it."""
+"""Computes the layers of a network one by one: the forward pass, and also its gradients."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +13,13 @@ from mnist_jax.analysis.network.graph import Graph, find_graph
 
 
 class Layer:
-    """A layer alone: what it computes forward, and with its gradient."""
+    """A single layer on random inputs: its forward pass and its gradients.
+
+    Args:
+      setting: the network and its state.
+      call: the call of the layer, which gives the shapes of its inputs.
+      needs_input: whether training needs the gradients of the layer's inputs.
+    """
 
     def __init__(self, setting: Setting, call: Call, needs_input: bool) -> None:
         self.call = call
@@ -29,11 +35,11 @@ class Layer:
 
     @property
     def parameters(self) -> int:
-        """Trained values of its own."""
+        """The number of the layer's trainable parameters."""
         return sum(leaf.size for leaf in self.own.values())
 
     def forward(self, own: dict[str, jax.Array], real: Sequence[jax.Array]) -> Any:
-        """The layer's outputs, by its own weights and those of its inputs that are floats."""
+        """Returns the layer's outputs, given its own weights and its floating-point inputs."""
         params = jax.tree.map_with_path(
             lambda path, p: own.get(_name(path), p), self._state["params"]
         )
@@ -47,7 +53,7 @@ class Layer:
         return layer(*args, **kwargs)
 
     def gradient(self, own: dict[str, jax.Array], real: Sequence[jax.Array]) -> Any:
-        """Outputs and gradients: of its weights, and of its inputs where training needs those."""
+        """Returns the outputs, and the gradients of the weights and, if needed, of the inputs."""
         if self._needs_input:
             outputs, back = jax.vjp(self.forward, own, real)
         else:
@@ -56,7 +62,7 @@ class Layer:
 
 
 def _name(path: tuple[Any, ...]) -> str:
-    """Of a weight."""
+    """Returns the name of a weight: its path, joined by slashes."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
@@ -65,7 +71,10 @@ def _is_float(x: Any) -> bool:
 
 
 def _noise(x: Any) -> Any:
-    """In that shape: keys that differ, floats of either sign; what has no shape stays."""
+    """Returns distinct keys, normally distributed floats, or zeros, in the shape and dtype of `x`.
+
+    A value without a shape is returned unchanged.
+    """
     if not hasattr(x, "shape"):
         return x
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
@@ -76,7 +85,7 @@ def _noise(x: Any) -> Any:
 
 
 def _depends_on_weights(graph: Graph) -> dict[str, bool]:
-    """Of each layer, whether what flows into it depends on anything that is trained."""
+    """Returns, for each layer, whether its input depends on trainable parameters."""
     trained = [node.parameters > 0 for node in graph.nodes]
     before = [False] * len(graph.nodes)
     for source, node in sorted(graph.edges, key=lambda edge: edge[1]):
@@ -85,7 +94,10 @@ def _depends_on_weights(graph: Graph) -> dict[str, bool]:
 
 
 def layers(setting: Setting) -> list[Layer]:
-    """Those that compute with floats, in the order of their calls; a reshape, say, does not."""
+    """Returns the layers that do floating-point operations, in the order of their calls.
+
+    Layers without such operations, like a reshape, are left out.
+    """
     needed = _depends_on_weights(find_graph(setting.task.model))
     called = layer_calls(setting.task.model, setting.config.batch_size)
     found = [Layer(setting, call, needed.get(call.name, True)) for call in called]
@@ -93,5 +105,5 @@ def layers(setting: Setting) -> list[Layer]:
 
 
 def flops(function: Callable[..., Any], *arguments: Any) -> float:
-    """Operations as XLA counts them, before it optimizes."""
+    """Returns the floating-point operations of a function, counted by XLA before optimization."""
     return (jax.jit(function).lower(*arguments).cost_analysis() or {}).get("flops", 0.0)

@@ -1,4 +1,4 @@
-"""The pieces of a step: programs that go further and further in it."""
+"""The pieces of a step, as programs that execute more and more of it."""
 
 import functools
 from collections.abc import Callable
@@ -24,13 +24,13 @@ from mnist_jax.training.state import TrainState
 from mnist_jax.training.step import Batch, network_images, run_steps
 from mnist_jax.training.task import Task
 
-WHOLE = "optimizer and average"  # the last piece: its program is that of a whole step
+WHOLE = "optimizer and average"  # the last piece, whose program is a complete step
 
 Piece = Callable[[TrainState, Batch], Any]
 
 
 def pieces(setting: Setting) -> dict[str, Timed]:
-    """Programs that go further and further in a step, by what each adds to the one before."""
+    """Returns programs that execute more and more of a step, by the name of the piece each adds."""
     programs = {
         name: _timed(setting, _to_here(setting.feed, piece))
         for name, piece in _before_gradient(setting.task).items()
@@ -39,7 +39,7 @@ def pieces(setting: Setting) -> dict[str, Timed]:
     stateless = {**setting.state, "optimizer": nothing.optimizer.init(setting.state["params"])}
     gradient = functools.partial(run_steps, nothing, setting.feed.fetch)
     whole = functools.partial(run_steps, setting.task, setting.feed.fetch)
-    programs["gradient, sums, finite?"] = _timed(setting, gradient, stateless)
+    programs["gradient, sums, finiteness check"] = _timed(setting, gradient, stateless)
     programs[WHOLE] = _timed(setting, whole)
     return programs
 
@@ -50,11 +50,11 @@ def _timed(setting: Setting, program: Callable[..., Any], state: Any = None) -> 
 
 
 def _to_here(feed: Feed, piece: Piece) -> Callable[..., Any]:
-    """A chunk of steps that end with a piece; the loop carries what it gives."""
+    """Returns a program of steps that stop after a piece, whose result the loop carries."""
 
     def program(state: TrainState, resident: Any, rows: Any) -> Any:
         def one(row: Any, number: Any) -> Any:
-            at: Any = {**state, "step": number}  # else each step had the same random numbers
+            at: Any = {**state, "step": number}  # so that each step has other random numbers
             return piece(at, lax.optimization_barrier(feed.fetch(resident, row)))
 
         steps = jnp.arange(len(jax.tree.leaves(rows)[0]))
@@ -65,7 +65,7 @@ def _to_here(feed: Feed, piece: Piece) -> Callable[..., Any]:
 
 
 def _before_gradient(task: Task) -> dict[str, Piece]:
-    """What a step does, up to each point on its way to the loss."""
+    """Returns functions that execute a step up to certain points before the gradient."""
     found: dict[str, Piece] = {
         "fetch the batch": lambda state, batch: batch,
         "images to floats": lambda state, batch: rescale(batch["image"]),

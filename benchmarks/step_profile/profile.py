@@ -1,4 +1,4 @@
-"""Everything that is measured of one configuration."""
+"""Measures the profile of one configuration."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +13,24 @@ from benchmarks.step_profile.setting import set_up
 from benchmarks.step_profile.timed import Timed, again_and_again, time_in_turn
 from mnist_jax import config, models
 
-SECONDS, QUICK_SECONDS = 0.2, 0.02  # that a repeat takes at the least
-PRODUCT = 2048  # rows and columns of the matrices whose product is the limit
+SECONDS, QUICK_SECONDS = 0.2, 0.02  # the shortest duration of a repeat
+PRODUCT = 2048  # rows and columns of the matrices whose product gives the limit
 
 
 def profile(file: str, overrides: Sequence[tuple[str, str]], quick: bool) -> dict[str, Any]:
-    """`config batch_size limit pieces layers program`; times are lists of seconds a step.
+    """Measures the pieces, the layers and the instructions of a configuration's training step.
+
+    Args:
+      file: the configuration file.
+      overrides: fields to set, as pairs of name and value.
+      quick: whether to use shorter repeats.
+
+    Returns:
+      The keys `config`, `batch_size`, `limit` (FLOP/s of a matrix product), `pieces`, `layers` and
+      `program`. All times are lists of seconds per step, one per repeat.
 
     Raises:
-      UserError: the configuration asks for something that is not there.
+      UserError: the configuration is not valid.
     """
     setting = set_up(models.resolve(config.load(file, overrides)))
     stages, alone = pieces(setting), layers(setting)
@@ -51,7 +60,7 @@ def _layer(layer: Layer, forward: list[float], gradient: list[float]) -> dict[st
         "shape": list(outputs[0].shape[1:]) if outputs else [],
         "parameters": layer.parameters,
         "forward": forward,
-        "gradient": gradient,  # with the forward pass
+        "gradient": gradient,  # includes the forward pass
         "forward_flops": flops(layer.forward, layer.own, layer.real),
         "gradient_flops": flops(layer.gradient, layer.own, layer.real),
     }

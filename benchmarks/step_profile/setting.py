@@ -1,4 +1,4 @@
-"""What is profiled: a configuration on one device."""
+"""Prepares what is profiled: the training of a configuration on one device."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,26 +12,28 @@ from mnist_jax.training import layout, task
 from mnist_jax.training.state import TrainState, init_state
 from mnist_jax.training.task import Task
 
-IMAGES = 2048  # of the steps in one compiled call, at least two steps: else it is no loop
+# Images in the steps of one compiled call, which has at least two steps, because XLA compiles a
+# single step without a loop.
+IMAGES = 2048
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A configuration on one device, and the rows of a chunk of its steps."""
+    """A configuration on one device, with its initial state and the rows of a chunk of steps."""
 
     config: Config
     task: Task
     feed: Feed
     state: TrainState
-    rows: Any  # [S, B, ...]
+    rows: Any  # arrays `[S, B, ...]` for the feed's `fetch`: steps, batch
     steps: int
 
 
 def set_up(asked: Config) -> Setting:
-    """What a configuration names, built; nothing compiled but the start.
+    """Builds what a configuration names, and compiles only the initialisation.
 
     Raises:
-      UserError: the configuration asks for something that is not there.
+      UserError: the configuration is not valid.
     """
     on_one = layout.for_batch(asked, jax.devices()[:1]).shared
     feed = open_feed(asked, on_one)

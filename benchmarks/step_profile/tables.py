@@ -1,4 +1,4 @@
-"""What was found, as text."""
+"""Formats the measurements as text."""
 
 import statistics
 from typing import Any
@@ -8,34 +8,34 @@ import numpy as np
 from benchmarks import measured
 from benchmarks.step_profile.timed import REPEATS
 
-ROWS = 12  # of the table of instructions, the costliest
+ROWS = 12  # rows in the table of instructions, those that write the most bytes
 
 
 def report(found: dict[str, Any]) -> str:
-    """All configurations, and what they were measured on."""
+    """Returns the tables of all configurations, with the measuring conditions under them."""
     parts = [_profile(profile) for profile in found["profiles"]]
-    note = f"Medians of {REPEATS}, in turn; ± half the distance between the quartiles. "
+    note = f"Medians of {REPEATS} repeats, taken in turn, ± half the interquartile range. "
     return "\n\n\n".join([*parts, note + measured.sentence(found["conditions"])])
 
 
 def _profile(found: dict[str, Any]) -> str:
-    """The tables of one configuration, at most 100 columns wide."""
+    """Returns the tables of one configuration, at most 100 characters wide."""
     limit = statistics.median(found["limit"])
     whole = statistics.median(found["pieces"][-1]["until"])
     flops = sum(layer["gradient_flops"] for layer in found["layers"])
     head = (
-        f"{found['config']}: {1e3 * whole:.3f} ms a step of {found['batch_size']} images, "
+        f"{found['config']}: {1e3 * whole:.3f} ms per step of {found['batch_size']} images, "
         f"{found['batch_size'] / whole:,.0f} images/s\n"
-        f"{flops / 1e9:.3f} GFLOP a step in its layers, as XLA counts what they compute here: "
-        f"{whole * limit / max(flops, 1):.1f} times\n"
-        f"what a matrix product of {limit / 1e9:.0f} GFLOP/s would take"
+        f"The layers take {flops / 1e9:.3f} GFLOP per step, as XLA counts them. The step takes "
+        f"{whole * limit / max(flops, 1):.1f} times as long as\n"
+        f"a matrix product with as many operations would take, at {limit / 1e9:.0f} GFLOP/s."
     )
     tables = _pieces(found["pieces"]), _layers(found["layers"], limit), _program(found["program"])
     return "\n\n".join([head, *tables])
 
 
 def _pieces(pieces: list[dict[str, Any]]) -> str:
-    """Of each what it adds to the one before."""
+    """Returns the table of pieces, with the time that each adds to the one before."""
     whole = statistics.median(pieces[-1]["until"])
     lines = [f"{'piece of a step':32}{'ms':>10}{'±':>9}{'%':>7}"]
     before = [0.0] * len(pieces[0]["until"])
@@ -53,7 +53,7 @@ def _pieces(pieces: list[dict[str, Any]]) -> str:
 def _layers(layers: list[dict[str, Any]], limit: float) -> str:
     head = f"{'layer alone':14}{'output':>13}{'parameters':>11}"
     for part in ("forward", "+ gradient"):
-        head += f"{part + ' ms':>14}{'GFLOP/s':>9}{'limit x':>8}"
+        head += f"{part + ' ms':>14}{'GFLOP/s':>9}{'x limit':>8}"
     lines = [head]
     for layer in layers:
         shape = "x".join(map(str, layer["shape"])) or "1"
@@ -67,7 +67,7 @@ def _layers(layers: list[dict[str, Any]], limit: float) -> str:
 
 
 def _program(rows: list[dict[str, Any]]) -> str:
-    lines = [f"{'instructions of a step, compiled':48}{'count':>7}{'MB written':>12}"]
+    lines = [f"{'instructions of the compiled step':48}{'count':>7}{'MB written':>12}"]
     for row in rows[:ROWS]:
         lines.append(f"{row['kind'][:48]:48}{row['count']:7}{row['bytes'] / 1e6:12.2f}")
     if len(rows) > ROWS:

@@ -1,4 +1,4 @@
-"""Compiled programs, timed in turn."""
+"""Times compiled programs in turn."""
 
 import math
 import time
@@ -13,7 +13,7 @@ REPEATS = 5
 
 
 class Timed:
-    """A compiled program of some steps, called again and again."""
+    """A compiled program of several steps, which is called repeatedly to time it."""
 
     def __init__(self, program: Callable[..., Any], steps: int, *arguments: Any) -> None:
         self._compiled = jax.jit(program).lower(*arguments).compile()
@@ -22,24 +22,31 @@ class Timed:
         self._calls = 1
 
     def warm(self, at_least: float) -> None:
-        """Decides how many calls a repeat has, from the second call."""
+        """Sets the number of calls per repeat, so that a repeat takes `at_least` seconds.
+
+        The time of the second call decides, because the first may be slower.
+        """
         self.seconds()
         self._calls = math.ceil(at_least / (self.seconds() * self._steps))
 
     def seconds(self) -> float:
-        """Of a step, in one more repeat."""
+        """Measures one more repeat and returns its seconds per step."""
         started = time.perf_counter()
         for _ in range(self._calls):
             jax.block_until_ready(self._compiled(*self._arguments))
         return (time.perf_counter() - started) / (self._calls * self._steps)
 
     def text(self) -> str:
-        """The program as XLA optimized it."""
+        """Returns the optimized HLO of the program."""
         return self._compiled.as_text() or ""
 
 
 def time_in_turn(programs: Sequence[Timed], at_least: float) -> list[list[float]]:
-    """Seconds a step of each program, one a repeat; a repeat takes `at_least` so many seconds."""
+    """Times the programs in turn, in repeats of at least `at_least` seconds.
+
+    Returns:
+      For each program, the seconds per step in each repeat.
+    """
     for program in programs:
         program.warm(at_least)
     rounds = [[program.seconds() for program in programs] for _ in range(REPEATS)]
@@ -47,10 +54,10 @@ def time_in_turn(programs: Sequence[Timed], at_least: float) -> list[list[float]
 
 
 def again_and_again(function: Callable[..., Any], steps: int) -> Callable[..., Any]:
-    """A program that calls `function`, which takes and gives floats, `steps` times.
+    """Returns a program that calls `function`, from floats to floats, `steps` times in a loop.
 
-    The compiler must not do it once and for all: the loop carries what it gives, and what goes in
-    is nudged by that, one number of each array.
+    To stop the compiler from moving the call out of the loop, each iteration changes one element
+    of each input very slightly, depending on the results of the iteration before.
     """
 
     def program(*inputs: Any) -> Any:
@@ -66,12 +73,12 @@ def again_and_again(function: Callable[..., Any], steps: int) -> Callable[..., A
 
 
 def _nudged(x: jax.Array, by: jax.Array) -> jax.Array:
-    """In place, where the loop allows it."""
+    """Adds `by` to the first element of `x`, in place if the compiler can."""
     first = x[(slice(0, 1),) * x.ndim]
     return lax.dynamic_update_slice(x, first + by.astype(x.dtype), (0,) * x.ndim)
 
 
 def zeros(function: Callable[..., Any], *inputs: Any) -> Any:
-    """In the shapes of what `function` gives."""
+    """Returns zeros in the shapes and dtypes of the results of `function`."""
     shapes = jax.eval_shape(function, *inputs)
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
