@@ -30,7 +30,7 @@ class Chunk:
 
     start: int  # first step, counted within the epoch
     stop: int  # one past the last step
-    rows: Any  # arrays `[M, S, B, ...]`: networks, steps, batch; `fetch` takes one step of one
+    rows: Any  # arrays `[M, S, B, ...]` (networks, steps, batch); `fetch` takes one `[B, ...]`
 
 
 class Feed(Protocol):
@@ -76,7 +76,7 @@ class _Plan:
             yield begin, stop, np.stack([orders[seed][begin:stop] for seed in self.seeds])
 
     def bounds(self, start: int = 0) -> list[tuple[int, int]]:
-        """Returns the first and the last-plus-one step of each chunk from step `start` on.
+        """Returns `(start, stop)` of each chunk from step `start` on; none if no step is left.
 
         `start` may lie within a chunk, because a run on another number of devices may have used
         chunks of another length. A single leftover step is merged into the neighbouring chunk: XLA
@@ -96,7 +96,7 @@ class _Plan:
         return np.broadcast_to(np.arange(self.batch_size, dtype=np.int32), shape)
 
     def shapes(self, **row: tuple[tuple[int, ...], Any]) -> dict[int, Any]:
-        """Returns `Feed.shapes`, given the shape and dtype of one example's value by name."""
+        """Builds the result of `Feed.shapes` from the shape and dtype of each of a row's values."""
         lengths = {stop - begin for begin, stop in self.bounds()}
         return {
             n: {

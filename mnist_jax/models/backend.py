@@ -1,4 +1,4 @@
-"""Tells for which kind of device the networks are compiled."""
+"""Determines the kind of device for which the networks are compiled."""
 
 import jax
 

@@ -26,7 +26,7 @@ from jax import lax
 from mnist_jax.models import backend, winograd
 from mnist_jax.models.windows import Pads, interleave, padding_of, square, windows
 
-MANY_OUTPUTS = 32  # from here on, computing the transposed product no longer pays
+MANY_OUTPUTS = 32  # from here on, computing the transposed product saves no time
 
 
 def conv2d(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: str = "SAME") -> jax.Array:

@@ -134,7 +134,7 @@ class Conv(nnx.Module):
         """Maps `x` `[B, H, W, inputs]` to `[B, h, w, outputs]`."""
         pixels = jnp.transpose(x, (1, 2, 0, 3))  # the layout of the module `convolution`
         y = self._convolve(pixels, train) if self.pooling == "none" else self._pooled(pixels, train)
-        # Without a barrier, XLA computes the activation in the order in which the next layer reads.
+        # Without a barrier, XLA computes the activation pixel by pixel, in the next layer's order.
         return jnp.transpose(lax.optimization_barrier(y), (2, 0, 1, 3))
 
     def _convolve(self, pixels: jax.Array, train: bool) -> jax.Array:
@@ -180,7 +180,7 @@ class Flatten(nnx.Module):
 
 
 class Dropout(nnx.Module):
-    """Dropout: zeroes each value with probability `rate`, scales the others (Srivastava, 2014).
+    """Zeroes each value with probability `rate` and scales the others (Srivastava et al., 2014).
 
     The mask of an example is drawn from that example's own key, so that it does not depend on how
     the batch is split over devices. `name` distinguishes the masks of several dropout layers.
@@ -235,7 +235,7 @@ class LayerNorm(nnx.LayerNorm):
 
 
 class Identity(nnx.Module):
-    """Stands for no normalisation."""
+    """The identity, which takes the place of a normalisation."""
 
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         """Returns `x` unchanged."""
