@@ -1,115 +1,136 @@
-"""Compares the time of one sweep over 32 seeds with 32 runs of `main`; writes README's table.
+"""Compares the time of one sweep over 32 seeds with that of 32 runs of `main`.
 
-  python -m benchmarks.population             mlp_tiny and mlp: about half an hour on two cores
-  python -m benchmarks.population --seeds=4   a quick test that writes nothing
+  python -m benchmarks.population --quick           a short trial; its numbers are rough
+  python -m benchmarks.population --write           saves the results and updates README.md
 
-The runs of `main` are executed one after the other, and then two at a time. Sweeps are run before,
-between and after them, and their median is reported. All times are those of whole processes, from
-the shell to their exit.
+Sweeps and runs of `main` take turns: a sweep, some runs of `main` one after the other, as many with
+two at a time, and so on. Not all 32 runs of `main` are executed: their time is 32 times the median
+of those that are. All times are those of whole processes, from the shell to their exit.
 """
 
-import argparse
 import concurrent.futures
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
-from benchmarks import readme
-from mnist_jax.training import provenance
+from benchmarks import measured, readme
+from mnist_jax.commands import cli
+from mnist_jax.errors import UserError
 
 CONFIGURATIONS = ("mlp_tiny", "mlp")
-SEEDS = 32
+SEEDS, QUICK_SEEDS = 32, 4
+ROUNDS, QUICK_ROUNDS = 3, 1
+RUNS = 4  # of `main` per round, in each way
+Found = dict[str, Any]
 
 
-def measure(name: str, seeds: int) -> dict[str, float | str]:
-    """Returns the seconds that one sweep takes, and that as many runs of `main` take."""
+def measure(quick: bool) -> Found:
+    """Measures all configurations; a quick trial takes fewer seeds and rounds, and one of them."""
+    conditions = measured.conditions()
+    seeds, rounds = (QUICK_SEEDS, QUICK_ROUNDS) if quick else (SEEDS, ROUNDS)
+    names = CONFIGURATIONS[: 1 if quick else None]
+    rows = [_measure(name, seeds, rounds) for name in names]
+    return {"conditions": conditions, "quick": quick, "rows": rows}
+
+
+def _measure(name: str, seeds: int, rounds: int) -> Found:
+    """Returns the seconds of each sweep, and per run of `main`, one and two at a time."""
+    sweeps, alone, pairs = [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        # These two runs prepare the data and fill the caches of compiled programs.
-        _sweep(name, 2, Path(folder) / "first")
-        _main(name, 0, Path(folder) / "first-main")
-        sweeps = [_sweep(name, seeds, Path(folder) / "before")]
-        after_another = sum(_main(name, s, Path(folder) / f"one-{s}") for s in range(seeds))
-        sweeps.append(_sweep(name, seeds, Path(folder) / "between"))
-        started = time.perf_counter()
-        with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-            folders = [Path(folder) / f"two-{s}" for s in range(seeds)]
-            list(pool.map(_main, [name] * seeds, range(seeds), folders))
-        two_at_a_time = time.perf_counter() - started
-        sweeps.append(_sweep(name, seeds, Path(folder) / "after"))
-    return {
-        "name": name,
-        "seeds": seeds,
-        "sweep": statistics.median(sweeps),
-        "one": after_another,
-        "two": two_at_a_time,
-    }
+        # These runs prepare the data and fill the caches of compiled programs.
+        _run("sweep", name, "--seeds=2", Path(folder) / "first")
+        _run("main", name, "--config.seed=0", Path(folder) / "first-main")
+        for number in range(rounds):
+            path = Path(folder) / f"{number}"
+            sweeps.append(_run("sweep", name, f"--seeds={seeds}", path / "sweep"))
+            alone += [_run("main", name, f"--config.seed={s}", path / f"{s}") for s in range(RUNS)]
+            pairs.append(_two_at_a_time(name, path / "two"))
+    return {"name": name, "seeds": seeds, "sweep": sweeps, "alone": alone, "pairs": pairs}
 
 
-def _sweep(name: str, seeds: int, workdir: Path) -> float:
-    return _seconds("sweep", name, f"--seeds={seeds}", f"--workdir={workdir}")
+def _two_at_a_time(name: str, folder: Path) -> float:
+    """Returns the seconds per run of `main`, where two run at a time."""
+    started = time.perf_counter()
+    with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
+        jobs = [(f"--config.seed={seed}", folder / f"{seed}") for seed in range(RUNS)]
+        list(pool.map(lambda job: _run("main", name, *job), jobs))
+    return (time.perf_counter() - started) / RUNS
 
 
-def _main(name: str, seed: int, workdir: Path) -> float:
-    return _seconds("main", name, f"--config.seed={seed}", f"--workdir={workdir}")
-
-
-def _seconds(command: str, name: str, *arguments: str) -> float:
+def _run(command: str, name: str, option: str, workdir: Path) -> float:
+    """Returns the seconds that a command takes, from the shell to its exit."""
     module = [sys.executable, "-m", f"mnist_jax.{command}", f"--config=configs/{name}.py"]
     started = time.perf_counter()
-    subprocess.run([*module, *arguments], cwd=readme.ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [*module, option, f"--workdir={workdir}"],
+        cwd=readme.ROOT,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     return time.perf_counter() - started
 
 
-def table(found: list[dict]) -> str:
+def table(found: Found) -> str:
     """Returns the table in Markdown, with the measuring conditions under it."""
-    seeds = found[0]["seeds"]
+    seeds, sampled = found["rows"][0]["seeds"], len(found["rows"][0]["alone"])
     lines = [
         f"| {seeds} seeds of | one `sweep`, s | {seeds} runs of `main`, one at a time, s | ratio "
         f"| two runs of `main` at a time, s | ratio |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    lines += [
-        f"| [`{f['name']}`](configs/{f['name']}.py) | {f['sweep']:.0f} | {f['one']:.0f} "
-        f"| {f['sweep'] / f['one']:.2f} | {f['two']:.0f} | {f['sweep'] / f['two']:.2f} |"
-        for f in found
-    ]
-    versions = provenance.versions()
     return "\n".join(
         [
             *lines,
+            *map(_row, found["rows"]),
             "",
-            f"Times of whole processes, from the shell to the exit; the time of `sweep` is the "
-            f"median of three. A ratio is the time of `sweep` divided by that of the runs of "
-            f"`main`. {provenance.device()}. "
-            f"Python {versions['python']}, jax {versions['jax']}. commit {provenance.commit()}.",
+            f"Times of whole processes, from the shell to the exit: medians of "
+            f"{len(found['rows'][0]['sweep'])} sweeps, and {seeds} times the median of {sampled} "
+            f"runs of `main`. A ratio is the time of `sweep` divided by that of the runs of "
+            f"`main`. {measured.sentence(found['conditions'], 'jax')}",
         ]
     )
 
 
-def main() -> None:
-    """Measures, prints the table, and writes it into README.md after a full run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def _row(row: Found) -> str:
+    sweep = statistics.median(row["sweep"])
+    others = [row["seeds"] * statistics.median(row[way]) for way in ("alone", "pairs")]
+    cells = [f"{cell}" for other in others for cell in (f"{other:.0f}", f"{sweep / other:.2f}")]
+    name = f"[`{row['name']}`](configs/{row['name']}.py)"
+    return f"| {' | '.join([name, f'{sweep:.0f}', *cells])} |"
+
+
+def write(found: Found) -> None:
+    """Saves the measurements in benchmarks/measured/, and writes their table into README.md.
+
+    Raises:
+      UserError: they are those of a quick trial.
+    """
+    if found["quick"]:
+        raise UserError("--write: is only for full runs, without --quick")
+    measured.save(found, measured.FOLDER / "population.json")
+    readme.replace("population", table(found))
+
+
+def define(parser: ArgumentParser) -> None:
+    """Adds the command's arguments to the parser."""
+    measured.define(
+        parser,
+        quick="few seeds, one round, one configuration",
+        write="save the results and update README.md (full runs only)",
     )
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="default: %(default)s")
-    parser.add_argument(
-        "--only",
-        nargs="*",
-        default=CONFIGURATIONS,
-        metavar="NAME",
-        help=f"configurations to train; default: {', '.join(CONFIGURATIONS)}",
-    )
-    arguments = parser.parse_args()
-    found = [measure(name, arguments.seeds) for name in arguments.only]
-    print(table(found))
-    print(json.dumps(found))
-    if arguments.seeds == SEEDS and tuple(arguments.only) == CONFIGURATIONS:
-        readme.replace("population", table(found))
+
+
+def main(arguments: Namespace) -> None:
+    """Measures or reads the measurements, prints them, and writes them if asked to."""
+    found = measured.find(arguments, lambda: measure(arguments.quick), table)
+    if arguments.write:
+        write(found)
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, __doc__, define)

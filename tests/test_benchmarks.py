@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import population, readme, sweeps
+from benchmarks import measured, population, readme, sweeps
 from mnist_jax.config import parse
+from mnist_jax.errors import UserError
 from mnist_jax.members import Planned
 from mnist_jax.training import sweepdir
 from tests.commands import ROOT
@@ -77,9 +78,18 @@ def test_parts_of_readme_are_replaced_between_their_marks(tmp_path, monkeypatch)
         readme.replace("y", "new")
 
 
-def test_the_table_of_a_population_divides_the_sweep_by_the_processes():
-    times = {"name": "mlp", "seeds": 4, "sweep": 10.0, "one": 40.0, "two": 25.0}
-    row = population.table([times]).splitlines()[2]
+@pytest.fixture
+def trained_together():
+    """What was measured of a population: its sweep takes a quarter of the time of its runs."""
+    versions = {"python": "3.13.0", "jax": "0.12"}
+    said = {"date": "2030-01-02", "device": "Abacus", "versions": versions, "commit": "abc"}
+    times = {"sweep": [10.0, 9.0, 40.0], "alone": [10.0, 10.0, 30.0], "pairs": [6.25]}
+    return {"conditions": said, "quick": False, "rows": [{"name": "mlp", "seeds": 4, **times}]}
+
+
+def test_the_table_of_a_population_divides_the_sweep_by_the_processes(trained_together):
+    text = population.table(trained_together)
+    row = text.splitlines()[2]
     assert [cell.strip() for cell in row.strip("|").split("|")][1:] == [
         "10",
         "40",
@@ -87,6 +97,19 @@ def test_the_table_of_a_population_divides_the_sweep_by_the_processes():
         "25",
         "0.40",
     ]
+    assert "medians of 3 sweeps, and 4 times the median of 3 runs of `main`" in text
+    assert "Abacus" in text
+
+
+def test_a_quick_trial_of_a_population_is_not_written(trained_together, tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text("<!-- population: start -->\n<!-- population: end -->")
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    monkeypatch.setattr(measured, "FOLDER", tmp_path / "measured")
+    population.write(trained_together)
+    assert "| 10 | 40 |" in (tmp_path / "README.md").read_text()
+    assert measured.load("population") == trained_together
+    with pytest.raises(UserError, match="without --quick"):
+        population.write(trained_together | {"quick": True})
 
 
 @pytest.mark.parametrize("name", ["results", "population", "sweeps", "peers"])
