@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}  # flags of Linux, widest first
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
@@ -26,7 +27,7 @@ def versions() -> dict[str, str]:
 
 
 def device() -> str:
-    """Describes the hardware, such as `2 x TPU v5e` or `CPU AMD EPYC, 2 cores`."""
+    """Describes the hardware, such as `2 x TPU v5e` or `CPU AMD EPYC (...), 2 cores`."""
     devices = jax.devices()
     kind = devices[0].device_kind
     if devices[0].platform != "cpu":
@@ -60,9 +61,20 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _cpu_model() -> str:
+    """Names the CPU; where the system tells, with its family, model and widest vectors.
+
+    Machines with the same name can differ in speed by a factor of two.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    pairs = (line.partition(":") for line in reversed(lines))  # those of the first core come last
+    facts = {name.strip(): value.strip() for name, _, value in pairs}
+    details = [
+        f"{name.split()[-1]} {facts[name]}" for name in ("cpu family", "model") if name in facts
+    ]
+    flags = facts.get("flags", "").split()
+    details += [words for flag, words in VECTORS.items() if flag in flags][:1]
+    name = facts.get("model name", platform.machine())
+    return f"{name} ({', '.join(details)})" if details else name
