@@ -1,36 +1,40 @@
-"""Compares what two machines trained, a CPU and an accelerator: accuracy and time.
+"""Compares what two machines, a CPU and an accelerator, reached with the same commands.
 
   python -m benchmarks.parity runs/results FOLDER --write
 
-Each folder holds runs, named as `benchmarks.results --train` names them: `cnn-0`, `cnn-1` by `main`
-with the seeds 0 and 1, `mlp-sweep` by `sweep`. Run the same commands on both machines, and copy
-one's folder to the other. Names that only one of them holds are left out.
+Each folder holds folders of finished runs, named as `benchmarks.results --train` names them:
+`cnn-0` and `cnn-1` by `main` with the seeds 0 and 1, `mlp-sweep` by `sweep`. Run the same commands
+on both machines, and copy one machine's folder to the other. Runs that only one of them holds are
+ignored.
 """
 
+import csv
 import json
 import statistics
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import pandas
 
 from benchmarks import measured
 from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
 Found = dict[str, Any]
+TIMES = ("train_seconds", "total_seconds")
 
 
 def define(parser: ArgumentParser) -> None:
-    """The command's arguments."""
-    parser.add_argument("folders", nargs=2, type=Path, metavar="FOLDER", help="of finished runs")
-    parser.add_argument("--write", action="store_true", help="into benchmarks/README.md")
+    """Adds the command's arguments to the parser."""
+    parser.add_argument(
+        "folders", nargs=2, type=Path, metavar="FOLDER", help="holds folders of finished runs"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="save the results and update benchmarks/README.md"
+    )
 
 
 def main(arguments: Namespace) -> None:
-    """Reads what was trained on both machines, and shows it."""
+    """Compares the runs in both folders, prints the table, and writes it if asked to."""
     found = compare(*arguments.folders)
     print(table(found))
     if arguments.write:
@@ -38,55 +42,64 @@ def main(arguments: Namespace) -> None:
 
 
 def write(found: Found) -> None:
-    """Keeps the figures in benchmarks/measured/ and their table in benchmarks/README.md."""
+    """Saves the results in benchmarks/measured/, and their table in benchmarks/README.md."""
     measured.keep("parity", found, table(found))
 
 
 def compare(one: Path, other: Path) -> Found:
-    """The runs that both folders hold: of each machine its conditions, and each run by its name.
+    """Returns the conditions of each machine, and the runs that both folders hold, by name.
 
     Raises:
-      UserError: the folders have no finished run in common.
+      UserError: the folders have no finished run in common, or one of the same name has another
+        configuration.
     """
-    sides = [{folder.name: _read(folder) for folder in _finished(root)} for root in (one, other)]
+    sides = [
+        {file.parent.name: _read(file.parent) for file in root.glob("*/result.json")}
+        for root in (one, other)
+    ]
     common = sorted(sides[0].keys() & sides[1].keys())
     if not common:
         raise UserError(f"{one} and {other} have no finished run in common")
+    for name in common:
+        if sides[0][name]["config"] != sides[1][name]["config"]:
+            raise UserError(f"{one / name} and {other / name} differ in their configurations")
     return {"machines": [_machine(side, common) for side in sides]}
 
 
-def _finished(root: Path) -> Iterable[Path]:
-    return (file.parent for file in sorted(root.glob("*/result.json")))
-
-
 def _read(folder: Path) -> Found:
-    """A run's or a sweep's result without its configuration; `networks` has its test accuracies."""
+    """Returns a result; its `networks` are the test accuracies of each finished network."""
     result = json.loads((folder / "result.json").read_text())
-    result.pop("config", None)
+    config = result.get("config", {})
     if (folder / "sweep.csv").exists():
-        rows = pandas.read_csv(folder / "sweep.csv")
-        networks = rows[["architecture", "seed", "test_accuracy"]].to_dict("records")
+        with (folder / "sweep.csv").open(newline="") as file:
+            networks = [_network(row) for row in csv.DictReader(file) if row["test_accuracy"]]
     else:
-        networks = [{"architecture": "", "seed": 0, "test_accuracy": result["test_accuracy"]}]
-    return result | {"networks": networks}
+        its = {"architecture": "", "seed": config["seed"], "test_accuracy": result["test_accuracy"]}
+        networks = [its]
+    return result | {"config": config, "networks": networks}
+
+
+def _network(row: dict[str, str]) -> Found:
+    seed, accuracy = int(row["seed"]), float(row["test_accuracy"])
+    return {"architecture": row["architecture"], "seed": seed, "test_accuracy": accuracy}
 
 
 def _machine(side: dict[str, Found], common: list[str]) -> Found:
-    kept = ("train_seconds", "compile_seconds", "total_seconds", "networks")
-    first = side[common[0]]
+    runs = [side[name] for name in common]
+    said = {key: list(dict.fromkeys(run[key] for run in runs)) for key in ("device", "commit")}
     return {
-        "conditions": {name: first[name] for name in ("device", "versions", "commit")},
-        "runs": {name: {k: side[name][k] for k in kept if k in side[name]} for name in common},
+        "conditions": {**said, "versions": runs[0]["versions"]},
+        "runs": {name: {key: side[name][key] for key in (*TIMES, "networks")} for name in common},
     }
 
 
 def table(found: Found) -> str:
-    """The table in Markdown, and under it what was trained on what."""
+    """Returns the table in Markdown, with both machines' conditions under it."""
     one, other = found["machines"]
     names = [_device(machine) for machine in (one, other)]
     lines = [
         f"| trained | networks | test accuracy, %: {names[0]} | {names[1]} | difference, points "
-        f"| training, s: {names[0]} | {names[1]} | in all, s: {names[0]} | {names[1]} |",
+        f"| training, s: {names[0]} | {names[1]} | total, s: {names[0]} | {names[1]} |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [_row(name, run, other["runs"][name]) for name, run in one["runs"].items()]
@@ -94,42 +107,43 @@ def table(found: Found) -> str:
 
 
 def _device(machine: Found) -> str:
-    return "CPU" if machine["conditions"]["device"].startswith("CPU") else "accelerator"
+    return "CPU" if machine["conditions"]["device"][0].startswith("CPU") else "accelerator"
 
 
 def _row(name: str, run: Found, other: Found) -> str:
-    accuracies = [100 * pandas.Series(_by_network(one)) for one in (run, other)]
-    differences = (accuracies[1] - accuracies[0]).dropna()
-    both = [one[differences.index] for one in accuracies]
+    accuracies = [_by_network(one) for one in (run, other)]
+    common = sorted(accuracies[0].keys() & accuracies[1].keys())
+    both = [[its[network] for network in common] for its in accuracies]
+    means = [f"{statistics.mean(its):.2f}" if its else "none" for its in both]
     cells = [
         f"`{name}`",
-        f"{len(differences)}",
-        *(f"{one.mean():.2f}" for one in both),
-        _difference(list(differences)),
-        *(f"{one['train_seconds']:.1f}" for one in (run, other)),
-        *(f"{one['total_seconds']:.1f}" for one in (run, other)),
+        f"{len(common)}",
+        *means,
+        _difference([b - a for a, b in zip(*both, strict=True)]),
+        *(f"{one[seconds]:.1f}" for seconds in TIMES for one in (run, other)),
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def _by_network(run: Found) -> dict[tuple[str, int], float]:
-    return {(n["architecture"], n["seed"]): n["test_accuracy"] for n in run["networks"]}
+    return {(n["architecture"], n["seed"]): 100 * n["test_accuracy"] for n in run["networks"]}
 
 
 def _difference(values: list[float]) -> str:
-    """Mean and standard error of the differences, network by network."""
-    if len(values) == 1:
-        return f"{values[0]:+.2f}"
+    """Formats mean and standard error of the differences between the same networks."""
+    if len(values) < 2:
+        return f"{values[0]:+z.2f}" if values else "none in common"
     error = statistics.stdev(values) / len(values) ** 0.5
-    return f"{statistics.mean(values):+.2f} ± {error:.2f}"
+    return f"{statistics.mean(values):+z.2f} ± {error:.2f}"
 
 
 def _sentence(machine: Found) -> str:
     said = machine["conditions"]
     versions = said["versions"]
     return (
-        f"{_device(machine)}: {said['device']}, Python {versions['python']}, "
-        f"jax {versions['jax']}, commit {said['commit']}."
+        f"{_device(machine)}: "
+        f"{'; '.join(said['device'])}. Python {versions['python']}, "
+        f"jax {versions['jax']}, commit {'; '.join(map(str, said['commit']))}."
     )
 
 

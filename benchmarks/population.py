@@ -43,7 +43,7 @@ def _measure(name: str, seeds: int, rounds: int) -> Found:
     sweeps, alone, pairs = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         # These runs prepare the data and fill the caches of compiled programs.
-        _run("sweep", name, "--seeds=2", Path(folder) / "first")
+        _run("sweep", name, f"--seeds={seeds}", Path(folder) / "first")
         _run("main", name, "--config.seed=0", Path(folder) / "first-main")
         for number in range(rounds):
             path = Path(folder) / f"{number}"
@@ -77,7 +77,8 @@ def _run(command: str, name: str, option: str, workdir: Path) -> float:
 
 def table(found: Found) -> str:
     """Returns the table in Markdown, with the measuring conditions under it."""
-    seeds, sampled = found["rows"][0]["seeds"], len(found["rows"][0]["alone"])
+    seeds = found["rows"][0]["seeds"]
+    sweeps, runs, pairs = (len(found["rows"][0][way]) for way in ("sweep", "alone", "pairs"))
     lines = [
         f"| {seeds} seeds of | one `sweep`, s | {seeds} runs of `main`, one at a time, s | ratio "
         f"| two runs of `main` at a time, s | ratio |",
@@ -88,10 +89,10 @@ def table(found: Found) -> str:
             *lines,
             *map(_row, found["rows"]),
             "",
-            f"Times of whole processes, from the shell to the exit: medians of "
-            f"{len(found['rows'][0]['sweep'])} sweeps, and {seeds} times the median of {sampled} "
-            f"runs of `main`. A ratio is the time of `sweep` divided by that of the runs of "
-            f"`main`. {measured.sentence(found['conditions'], 'jax')}",
+            f"Times of whole processes, from the shell to the exit: the median of {sweeps} sweeps, "
+            f"and {seeds} times the time of one run of `main`, which is the median of {runs} runs "
+            f"or, with two at a time, of {pairs} rounds. A ratio is the time of `sweep` divided by "
+            f"that of the runs of `main`. {measured.sentence(found['conditions'], 'jax')}",
         ]
     )
 

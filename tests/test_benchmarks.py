@@ -97,7 +97,7 @@ def test_the_table_of_a_population_divides_the_sweep_by_the_processes(trained_to
         "25",
         "0.40",
     ]
-    assert "medians of 3 sweeps, and 4 times the median of 3 runs of `main`" in text
+    assert "the median of 3 sweeps, and 4 times the time of one run of `main`" in text
     assert "Abacus" in text
 
 

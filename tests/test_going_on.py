@@ -78,7 +78,7 @@ def short(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("number", "when"), [(None, ""), (signal.SIGKILL, " 3/4 "), (signal.SIGTERM, "going on")]
+    ("number", "when"), [(None, ""), (signal.SIGKILL, " 3/4 "), (signal.SIGTERM, "resuming")]
 )
 def test_a_finished_run_goes_on_to_more_epochs(long, short, tmp_path, number, when):
     shutil.copytree(short, tmp_path, dirs_exist_ok=True)

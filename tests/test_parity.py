@@ -9,12 +9,12 @@ from mnist_jax.errors import UserError
 from tests.commands import benchmark
 
 
-def run(folder, device: str, accuracy: float, seconds: float) -> None:
+def run(folder, device: str, accuracy: float, seconds: float, seed: int = 0) -> None:
     """What a finished run of `main` leaves behind."""
     folder.mkdir(parents=True)
     said = {"device": device, "versions": {"python": "3.13.0", "jax": "0.12"}, "commit": "abc"}
     times = {"train_seconds": seconds, "compile_seconds": 1.0, "total_seconds": seconds + 5}
-    result = said | times | {"test_accuracy": accuracy, "config": {"seed": 0}}
+    result = said | times | {"test_accuracy": accuracy, "config": {"seed": seed}}
     (folder / "result.json").write_text(json.dumps(result))
 
 
@@ -46,7 +46,7 @@ def test_networks_that_both_machines_finished_are_compared(folders):
     assert one == ["`cnn-0`", "1", "99.50", "99.40", "-0.10", "60.0", "1.5", "65.0", "6.5"]
     assert many[:5] == ["`mlp-sweep`", "2", "97.50", "98.00", "+0.50 ± 0.50"]
     assert "alone-0" not in "\n".join(lines)
-    assert lines[-2].startswith("CPU: CPU Abacus, 2 cores, Python 3.13.0, jax 0.12, commit abc")
+    assert lines[-2] == "CPU: CPU Abacus, 2 cores. Python 3.13.0, jax 0.12, commit abc."
     assert lines[-1].startswith("accelerator: 1 x Loom")
 
 
@@ -54,6 +54,19 @@ def test_folders_without_a_common_run_are_refused(folders, tmp_path):
     run(tmp_path / "third" / "fast-0", "CPU", 0.5, 1.0)
     with pytest.raises(UserError, match="no finished run in common"):
         parity.compare(folders[0], tmp_path / "third")
+
+
+def test_runs_of_other_configurations_are_refused(folders):
+    run(folders[0] / "mine", "CPU", 0.5, 1.0, seed=0)
+    run(folders[1] / "mine", "1 x Loom", 0.5, 1.0, seed=1)
+    with pytest.raises(UserError, match="differ in their configurations"):
+        parity.compare(*folders)
+
+
+def test_sweeps_without_a_common_network_have_no_difference(folders):
+    sweep(folders[0] / "lost", "CPU", [0.5])
+    sweep(folders[1] / "lost", "1 x Loom", [None])
+    assert "| `lost` | 0 | none | none | none in common |" in parity.table(parity.compare(*folders))
 
 
 def test_write_keeps_the_figures_and_the_table(folders, tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _cpu_model() -> str:
-    """Names the CPU; where the system tells, with its family, model and widest vectors.
+    """Returns the name of the CPU, with its family, model and widest vectors if they are known.
 
     Machines with the same name can differ in speed by a factor of two.
     """
@@ -69,7 +69,9 @@ def _cpu_model() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    pairs = (line.partition(":") for line in reversed(lines))  # those of the first core come last
+    pairs = (
+        line.partition(":") for line in reversed(lines)
+    )  # reversed, so that the first core's values win
     facts = {name.strip(): value.strip() for name, _, value in pairs}
     details = [
         f"{name.split()[-1]} {facts[name]}" for name in ("cpu family", "model") if name in facts

@@ -52,7 +52,7 @@ def build(config: Config, spec: Spec, steps_per_epoch: int, axis_name: str | Non
 def check(task: Task) -> None:
     """Checks the model and the user's own loss and metrics by tracing them, before training.
 
-    The loss and the metrics of this package are known to fit, and tracing them takes time.
+    The loss and the metrics of this package are known to fit, so they need not be traced.
 
     Raises:
       UserError: one of them fails, or returns another shape than it must.
