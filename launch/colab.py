@@ -106,7 +106,7 @@ import jax
 import mnist_jax
 from mnist_jax import data, members, metrics, models
 from mnist_jax.analysis import canvas
-from mnist_jax.analysis.data import exploration
+from mnist_jax.analysis.data import figures, text
 from mnist_jax.analysis.data import plots as data_plots
 from mnist_jax.analysis.network import drawing, summary
 from mnist_jax.analysis.run import plots
@@ -201,9 +201,9 @@ def configuration(**model):
 
 # %%
 asked = parse(configuration(name="mlp").to_dict())
-splits = exploration.load(asked)
-explored = exploration.explore(asked, splits)
-print(exploration.tell(explored, width=80))
+splits = figures.load(asked)
+explored = figures.explore(asked, splits)
+print(text.tell(explored, width=80))
 
 # %%
 show(data_plots.draw_samples(splits["training"], rows=5))
@@ -288,8 +288,8 @@ cnn.augment.translation = 2.0  # pixels
 cnn.augment.scale = 0.1
 cnn.augment.shear = 10.0  # degrees
 
-distortion = parse(cnn.to_dict()).augment
-show(data_plots.draw_augmentation(splits["training"], distortion, SEED))
+augmentation = parse(cnn.to_dict()).augment
+show(data_plots.draw_augmentation(splits["training"], augmentation, SEED))
 
 # %% [markdown]
 # `mnist_jax.train` does what the command `python -m mnist_jax.main` does: it compiles, trains,
@@ -432,8 +432,8 @@ print(f"as before   {again['accuracy'] == result['test_accuracy']}")
 
 # %%
 for name in ("latest", "best"):
-    figures = mnist_jax.load(RUN, checkpoint=name).evaluate(VAL_SPLIT)
-    print(f"{name:6}  step {figures['checkpoint']}  validation {figures['accuracy']:.2%}")
+    found = mnist_jax.load(RUN, checkpoint=name).evaluate(VAL_SPLIT)
+    print(f"{name:6}  step {found['checkpoint']}  validation {found['accuracy']:.2%}")
 
 # %% [markdown]
 # Checkpoints are also the reason why a run is never lost. Start the same run again, and it resumes

@@ -197,6 +197,7 @@ def train(
     *,
     workdir: str | Path | None = None,
     overrides: Overrides | None = None,
+    accept_code: bool = False,
     on_epoch: OnEpoch = experiment.nothing,
     **fields: Any,
 ) -> Run:
@@ -206,6 +207,7 @@ def train(
       config: a configuration file, or a configuration as `mnist_jax.default()` returns it.
       workdir: the folder of the run; by default `runs/<stem of the file>`.
       overrides: values of fields by their dotted names, such as `{"model.hidden": (64,)}`.
+      accept_code: True to resume even if your own code has changed since the run began.
       on_epoch: called after each epoch with the rows of all epochs so far.
       fields: values of top-level fields, such as `num_epochs=3`.
 
@@ -213,8 +215,8 @@ def train(
       The finished run, with `.result`, `.history` and `.workdir`.
 
     Raises:
-      ValueError: the configuration is invalid, the folder holds another run, or the network
-        diverged; the message says what to do.
+      ValueError: the configuration is invalid, the folder holds another run or one of other code,
+        or the network diverged; the message says what to do.
       KeyboardInterrupt: the process was told to stop. Everything is saved, and the same call
         resumes the run.
     """
@@ -224,7 +226,7 @@ def train(
     folder = _folder(config, workdir, "")
     data.read_ahead(asked.data.name)
     try:
-        experiment.run(asked, folder, started=started, on_epoch=on_epoch)
+        experiment.run(asked, folder, started=started, accept_code=accept_code, on_epoch=on_epoch)
     except StoppedError as stopped:
         raise KeyboardInterrupt(str(stopped)) from stopped
     return Run(folder)
@@ -236,6 +238,7 @@ def sweep(
     workdir: str | Path | None = None,
     seeds: int | None = None,
     overrides: Overrides | None = None,
+    accept_code: bool = False,
     on_epoch: OnEpoch = experiment.nothing,
     **fields: Any,
 ) -> SweepRun:
@@ -249,6 +252,7 @@ def sweep(
       workdir: the folder of the sweep; by default `runs/<stem of the file>-sweep`.
       seeds: number of seeds per architecture; by default the number that the sweep gives.
       overrides: values of fields of every network, by their dotted names.
+      accept_code: True to go on even if your own code has changed since the sweep began.
       on_epoch: called after each epoch with the new rows of `sweep.jsonl`.
       fields: values of top-level fields of every network.
 
@@ -256,8 +260,8 @@ def sweep(
       The finished sweep, with `.table`, `.summary`, `.history`, `.result` and `.workdir`.
 
     Raises:
-      ValueError: a configuration is invalid, or the folder holds something else; the message says
-        what to do.
+      ValueError: a configuration is invalid, the folder holds something else, or your own code has
+        changed; the message says what to do.
       KeyboardInterrupt: the process was told to stop. Finished work is saved, and the same call
         resumes the sweep.
     """
@@ -265,14 +269,23 @@ def sweep(
     changes = [*fields.items(), *(overrides or {}).items()]
     folder = _folder(config, workdir, "-sweep")
     if isinstance(config, str | Path):
-        plan = members.load(str(config), changes, seeds)
+        asked = members.read(str(config))
+    elif isinstance(config, members.Sweep):
+        asked = config
     else:
-        single = members.Sweep({folder.name: config})
-        asked = config if isinstance(config, members.Sweep) else single
-        plan = members.plan(asked, "sweep", changes, seeds)
+        asked = members.Sweep({folder.name: config})
+    name = str(config) if isinstance(config, str | Path) else "sweep"
+    plan = members.plan(asked, name, changes, seeds)
     data.read_ahead(plan[0].config.data.name)
     try:
-        experiment.run_sweep(plan, folder, started=started, on_epoch=on_epoch)
+        experiment.run_sweep(
+            plan,
+            folder,
+            started=started,
+            analysis=asked.analysis,
+            accept_code=accept_code,
+            on_epoch=on_epoch,
+        )
     except StoppedError as stopped:
         raise KeyboardInterrupt(str(stopped)) from stopped
     return SweepRun(folder)
@@ -286,6 +299,9 @@ def load(
     seed: int | None = None,
 ) -> Classifier:
     """Loads a trained network from its folder onto the available devices.
+
+    Prints a warning if your own code, which its configuration names, has changed since the training
+    began.
 
     Args:
       workdir: the folder of a run or a sweep.

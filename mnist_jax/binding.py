@@ -1,8 +1,8 @@
 """Turns names and plain values from a configuration into typed keyword arguments.
 
-Everything that a configuration can name (a section, a model, an optimizer, a schedule) is a Python
-callable. Its signature is the schema: its parameters are the fields, its annotations the types of
-the fields, and its defaults the default values of the fields.
+Everything that a configuration can name (a section, a model, a loss, an optimizer) is a Python
+callable. Its signature is the schema: its parameters are the fields, its annotations the types and
+ranges of the fields, and its defaults the default values of the fields.
 """
 
 import contextlib
@@ -11,15 +11,41 @@ import difflib
 import functools
 import importlib
 import inspect
+import math
 import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mnist_jax.errors import UserError
 from mnist_jax.lifted import is_lifted
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model, a loss, an optimizer and so on: its name, and its keyword arguments."""
+
+    name: str
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the name and the keywords as one dict, as a configuration file writes them."""
+        return {"name": self.name, **self.keywords}
+
+    def short(self) -> str | dict[str, Any]:
+        """Returns the name alone if there are no keywords, else the same as `to_dict`."""
+        return self.to_dict() if self.keywords else self.name
+
+
+@dataclass(frozen=True)
+class Range:
+    """Limits of a number, both included, as in `Annotated[float, Range(0.0, 1.0)]`."""
+
+    low: float
+    high: float = math.inf
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -54,8 +80,7 @@ def find(name: str, known: Mapping[str, Any], where: str) -> Any:
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
         raise UserError(f"{where}: {name!r} is not of the form 'package.module:Name'")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    look_in_current_folder()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -70,6 +95,45 @@ def find(name: str, known: Mapping[str, Any], where: str) -> Any:
             f"{where}: {module_name} has no {attribute!r}{did_you_mean(attribute, vars(module))}"
         )
     return getattr(module, attribute)
+
+
+def look_in_current_folder() -> None:
+    """Adds the current folder to Python's import path, so that the user's modules are found."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
+def find_function(
+    choice: Choice,
+    known: Mapping[str, Any],
+    where: str,
+    *,
+    arguments: int,
+    given: Collection[str] = (),
+) -> Callable[..., Any]:
+    """Returns the function that `choice` names, with the keywords of `choice` bound to it.
+
+    Args:
+      choice: the function's name and keywords.
+      known: the project's own functions, by name.
+      where: path of the field that holds `choice`, for messages.
+      arguments: the number of arguments that the program passes by position.
+      given: the arguments that the program passes by keyword.
+
+    Raises:
+      UserError: there is no such function, or it does not take these keywords.
+    """
+    function = find(choice.name, known, where)
+    if not callable(function):
+        raise UserError(f"{where}: {choice.name!r} is not a function, but {function!r}")
+    positional = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    passed = (*positional[:arguments], *given)
+    keywords = bind(function, choice.keywords, where, given=passed, defaults=False)
+    return functools.partial(function, **keywords) if keywords else function
 
 
 def bind(
@@ -97,7 +161,7 @@ def bind(
     signature = dict(inspect.signature(function).parameters)
     if inspect.isclass(target):
         del signature[next(iter(signature))]  # self
-    hints = _hints(function)
+    annotations = hints(function)
     kinds = {p.kind for p in signature.values()}
     fields = {
         n: p
@@ -108,7 +172,7 @@ def bind(
     for name, value in values.items():
         if name not in fields and inspect.Parameter.VAR_KEYWORD not in kinds:
             raise UserError(f"{where}: there is no field {name!r}{did_you_mean(name, fields)}")
-        bound[name] = convert(value, hints.get(name, Any), f"{where}.{name}")
+        bound[name] = convert(value, annotations.get(name, Any), f"{where}.{name}")
     missing = [n for n, p in fields.items() if n not in bound and p.default is p.empty]
     if missing:
         raise UserError(f"{where}: {', '.join(missing)} must be given")
@@ -117,21 +181,22 @@ def bind(
     return bound
 
 
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Returns the annotations; none if only a type checker can resolve them, as in optax."""
+def hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """Returns the annotations by name; none if only a type checker can resolve them."""
     if isinstance(function, functools.partial):
         function = function.func
     try:
-        return typing.get_type_hints(function)
-    except NameError:
+        return typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):  # TypeError: an object that is called like a function
         return {}
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:
     """Converts `value` to the type `hint`; accepts an int for a float and a list for a tuple.
 
-    Checks the types that configurations use: int, float, bool, str, dataclasses, and tuples and
-    unions of these. A value with any other hint is returned as it is.
+    Checks the types that configurations use: int, float, bool, str, `Choice`, other dataclasses,
+    and tuples and unions of these, and the `Range` of a number. A value with any other hint is
+    returned as it is.
 
     Args:
       value: a plain value.
@@ -139,8 +204,13 @@ def convert(value: Any, hint: Any, where: str) -> Any:
       where: path of the field that holds `value`, for messages.
 
     Raises:
-      UserError: `value` has another type.
+      UserError: `value` has another type, or is out of range.
     """
+    if typing.get_origin(hint) is Annotated:
+        kind, *extras = typing.get_args(hint)
+        return _within(convert(value, kind, where), extras, where)
+    if hint is Choice:
+        return _convert_choice(value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _convert_section(value, hint, where)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -158,11 +228,41 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
+def _within(value: Any, extras: Iterable[Any], where: str) -> Any:
+    """Returns `value` after checking it against each `Range` among an annotation's extras."""
+    for limits in extras:
+        # A lifted number has no value yet; its values were checked when they were read.
+        if not isinstance(limits, Range) or is_lifted(value):
+            continue
+        if not limits.low <= value <= limits.high:
+            raise UserError(f"{where}: must be from {limits.low} to {limits.high}, got {value}")
+    return value
+
+
+def _convert_choice(value: Any, where: str) -> Choice:
+    if isinstance(value, Choice):
+        return value
+    if isinstance(value, str):
+        return Choice(value)
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}: expected a name, or dict(name=..., keyword=...), got {value!r}")
+    if not isinstance(value.get("name"), str):
+        raise UserError(f"{where}.name: a name must be given")
+    return Choice(value["name"], {k: _freeze(v) for k, v in value.items() if k != "name"})
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, Mapping):  # JSON has only string keys
+        return {str(k): _freeze(v) for k, v in value.items()}
+    return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
 def _convert_section(value: Any, hint: type, where: str) -> Any:
     if isinstance(value, hint):
         return value
     if not isinstance(value, Mapping):
-        raise UserError(f"{where}: is a section; set its fields, such as {where}.name")
+        first = dataclasses.fields(hint)[0].name
+        raise UserError(f"{where}: is a section; set its fields, such as {where}.{first}")
     return hint(**bind(hint, value, where))
 
 
@@ -184,8 +284,10 @@ def _convert_union(value: Any, hint: Any, where: str) -> Any:
 
 def _convert_tuple(value: Any, hint: Any, where: str) -> tuple:
     kinds = typing.get_args(hint) or (Any, ...)
-    if isinstance(value, str) and kinds[0] is str:
+    if isinstance(value, str) and kinds[0] in (str, Choice):
         value = tuple(filter(None, value.split(",")))  # from the command line
+    if isinstance(value, Mapping) and kinds[0] is Choice:
+        value = (value,)
     items = (value,) if isinstance(value, (bool, int, float, str)) else value
     if not isinstance(items, (list, tuple)):
         raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")

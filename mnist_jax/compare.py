@@ -1,6 +1,5 @@
 """Writes tables, plots and a report that compare the networks of a sweep or finished runs."""
 
-import dataclasses
 import json
 import re
 import sys
@@ -10,31 +9,40 @@ from typing import Any
 
 from mnist_jax import data, models
 from mnist_jax.analysis.network.drawing import draw_network
-from mnist_jax.analysis.sweep.comparison import Member
 from mnist_jax.analysis.sweep.report import write_comparison
+from mnist_jax.analysis.sweep.section import Analysis
+from mnist_jax.analysis.sweep.table import Result
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, read_rows
 from mnist_jax.lock import sole_writer
+from mnist_jax.members import FINISHED
 from mnist_jax.training import workdir as workdir_files
-from mnist_jax.training.workdir import RUN, SWEEP, plain, read_config
+from mnist_jax.training.workdir import RUN, SWEEP, identity, plain, read_config
 
 
-def compare(members: Sequence[Member], workdir: Path, facts: dict[str, Any]) -> None:
+def compare(
+    results: Sequence[Result],
+    workdir: Path,
+    facts: dict[str, Any],
+    analysis: Analysis | None = None,
+) -> None:
     """Writes the tables, plots and report of a comparison, and prints the report's path.
 
     Args:
-      members: the trainings to compare, at least one.
+      results: of the networks to compare, at least one.
       workdir: the folder to write to.
       facts: conditions of the measurement by name, such as the device; a number is a time in
         seconds.
+      analysis: writes further sections of the report.
     """
     write_comparison(
         workdir,
-        members,
+        results,
         title=workdir.resolve().name,
         facts=facts,
-        drawings=_drawings(members, workdir / "plots" / "networks"),
+        drawings=_drawings(results, workdir / "plots" / "networks"),
+        analysis=analysis,
     )
     print(workdir / "report.html")
 
@@ -57,45 +65,45 @@ def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
                 f"replace; give another --workdir="
             )
     runs = [_read(folder) for folder in folders]
-    members = [dataclasses.replace(run, architecture=_name(run, runs)) for run in runs]
     taken: dict[tuple[str, int], Path] = {}
-    for member, folder in zip(members, folders, strict=True):
-        other = taken.setdefault((_but_seed(member), member.seed), folder)
+    for run, folder in zip(runs, folders, strict=True):
+        other = taken.setdefault((_but_seed(run), run["seed"]), folder)
         if other is not folder:
             raise UserError(f"{other} and {folder} hold the same run; give only one of them")
-    results = [read_json(folder / "result.json") for folder in folders]
-    facts = {"training": sum(member.seconds for member in members)}
-    facts |= {name: _common(results, name) for name in ("device", "versions", "commit")}
+    files = [read_json(folder / "result.json") for folder in folders]
+    facts = {"training": sum(run["seconds"] for run in runs)}
+    facts |= {name: _common(files, name) for name in ("device", "versions", "commit")}
     with sole_writer(workdir):
-        compare(members, workdir, facts)
+        compare([run | {"architecture": _name(run, runs)} for run in runs], workdir, facts)
 
 
-def _read(folder: Path) -> Member:
+def _read(folder: Path) -> Result:
     """Reads a finished run; its architecture is named by the path of its folder."""
-    config = plain(read_config(folder).to_dict())
+    config = identity(plain(read_config(folder).to_dict()))
     result = workdir_files.result(folder)
     if result is None:
         raise UserError(f"{folder}: run not finished; rerun its command to complete it")
-    return Member(
-        architecture=str(folder),
-        seed=config["seed"],
-        config=config,
-        parameters=result["parameters"],
-        history=read_rows(folder / "metrics.jsonl"),
-        seconds=result["train_seconds"],
-        test={
+    return {
+        "architecture": str(folder),
+        "seed": config["seed"],
+        "config": config,
+        "parameters": result["parameters"],
+        "history": read_rows(folder / "metrics.jsonl"),
+        "seconds": result["train_seconds"],
+        "test": {
             name.removeprefix("test_"): value
             for name, value in result.items()
             if name.startswith("test_") and name != "test_count"
         },
-    )
+        "status": FINISHED,
+    }
 
 
-def _but_seed(run: Member) -> str:
-    return json.dumps(run.config | {"seed": None}, sort_keys=True)
+def _but_seed(run: Result) -> str:
+    return json.dumps(run["config"] | {"seed": None}, sort_keys=True)
 
 
-def _name(run: Member, runs: Sequence[Member]) -> str:
+def _name(run: Result, runs: Sequence[Result]) -> str:
     """Names a run's architecture by its folder without the seed: `mlp` for `runs/mlp-0`.
 
     If several architectures would have that name, the name is the path of the folder instead.
@@ -103,12 +111,12 @@ def _name(run: Member, runs: Sequence[Member]) -> str:
     first = {_but_seed(r): r for r in reversed(runs)}
     names = [_bare(r) for r in first.values()]
     name = _bare(first[_but_seed(run)])
-    return name if names.count(name) == 1 else first[_but_seed(run)].architecture
+    return name if names.count(name) == 1 else first[_but_seed(run)]["architecture"]
 
 
-def _bare(run: Member) -> str:
-    name = Path(run.architecture).resolve().name
-    return re.sub(rf"[-_. ](seed)?[-_. ]?{run.seed}$", "", name)
+def _bare(run: Result) -> str:
+    name = Path(run["architecture"]).resolve().name
+    return re.sub(rf"[-_. ](seed)?[-_. ]?{run['seed']}$", "", name)
 
 
 def _common(results: Sequence[dict[str, Any]], name: str) -> Any:
@@ -117,18 +125,19 @@ def _common(results: Sequence[dict[str, Any]], name: str) -> Any:
     return next(iter(said.values())) if len(said) == 1 else "; ".join(map(str, said.values()))
 
 
-def _drawings(members: Sequence[Member], folder: Path) -> dict[str, Path]:
+def _drawings(results: Sequence[Result], folder: Path) -> dict[str, Path]:
     """Draws each distinct network once; returns the files by the first architecture that has it."""
-    first: dict[str, Member] = {}
-    for member in members:
-        first.setdefault(json.dumps(member.config["model"], sort_keys=True), member)
+    first: dict[str, Result] = {}
+    for result in results:
+        first.setdefault(json.dumps(result["config"]["model"], sort_keys=True), result)
     drawn = {}
-    for number, member in enumerate(first.values(), start=1):
-        name = re.sub(r"[^\w-]+", "-", member.architecture)[:40]
+    for number, result in enumerate(first.values(), start=1):
+        name = result["architecture"]
+        file = f"{number:02d}-" + re.sub(r"[^\w-]+", "-", name)[:40]
         try:
-            config = parse(member.config)
+            config = parse(result["config"])
             model = models.build(config.model, data.spec(config.data.name))
-            drawn[member.architecture] = draw_network(model, folder / f"{number:02d}-{name}")[0]
+            drawn[name] = draw_network(model, folder / file)[0]
         except Exception as error:  # a failed drawing must not end the comparison
-            print(f"warning: {member.architecture} cannot be drawn: {error}", file=sys.stderr)
+            print(f"warning: {name} cannot be drawn: {error}", file=sys.stderr)
     return drawn

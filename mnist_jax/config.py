@@ -15,25 +15,30 @@ A configuration file starts from the defaults and changes what its experiment ne
 import ast
 import dataclasses
 import importlib.util
-import math
-import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import ml_collections
 
 from mnist_jax import binding, metrics
+from mnist_jax.binding import Choice, Range
 from mnist_jax.errors import UserError
+
+BELOW_1 = 1.0 - 1e-9
+HIGHEST_SEED = 2**32 - 1
+DTYPES = ("float32", "bfloat16", "float16")
+CHOICES = ("model", "loss", "optimizer", "schedule")
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Data set, splits, and where the images are kept during training."""
 
-    name: str = "mnist"  # mnist, fashion_mnist or kmnist
+    name: str = "mnist"  # or fashion_mnist, kmnist, emnist, or your own package.module:Class
     train_split: str = "train[:55000]"  # any split string of TensorFlow Datasets
     val_split: str = "train[55000:]"  # empty: no validation split
     placement: str = "device"  # device: keep the whole split there; host: prefetch batches
@@ -41,17 +46,26 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random distortions of the training images; all are off by default.
+    """Random changes of the training images and of their targets; all are off by default.
 
-    Rotation, translation, scale and shear are drawn uniformly from [-value, value].
+    First the images are distorted (rotation to elastic, in one sampling); then noise, erasing,
+    mixup and `functions` follow, in this order. Rotation, translation, scale and shear are drawn
+    uniformly from [-value, value].
     """
 
-    rotation: float = 0.0  # degrees
-    translation: float = 0.0  # pixels, both axes
-    scale: float = 0.0  # fraction: 0.1 scales each axis independently by 0.9 to 1.1
-    shear: float = 0.0  # degrees
-    elastic: float = 0.0  # standard deviation of the displacement, pixels
-    elastic_sigma: float = 4.0  # width of the Gaussian that smooths the displacement, pixels
+    rotation: Annotated[float, Range(0.0, 360.0)] = 0.0  # degrees
+    translation: Annotated[float, Range(0.0)] = 0.0  # pixels, both axes
+    # Fraction: 0.1 scales each axis independently by 0.9 to 1.1.
+    scale: Annotated[float, Range(0.0, 0.9)] = 0.0
+    shear: Annotated[float, Range(0.0, 80.0)] = 0.0  # degrees
+    elastic: Annotated[float, Range(0.0)] = 0.0  # standard deviation of the displacement, pixels
+    # Width of the Gaussian that smooths the displacement, pixels.
+    elastic_sigma: Annotated[float, Range(0.5)] = 4.0
+    noise: Annotated[float, Range(0.0)] = 0.0  # standard deviation, of pixels from 0 to 1
+    erase: Annotated[float, Range(0.0, 1.0)] = 0.0  # probability that a rectangle is erased
+    # Alpha of the Beta distribution that says how two images are mixed; 0: not at all.
+    mixup: Annotated[float, Range(0.0)] = 0.0
+    functions: tuple[Choice, ...] = ()  # your own: package.module:function
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,82 +77,90 @@ class Init:
     leave_out: tuple[str, ...] = ()  # parts ("variables") or layers ("output") to initialise anew
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A model, an optimizer or a schedule, chosen by name, and its keyword arguments."""
-
-    name: str
-    keywords: Mapping[str, Any] = field(default_factory=dict)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Configuration of a training run; equal ones give bit-identical results on one machine."""
 
-    seed: int = 0
-    num_epochs: int = 10
-    batch_size: int = 128  # examples per step, over all devices
-    chunk_steps: int = 0  # steps per compiled call; 0: a whole epoch
+    seed: Annotated[int, Range(0, HIGHEST_SEED)] = 0
+    num_epochs: Annotated[int, Range(1)] = 10
+    batch_size: Annotated[int, Range(1)] = 128  # examples per step, over all devices
+    chunk_steps: Annotated[int, Range(0)] = 0  # steps per compiled call; 0: a whole epoch
 
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
 
-    model: Choice = Choice("mlp")  # mlp, cnn, or your own package.module:Class
+    model: Choice = field(default=Choice("mlp"))  # mlp, cnn, or your own package.module:Class
     dtype: str = "float32"  # of the computation; or bfloat16, float16. Parameters stay float32
     init_from: str = ""  # workdir of a trained network to start from
     init: Init = field(default_factory=Init)
 
-    loss: str = "cross_entropy"  # or your own package.module:function
-    label_smoothing: float = 0.0
-    optimizer: Choice = Choice("adam", {"learning_rate": 1e-3})  # name and keywords of optax
-    schedule: Choice = Choice("")  # of the learning rate: name and keywords of optax
-    weight_decay: float = 0.0  # decoupled, for kernels only; multiplied by the learning rate
-    clip_norm: float = 0.0  # largest global norm of the gradient; 0: no clipping
-    ema_decay: float = 0.0  # of the parameters' moving average, used in evaluation; 0: none
+    loss: Choice = field(default=Choice("cross_entropy"))  # or your own package.module:function
+    label_smoothing: Annotated[float, Range(0.0, BELOW_1)] = 0.0
+    # Optimizer and schedule of the learning rate: optax's names and keywords, or your own.
+    optimizer: Choice = field(default=Choice("adam", {"learning_rate": 1e-3}))
+    schedule: Choice = field(default=Choice(""))
+    # Decoupled, for kernels only; multiplied by the learning rate.
+    weight_decay: Annotated[float, Range(0.0)] = 0.0
+    # Largest global norm of the gradient; 0: no clipping.
+    clip_norm: Annotated[float, Range(0.0)] = 0.0
+    # Of the parameters' moving average, used in evaluation; 0: none.
+    ema_decay: Annotated[float, Range(0.0, BELOW_1)] = 0.0
     metrics: tuple[str, ...] = ()  # further ones: names, or your own package.module:function
     best: str = "val_accuracy"  # the column that decides which epoch is best
-    patience: int = 0  # epochs without improvement of `best` before stopping; 0: never
+    # Epochs without improvement of `best` before stopping; 0: never.
+    patience: Annotated[int, Range(0)] = 0
 
     parallel: str = "auto"  # auto, jit, pmap or shard_map
     reduction: str = "mean"  # of the gradients over all devices
-    keep_latest: int = 2  # number of checkpoints to keep; each holds the best epoch's weights
+    # Number of checkpoints to keep; each holds the best epoch's weights.
+    keep_latest: Annotated[int, Range(1)] = 2
+    # Called with the row of each epoch: your own package.module:name, a function or a class.
+    loggers: tuple[Choice, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain nested dicts, as in `config.json`; `parse` is the inverse."""
         values = dataclasses.asdict(self)
-        for name in CHOICES:
-            choice = getattr(self, name)
-            values[name] = {"name": choice.name, **choice.keywords}
+        values |= {name: getattr(self, name).to_dict() for name in CHOICES}
+        values["loss"] = self.loss.short()
+        values["augment"]["functions"] = tuple(its.short() for its in self.augment.functions)
+        values["loggers"] = tuple(its.short() for its in self.loggers)
         return values
 
 
-BELOW_1 = 1.0 - 1e-9
-RANGES = {
-    "seed": (0, 2**32 - 1),
-    "num_epochs": (1, math.inf),
-    "batch_size": (1, math.inf),
-    "chunk_steps": (0, math.inf),
-    "keep_latest": (1, math.inf),
-    "patience": (0, math.inf),
-    "label_smoothing": (0.0, BELOW_1),
-    "weight_decay": (0.0, math.inf),
-    "clip_norm": (0.0, math.inf),
-    "ema_decay": (0.0, BELOW_1),
-    "augment.rotation": (0.0, 360.0),
-    "augment.translation": (0.0, math.inf),
-    "augment.scale": (0.0, 0.9),
-    "augment.shear": (0.0, 80.0),
-    "augment.elastic": (0.0, math.inf),
-    "augment.elastic_sigma": (0.5, math.inf),
-}
-DTYPES = ("float32", "bfloat16", "float16")
-CHOICES = ("model", "optimizer", "schedule")
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
+class UnknownFieldError(UserError, AttributeError):
+    """A configuration does not have the field that is being set."""
 
 
-def default() -> ml_collections.ConfigDict:
+class Fields(ml_collections.ConfigDict):
+    """The fields of a configuration or of one of its sections, to edit."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns a field; AttributeError if there is none."""
+        return super().__getattr__(name)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        """Sets a field; a string that is given for a model, a loss and so on is its name.
+
+        Raises:
+          UnknownFieldError: the fields are locked, and there is no such field.
+        """
+        if self.is_locked and key not in self:
+            raise UnknownFieldError(
+                f"there is no field {key!r}{binding.did_you_mean(key, self.keys())}"
+            )
+        if key in CHOICES and isinstance(value, str | dict):
+            named = {"name": value} if isinstance(value, str) else value
+            value = ml_collections.ConfigDict(named)
+        super().__setitem__(key, value)
+
+
+def default() -> Fields:
     """Returns the default configuration to edit; setting an unknown field raises AttributeError."""
-    config = ml_collections.ConfigDict(Config().to_dict()).lock()
+    values = Config().to_dict()
+    for name in ("data", "augment", "init"):
+        values[name] = Fields(values[name])
+    config = Fields(values)
+    config.lock()
     for name in CHOICES:
         section: Any = config[name]
         section.unlock()  # its fields depend on its name
@@ -151,10 +173,6 @@ def parse(values: Mapping[str, Any]) -> Config:
     Raises:
       UserError: a field is unknown or its value invalid; the message names the field.
     """
-    values = dict(values)
-    for name in CHOICES:
-        if isinstance(values.get(name), Mapping):
-            values[name] = _choice(values[name], f"config.{name}")
     config = Config(**binding.bind(Config, values, "config"))
     _check_values(config)
     return config
@@ -230,14 +248,8 @@ def call(module: Any, function: str, path: str, *arguments: Any) -> Any:
         raise UserError(f"{path}: has no function {function}()")
     try:
         return getattr(module, function)(*arguments)
-    except AttributeError as error:
-        # The message of ml_collections holds these two names amid the whole configuration.
-        names = re.search(r'"(\w+)".*Did you mean "(\w+)"', str(error), flags=re.S)
-        if names is None:
-            raise  # an error in the file's own code: keep its traceback
-        raise UserError(
-            f"{path}: there is no field {names[1]!r}; did you mean {names[2]!r}?"
-        ) from error
+    except UnknownFieldError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def plain(config: Any, where: str) -> dict[str, Any]:
@@ -299,11 +311,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -
 
 
 def _check_values(config: Config) -> None:
-    """Checks what types cannot express: ranges, allowed names and combinations of fields."""
-    for name, (low, high) in RANGES.items():
-        value = operator.attrgetter(name)(config)
-        if not low <= value <= high:
-            raise UserError(f"config.{name}: must be from {low} to {high}, got {value}")
+    """Checks what annotations cannot express: allowed names and combinations of fields."""
     if config.dtype not in DTYPES:
         raise UserError(f"config.dtype: {config.dtype!r} is none of {', '.join(DTYPES)}")
     if config.patience > 0 and not config.data.val_split:
@@ -321,21 +329,10 @@ def _check_best(config: Config) -> None:
         )
 
 
-def _choice(values: Mapping[str, Any], where: str) -> Choice:
-    if not isinstance(values.get("name"), str):
-        raise UserError(f"{where}.name: a name must be given")
-    keywords = {k: _freeze(v) for k, v in values.items() if k != "name"}
-    return Choice(values["name"], keywords)
-
-
-def _freeze(value: Any) -> Any:
-    if isinstance(value, Mapping):  # JSON has only string keys
-        return {str(k): _freeze(v) for k, v in value.items()}
-    return tuple(_freeze(v) for v in value) if isinstance(value, (list, tuple)) else value
-
-
 def _override(values: dict[str, Any], name: str, value: Any) -> None:
     *sections, leaf = name.split(".")
+    if sections and sections[0] in CHOICES and isinstance(values.get(sections[0]), str):
+        values[sections[0]] = {"name": values[sections[0]]}
     for i, section in enumerate(sections):
         if not isinstance(values.get(section), dict):
             where = ".".join(["config", *sections[:i]])

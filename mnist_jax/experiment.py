@@ -4,21 +4,21 @@ The packages `training` and `analysis` do not import each other; this module com
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mnist_jax import data, models
 from mnist_jax.analysis.network.summary import summary
 from mnist_jax.analysis.run.evaluation import Predictions
-from mnist_jax.analysis.run.publish import publish
+from mnist_jax.analysis.run.report import publish
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, write_json
 from mnist_jax.lock import sole_writer
-from mnist_jax.members import FINISHED, Planned
-from mnist_jax.training import provenance, sweep, sweepdir, trace, workdir
+from mnist_jax.members import FINISHED, Planned, find_analysis
+from mnist_jax.training import loggers, own_code, provenance, sweep, sweepdir, trace, workdir
 from mnist_jax.training.console import Console
 from mnist_jax.training.inference import Outputs
 from mnist_jax.training.logs import OnEpoch, Row, RunLog
@@ -46,6 +46,7 @@ def run(
     *,
     started: float,
     profile: bool = False,
+    accept_code: bool = False,
     on_epoch: OnEpoch = nothing,
 ) -> bool:
     """Trains or resumes the run in a folder, evaluates it on the test split, and writes its report.
@@ -55,6 +56,7 @@ def run(
       folder: the folder of the run; created if it does not exist.
       started: start of `total_seconds`, as returned by `time.perf_counter`.
       profile: True to write a profiler trace of a few steps first.
+      accept_code: True to resume even if the user's own code has changed since the run began.
       on_epoch: called after each epoch with the rows of all epochs so far, once they are saved.
 
     Returns:
@@ -62,17 +64,21 @@ def run(
 
     Raises:
       StoppedError: the process was told to stop; everything is saved.
-      UserError: the configuration is invalid, the folder holds something else, or the network
-        diverged.
+      UserError: the configuration is invalid, the folder holds something else, the user's code has
+        changed since the run began, or the network diverged.
     """
     config = models.resolve(config)
     if workdir.finished(folder, config):
         return False
     keep_programs()
     provenance.commit()  # cached now, since files may be edited while the run trains
+    code = own_code.read(own_code.modules(config))  # now, for the same reason
     with opened(folder) as stop:
         if workdir.finished(folder, config):  # by another process, before this one had the lock
             return False
+        if not accept_code:
+            own_code.refuse_changes(folder, code)
+        on_row = loggers.of_run(config, folder)
         data.check_splits(config.data.name, config.data.train_split, config.data.val_split)
         program = prepare_one(config)
         print(summary(program.task.model), flush=True)
@@ -80,7 +86,12 @@ def run(
             trace.write(program, folder / "profile")
         clock = Clock(started, compiling=program.compile_seconds)
         report = _Reporter(program, on_epoch)
-        with RunLog(folder, program.task.metrics) as log:
+
+        def begin() -> None:  # called late, so that an invalid run does not claim the folder
+            workdir.claim(folder, config)
+            own_code.record(folder, code)
+
+        with on_row, RunLog(folder, program.task.metrics, on_row) as log:
             training = trained(
                 program,
                 folder / "checkpoints",
@@ -88,14 +99,14 @@ def run(
                 log=log,
                 console=report.console,
                 clock=clock,
-                # Called late, so that an invalid configuration does not claim the folder.
-                begin=lambda: workdir.claim(folder, config),
+                begin=begin,
                 after=report,
             )
             with training as at:
                 result = _evaluate(program, at, clock, folder)
-        write_json(folder / workdir.RESULT, result | clock.record())  # last: the run is finished
-        print(_closing(result | clock.record(), folder))
+            result |= clock.record()
+            write_json(folder / workdir.RESULT, result)  # last: the run is finished
+        print(_closing(result, folder))
     return True
 
 
@@ -144,6 +155,7 @@ def _evaluate(program: Program, at: Position, clock: Clock, folder: Path) -> dic
         **clock.record(),
         "images_per_second": at.step * config.batch_size / seconds,
         **provenance.conditions(),
+        **own_code.facts(folder),
     }
     publish(
         folder,
@@ -192,7 +204,13 @@ def _closing(result: dict[str, Any], folder: Path) -> str:
 
 
 def run_sweep(
-    plan: Sequence[Planned], folder: Path, *, started: float, on_epoch: OnEpoch = nothing
+    plan: Sequence[Planned],
+    folder: Path,
+    *,
+    started: float,
+    analysis: str | Callable[..., Any] = "",
+    accept_code: bool = False,
+    on_epoch: OnEpoch = nothing,
 ) -> bool:
     """Trains or resumes the sweep in a folder, and compares its members.
 
@@ -200,6 +218,8 @@ def run_sweep(
       plan: the members to train, in addition to those that the folder holds.
       folder: the folder of the sweep; created if it does not exist.
       started: start of `total_seconds`, as returned by `time.perf_counter`.
+      analysis: as `Sweep.analysis`: writes further sections of the report.
+      accept_code: True to go on even if the user's own code has changed since the sweep began.
       on_epoch: called after each epoch with its rows of `sweep.jsonl`, once they are saved.
 
     Returns:
@@ -207,12 +227,10 @@ def run_sweep(
 
     Raises:
       StoppedError: the process was told to stop; finished work is saved.
-      UserError: the configuration of a member is invalid, or the folder holds something else.
+      UserError: the configuration of a member is invalid, the analysis cannot be imported, the
+        folder holds something else, or the user's code has changed since the sweep began.
     """
-    from mnist_jax.analysis.sweep.comparison import Member  # imported late: `run` does not need it
-    from mnist_jax.analysis.sweep.report import WHOLE
-    from mnist_jax.compare import compare
-
+    write_sections = find_analysis(analysis)
     plan = sweep.resolve(plan)
     if _compared(plan, folder):
         return False
@@ -221,17 +239,30 @@ def run_sweep(
     with opened(folder) as stop:
         if _compared(plan, folder):  # by another process, before this one had the lock
             return False
+        left = sweepdir.unfinished(folder, plan)
+        code = own_code.read(name for its in left for name in own_code.modules(its.config))
+        if not accept_code:
+            own_code.refuse_changes(folder, code)
+        on_row = loggers.of_sweep(left, folder)
         sweep.try_new(plan, folder)
         plan = sweepdir.claim(folder, plan)
+        own_code.record(folder, code)
         clock = _SweepClock(folder, started)
         try:
-            results = sweep.train(plan, folder, stop, keep_clock=clock.keep, on_epoch=on_epoch)
+            with on_row:
+                results = sweep.train(
+                    plan, folder, stop, keep_clock=clock.keep, on_epoch=on_epoch, on_row=on_row
+                )
         finally:
             clock.keep()
-        result = _summary(results, clock)
+        result = _summary(results, clock) | own_code.facts(folder)
+        # Imported late: only the end of a sweep needs pandas.
+        from mnist_jax.analysis.sweep.report import WHOLE
+        from mnist_jax.compare import compare
+
         times = {WHOLE: result["total_seconds"], "training": result["train_seconds"]}
         facts = times | {name: result[name] for name in ("device", "versions", "commit")}
-        compare([Member(**its) for its in results], folder, facts)
+        compare(results, folder, facts, write_sections)
         write_json(folder / workdir.RESULT, result)  # last: the sweep is finished
     return True
 

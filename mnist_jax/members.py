@@ -11,13 +11,31 @@ A sweep file defines them:
             members[f"{width} units"] = config = default()
             config.model = dict(name="mlp", hidden=(width,))
         return Sweep(members, seeds=3)
+
+A sweep may name an analysis of its own, `Sweep(members, analysis="widths.py:analyse")`: a function
+that takes the table of the finished networks, a pandas data frame, and returns sections for the
+report:
+
+    from mnist_jax.analysis.sweep.section import Section
+
+    def analyse(networks):
+        means = networks.groupby("model.hidden")["test_accuracy"].mean()
+        rows = [(hidden, f"{mean:.4f}") for hidden, mean in means.items()]
+        return [Section("Width", ["Means over seeds."], ("hidden", "test accuracy"), rows)]
+
+The table has one row per network. Its columns are `architecture`, `seed`, `parameters`, `epochs`
+(trained), `seconds` (of training), `val_NAME` and `test_NAME` of each metric, `status`, and one per
+field of the configurations by its dotted name, such as `model.hidden` or `num_epochs`. Lists are
+tuples, and a field that a configuration lacks is None. A network that did not finish has NaN for
+results. `mnist_jax.analysis.sweep.contrasts` compares networks that share a seed.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mnist_jax import binding
 from mnist_jax import config as configuration
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
@@ -27,10 +45,12 @@ FINISHED, DIVERGED = "finished", "diverged"  # statuses; an epoch and a cause fo
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep, as `get_sweep()` returns it: architectures and the number of seeds of each."""
+    """A sweep, as `get_sweep()` returns it: architectures, their seeds, and what to report."""
 
     members: Mapping[str, Any]  # configurations by the name of the architecture
     seeds: int = 1  # trainings per architecture, counting up from its configuration's seed
+    # A function, or its name: FILE.py:function or package.module:function; empty: none.
+    analysis: str | Callable[..., Any] = ""
 
 
 @dataclass(frozen=True)
@@ -41,25 +61,51 @@ class Planned:
     config: Config
 
 
-def load(
-    path: str, overrides: Sequence[tuple[str, Any]] = (), seeds: int | None = None
-) -> list[Planned]:
-    """Reads the members of a sweep from a file, ordered by architecture and then by seed.
-
-    Args:
-      path: a sweep file, or a configuration file, which then is the only architecture.
-      overrides: as for `config.load`; applied to each member.
-      seeds: number of seeds per architecture; None: the number that the file gives.
+def read(path: str) -> Sweep:
+    """Reads a sweep from a file; a configuration file is a sweep of a single architecture.
 
     Raises:
-      UserError: the file does not exist, a field is invalid, there is no member, or an override
-        sets a field in which the members differ.
+      UserError: the file does not exist or defines no sweep.
     """
-    return plan(_read(path), path, overrides, seeds)
+    module = configuration.import_file(path)
+    if not hasattr(module, "get_sweep"):
+        return Sweep({configuration.stem(path): configuration.from_module(module, path)})
+    sweep = configuration.call(module, "get_sweep", path)
+    if not isinstance(sweep, Sweep):
+        raise UserError(f"{path}: get_sweep() must return a Sweep, not {sweep!r}")
+    return sweep
+
+
+def find_analysis(analysis: str | Callable[..., Any]) -> Callable[..., Any] | None:
+    """Returns the analysis that a sweep names; None if it names none.
+
+    A file is looked for as a configuration file is: in the current folder and in the project.
+
+    Raises:
+      UserError: there is no such file, module or function.
+    """
+    if callable(analysis) or not analysis:
+        return analysis or None
+    where = "Sweep.analysis"
+    if not isinstance(analysis, str) or ":" not in analysis:
+        raise UserError(
+            f"{where}: must be 'FILE.py:function' or 'package.module:function', not {analysis!r}"
+        )
+    file, name = configuration.split_path(analysis)
+    if name is None:
+        found = binding.find(analysis, {}, where)
+    else:
+        found = getattr(configuration.import_file(file), name, None)
+    if not callable(found):
+        raise UserError(f"{where}: {analysis!r} is not the name of a function")
+    return found
 
 
 def plan(
-    sweep: Sweep, path: str, overrides: Sequence[tuple[str, Any]], seeds: int | None
+    sweep: Sweep,
+    path: str,
+    overrides: Sequence[tuple[str, Any]] = (),
+    seeds: int | None = None,
 ) -> list[Planned]:
     """Returns the members of a sweep, ordered by architecture and then by seed.
 
@@ -95,20 +141,10 @@ def plan(
 
 
 def _seeds(config: Config, count: int) -> list[Config]:
-    highest = configuration.RANGES["seed"][1]
+    highest = configuration.HIGHEST_SEED
     if config.seed + count - 1 > highest:
         raise UserError(f"config.seed: the {count} seeds from {config.seed} on exceed {highest}")
     return [dataclasses.replace(config, seed=config.seed + i) for i in range(count)]
-
-
-def _read(path: str) -> Sweep:
-    module = configuration.import_file(path)
-    if not hasattr(module, "get_sweep"):
-        return Sweep({configuration.stem(path): configuration.from_module(module, path)})
-    sweep = configuration.call(module, "get_sweep", path)
-    if not isinstance(sweep, Sweep):
-        raise UserError(f"{path}: get_sweep() must return a Sweep, not {sweep!r}")
-    return sweep
 
 
 def _parse(name: str, values: dict[str, Any], overrides: Sequence[tuple[str, Any]]) -> Config:

@@ -1,12 +1,14 @@
 import ast
+import copy
 import dataclasses
 import json
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
 from mnist_jax import data, models
-from mnist_jax.binding import bind, convert, did_you_mean, find
+from mnist_jax.binding import Range, bind, convert, did_you_mean, find, find_function
 from mnist_jax.config import (
     CHOICES,
     PROJECT_ROOT,
@@ -19,6 +21,7 @@ from mnist_jax.config import (
     difference,
     find_file,
     load,
+    overridden,
     parse,
     stem,
 )
@@ -32,6 +35,9 @@ CONFIGS = sorted(
 )
 
 
+NOISY = Augment(noise=1.0, erase=1.0, mixup=0.5)
+
+
 @pytest.mark.parametrize(
     ("values", "field", "expected"),
     [
@@ -40,6 +46,22 @@ CONFIGS = sorted(
         ({"data": {"name": "kmnist"}}, "data", Data(name="kmnist")),
         ({"augment": {"rotation": 5}}, "augment", Augment(rotation=5.0)),
         ({"model": {"name": "mlp", "hidden": [3, 2]}}, "model", Choice("mlp", {"hidden": (3, 2)})),
+        ({"model": "cnn"}, "model", Choice("cnn")),
+        ({"loss": "mine:focal"}, "loss", Choice("mine:focal")),
+        ({"loss": {"name": "mine:focal"}}, "loss", Choice("mine:focal")),
+        ({"loss": {"name": "mine:focal", "gamma": 2}}, "loss", Choice("mine:focal", {"gamma": 2})),
+        ({"augment": {"functions": "mine:a"}}, "augment", Augment(functions=(Choice("mine:a"),))),
+        (
+            {"augment": {"functions": ["mine:a", {"name": "mine:b", "size": [1, 2]}]}},
+            "augment",
+            Augment(functions=(Choice("mine:a"), Choice("mine:b", {"size": (1, 2)}))),
+        ),
+        (
+            {"augment": {"functions": {"name": "mine:a", "size": 1}}},
+            "augment",
+            Augment(functions=(Choice("mine:a", {"size": 1}),)),
+        ),
+        ({"augment": {"noise": 1, "erase": 1, "mixup": 0.5}}, "augment", NOISY),
         ({"schedule": {"name": ""}}, "schedule", Choice("")),
         ({"metrics": ["top_3", "brier"]}, "metrics", ("top_3", "brier")),
         ({"metrics": "top_3"}, "metrics", ("top_3",)),
@@ -67,13 +89,23 @@ def test_plain_values_become_typed_ones(values, field, expected):
         ({"num_epochs": "3"}, r"^config.num_epochs: expected int, got '3'"),
         ({"label_smoothing": "a"}, r"^config.label_smoothing: expected float, got 'a'"),
         ({"label_smoothing": False}, r"^config.label_smoothing: expected float, got False"),
-        ({"loss": 1}, r"^config.loss: expected str, got 1"),
-        ({"data": "mnist"}, r"^config.data: is a section"),
+        ({"loss": 1}, r"^config.loss: expected a name, or dict\(name=\.\.\., .*\), got 1"),
+        ({"loss": {"gamma": 1}}, r"^config.loss.name: a name must be given"),
+        ({"augment": {"functions": 1}}, r"^config.augment.functions\[0\]: expected a name.*got 1"),
+        ({"augment": {"functions": ("a:b", {})}}, r"^config.augment.functions\[1\].name: a name"),
+        ({"data": "mnist"}, r"^config.data: is a section; .* such as config.data.name$"),
+        ({"augment": 3}, r"^config.augment: is a section; .* such as config.augment.rotation$"),
         ({"data": {"name": 1}}, r"^config.data.name: expected str, got 1"),
         ({"model": {"hidden": (3,)}}, r"^config.model.name: a name must be given"),
-        ({"model": "mlp"}, r"^config.model: "),
+        ({"model": 3}, r"^config.model: "),
         ({"num_epochs": 0}, r"^config.num_epochs: must be .*1.*, got 0"),
         ({"batch_size": -1}, r"^config.batch_size: must be .*1.*, got -1"),
+        ({"seed": -1}, r"^config.seed: must be from 0 to 4294967295, got -1"),
+        ({"seed": 2**32}, r"^config.seed: must be from 0 to 4294967295, got 4294967296"),
+        ({"label_smoothing": 1.0}, r"^config.label_smoothing: must be from 0.0 to 0.99.*, got 1.0"),
+        ({"clip_norm": float("nan")}, r"^config.clip_norm: must be from 0.0 to inf, got nan"),
+        ({"augment": {"erase": 1.1}}, r"^config.augment.erase: must be from 0.0 to 1.0, got 1.1"),
+        ({"augment": {"mixup": -1}}, r"^config.augment.mixup: must be from 0.0 to inf, got -1.0"),
         ({"best": "val_acc"}, r"^config.best: .*; did you mean 'val_accuracy'\?"),
         ({"best": "test_accuracy"}, r"^config.best: 'test_accuracy' is not a validation column"),
         ({"best": "val_top_3"}, r"^config.best: 'val_top_3' is not a validation column"),
@@ -88,7 +120,11 @@ def test_a_wrong_value_is_refused_by_its_field(values, message):
 
 
 def function(
-    width: int, *, rate: float = 0.5, sizes: tuple[int, ...] = (1,), mode: str | None = None
+    width: Annotated[int, Range(1, 9)],
+    *,
+    rate: float = 0.5,
+    sizes: tuple[int, ...] = (1,),
+    mode: str | None = None,
 ) -> None:
     """Something that a configuration can name."""
 
@@ -115,6 +151,9 @@ def test_a_signature_is_a_schema(values, expected):
         ({"width": 1, "sizes": (1, 2.5)}, r"^here.sizes\[1\]: expected int, got 2.5"),
         ({"width": 1, "sizes": {}}, r"^here.sizes: expected tuple\[int, ...\], got \{\}"),
         ({"width": 1, "mode": 3}, r"^here.mode: expected str \| None, got 3"),
+        ({"width": 0}, r"^here.width: must be from 1 to 9, got 0"),
+        ({"width": 10}, r"^here.width: must be from 1 to 9, got 10"),
+        ({"width": "1"}, r"^here.width: expected int, got '1'"),
     ],
 )
 def test_what_a_signature_does_not_take_is_refused(values, message):
@@ -126,6 +165,39 @@ def test_given_parameters_are_not_for_a_configuration():
     assert bind(function, {}, "here", given=("width",), defaults=False) == {}
     with pytest.raises(UserError, match="there is no field 'width'"):
         bind(function, {"width": 1}, "here", given=("width",))
+
+
+class Adder:
+    """An object that is called like a function, and whose annotations are not its own."""
+
+    def __call__(self, a, b, *, c: float = 0.0):
+        return a + b + c
+
+
+def add(first, second, *, third: float = 0.0, fourth=0.0):
+    return first + second + third + fourth
+
+
+def test_a_function_is_found_with_its_keywords():
+    known = {"add": add, "adder": Adder(), "number": 3}
+
+    def found(name, **keywords):
+        choice = Choice(name, keywords)
+        return find_function(choice, known, "here", arguments=2, given=("fourth",))
+
+    assert found("add")(1, 2, fourth=4.0) == 7.0
+    assert found("add", third=3)(1, 2, fourth=4.0) == 10.0
+    assert type(found("add", third=3)(0, 0)) is float  # as its annotation says
+    assert found("adder", c=3)(1, 2) == 6
+    with pytest.raises(UserError, match=r"^here: there is no field 'thrid'; did you mean 'third'"):
+        found("add", thrid=3)
+    for given in ("first", "fourth"):
+        with pytest.raises(UserError, match=f"^here: there is no field '{given}'"):
+            found("add", **{given: 3})
+    with pytest.raises(UserError, match=r"^here: 'number' is not a function, but 3"):
+        found("number")
+    with pytest.raises(UserError, match=r"^here: second must be given"):
+        find_function(Choice("add"), known, "here", arguments=1)
 
 
 def test_an_exact_int_is_kept_where_a_union_takes_it():
@@ -162,7 +234,8 @@ def test_a_configuration_survives_json():
             "label_smoothing": 0.1,
             "model": {"name": "cnn", "features": (16, 32), "kernel": (5, 3)},
             "schedule": {"name": "linear_schedule", "transition_steps": "2 epochs"},
-            "augment": {"elastic": 2},
+            "augment": {"elastic": 2, "functions": ["mine:a", {"name": "mine:b", "size": (1,)}]},
+            "loss": {"name": "mine:focal", "gamma": 2.0},
         }
     )
     assert parse(json.loads(json.dumps(config.to_dict()))) == config
@@ -170,13 +243,56 @@ def test_a_configuration_survives_json():
     assert parse(default().to_dict()) == Config()
 
 
+def test_what_has_no_keywords_is_written_as_its_name():
+    """As `config.loss` was when a loss had none, so that folders of that time are still equal."""
+    both = Choice("mine:a"), Choice("mine:b", {"size": 1})
+    for choice, expected in zip(both, ["mine:a", {"name": "mine:b", "size": 1}], strict=True):
+        values = Config(loss=choice, augment=Augment(functions=(choice,))).to_dict()
+        assert values["loss"] == expected
+        assert values["augment"]["functions"] == (expected,)
+    assert Config(model=Choice("mlp")).to_dict()["model"] == {"name": "mlp"}
+
+
 def test_a_misspelt_field_in_a_config_file_is_an_error_there_and_then():
     config = default()
     with pytest.raises(AttributeError, match="num_epochs"):
         config.num_epoch = 3
+    with pytest.raises(AttributeError, match="num_epochs"):
+        config["num_epoch"] = 3
     with pytest.raises(AttributeError, match="rotation"):
         config.augment.rotatoin = 3.0
-    config.model.anything = 3  # its fields are those of the model
+    with pytest.raises(AttributeError, match=r"known: .*rotation"):
+        config.augment.xyz = 3.0
+    for name in CHOICES:
+        config[name].anything = 3  # its fields are those of the model, the loss, ...
+        config[name] = {"name": "mlp"}
+        config[name].anything = 3
+
+
+@pytest.mark.parametrize("copied", [lambda config: config, copy.deepcopy], ids=["", "copied"])
+def test_a_name_and_keywords_can_be_set_in_any_order(copied):
+    def parsed():
+        return parse(config.to_dict())
+
+    config = copied(default())
+    for name in CHOICES:
+        config[name] = "mine:first"
+        assert getattr(parsed(), name) == Choice("mine:first")
+        config[name].size = 2
+        assert getattr(parsed(), name) == Choice("mine:first", {"size": 2})
+        config[name] = dict(name="mine:second", model="mlp", loss="kl")
+        expected = Choice("mine:second", {"model": "mlp", "loss": "kl"})
+        assert getattr(parsed(), name) == expected
+        config[name].size = 2
+        config[name].name = "mine:first"
+        assert getattr(parsed(), name) == Choice("mine:first", {**expected.keywords, "size": 2})
+        config[name] = "mine:first"  # without the keywords of the others
+        assert getattr(parsed(), name) == Choice("mine:first")
+    config.augment = dict(erase=0.5)
+    config.augment.functions = ["mine:a"]
+    assert parsed().augment == Augment(erase=0.5, functions=(Choice("mine:a"),))
+    config.update(default())
+    assert parsed().loss == Choice("cross_entropy")
 
 
 def test_difference_names_each_leaf():
@@ -227,6 +343,22 @@ def config_file(tmp_path, monkeypatch):
         ("init.seed", "1", "init", Init(seed=1)),
         ("init.leave_out", "output", "init", Init(leave_out=("output",))),
         ("model", "{'name': 'mlp'}", "model", Choice("mlp")),
+        ("model", "cnn", "model", Choice("cnn")),
+        ("loss", "mine:focal", "loss", Choice("mine:focal")),
+        ("loss.gamma", "3", "loss", Choice("cross_entropy", {"gamma": 3})),
+        ("loss", {"name": "mine:focal", "gamma": 3}, "loss", Choice("mine:focal", {"gamma": 3})),
+        (
+            "augment.functions",
+            "mine:a,mine:b",
+            "augment",
+            Augment(functions=(Choice("mine:a"), Choice("mine:b"))),
+        ),
+        (
+            "augment.functions",
+            "[{'name': 'mine:a', 'size': 3}]",
+            "augment",
+            Augment(functions=(Choice("mine:a", {"size": 3}),)),
+        ),
         ("model.hidden", (4, 2), "model", Choice("mlp", {"hidden": (4, 2)})),  # from Python
     ],
 )
@@ -234,6 +366,19 @@ def test_overrides(config_file, name, text, field, expected):
     config = load(config_file, [(name, text)])
     assert getattr(config, field) == expected
     assert config.num_epochs == (7 if name == "num_epochs" else 3)
+
+
+@pytest.mark.parametrize("values", [Config().to_dict(), default().to_dict()], ids=["", "a file's"])
+def test_overrides_come_one_after_the_other(values):
+    def loss(*overrides):
+        return parse(overridden(copy.deepcopy(values), overrides)).loss
+
+    name, gamma = ("loss", "mine:focal"), ("loss.gamma", "3")
+    assert loss(name, gamma, ("loss.alpha", "true")) == Choice(
+        "mine:focal", {"gamma": 3, "alpha": True}
+    )
+    assert loss(gamma, name) == Choice("mine:focal")  # the keywords were those of another loss
+    assert loss(gamma, ("loss.name", "mine:focal")) == Choice("mine:focal", {"gamma": 3})
 
 
 @pytest.mark.parametrize(
@@ -245,6 +390,7 @@ def test_overrides(config_file, name, text, field, expected):
         ("num_epochs.x", "x", r"config: there is no section 'num_epochs'"),
         ("num_epochs", "many", r"config.num_epochs: expected int, got 'many'"),
         ("num_epochs", "", r"config.num_epochs: expected int, got ''"),
+        ("loss.a.b", "3", r"config.loss: there is no section 'a'"),
         ("data", "mnist", r"config.data: is a section"),
     ],
 )
@@ -284,6 +430,8 @@ def test_a_configuration_takes_an_argument(config_file):
     [
         ("x = 1\n", r"mine.py: has no function get_config"),
         (FILE.replace("num_epochs", "num_epoch"), r"mine.py: .*'num_epoch'.*'num_epochs'"),
+        (FILE.replace("num_epochs", "xyz"), r"mine.py: there is no field 'xyz'; known: .*seed"),
+        (FILE.replace("num_epochs", "data.nam"), r"mine.py: .*'nam'; did you mean 'name'"),
         ("def get_config():\n    return None\n", r"mine.py: get_config\(\)"),
     ],
 )
@@ -291,6 +439,13 @@ def test_a_config_file_that_gives_no_configuration_is_refused(config_file, sourc
     Path(config_file).write_text(source)
     with pytest.raises(UserError, match=message):
         load(config_file)
+
+
+def test_an_error_in_a_config_files_own_code_keeps_its_traceback(config_file):
+    Path(config_file).write_text(FILE.replace("= 3", "= (3).three"))
+    with pytest.raises(AttributeError, match="'int' object has no attribute 'three'") as error:
+        load(config_file)
+    assert not isinstance(error.value, UserError)
 
 
 def test_there_are_the_configurations_of_the_readme():

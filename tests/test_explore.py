@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_jax.analysis.data.exploration import PICTURES
+from mnist_jax.analysis.data.text import PICTURES
 from mnist_jax.lock import sole_writer
 from tests.commands import ROOT, command, environment, refused, run
 
@@ -59,7 +59,7 @@ def test_leaves_a_run_alone_and_works_while_it_trains(tmp_path):
     after = contents(tmp_path)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {f"explore/{name}" for name in FILES}
-    assert "Training distorts no image." in said
+    assert "Training augments no image." in said
 
 
 def test_gives_the_same_bytes_and_leaves_accelerators_to_training(explored, tmp_path):

@@ -168,7 +168,10 @@ def edited(tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("main", [*SMALL, "--config.model={'name': 'mine:Own'}", "--workdir=run"]),
+        (
+            "main",
+            [*SMALL, "--config.model={'name': 'mine:Own'}", "--workdir=run", "--accept_code"],
+        ),
         ("evaluate", ["--workdir=run"]),
         ("evaluate", ["--workdir=run", "--checkpoint=best"]),
         (

@@ -122,7 +122,7 @@ def test_kept_outputs_are_of_the_kept_parameters(kept):
     (final,) = re.findall(r"^test accuracy (\d\d\.\d\d%) of 10,000", training, flags=re.M)
     assert float(final[:-1]) > 99
     assert f"test accuracy  {final}" in printed_by(kept, "test accuracy")
-    assert f"{values['TRAIN_SPLIT']}  {values['VAL_SPLIT']}" in printed_by(kept, "exploration.tell")
+    assert f"{values['TRAIN_SPLIT']}  {values['VAL_SPLIT']}" in printed_by(kept, "text.tell")
     assert f"{4 * seeds} networks of 4 architectures" in printed_by(kept, "mnist_jax.sweep(")
     assert str(values["WORKDIR"] / "cnn" / "report.html") in training
 

@@ -126,7 +126,7 @@ def test_a_diverged_member_is_reported_and_members_of_a_shape_train_together(uni
 def test_pictures_report_and_drawings_are_there(uninterrupted):
     workdir, _ = uninterrupted
     plots = {path.name for path in (workdir / "plots").glob("*.png")}
-    assert {"curves.png", "ranking.png", "parameters.png", "depth.png"} <= plots
+    assert {"curves.png", "ranking.png", "parameters.png"} <= plots
     assert len(list((workdir / "plots" / "networks").glob("*/network.svg"))) == 3
     report = (workdir / "report.html").read_text()
     assert report.count("data:image/png;base64,") >= 7

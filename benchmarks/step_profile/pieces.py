@@ -21,7 +21,7 @@ from mnist_jax.models import Model
 from mnist_jax.models.layers import Dropout
 from mnist_jax.training import step
 from mnist_jax.training.state import TrainState
-from mnist_jax.training.step import Batch, network_images, run_steps
+from mnist_jax.training.step import Batch, augmented, run_steps
 from mnist_jax.training.task import Task
 
 WHOLE = "optimizer and average"  # the last piece, whose program is a complete step
@@ -71,11 +71,11 @@ def _before_gradient(task: Task) -> dict[str, Piece]:
         "images to floats": lambda state, batch: rescale(batch["image"]),
     }
     if enabled(task.config.augment):
-        found["distortion"] = functools.partial(network_images, task)
+        found["distortion"] = functools.partial(augmented, task)
 
     def forward(state: TrainState, batch: Batch) -> Any:
-        images = network_images(task, state, batch)
-        losses, _, variables = step.forward(task, state["params"], state, batch, images)
+        inputs = augmented(task, state, batch)
+        losses, _, variables = step.forward(task, state["params"], state, batch, *inputs)
         return losses, variables
 
     if _drops(task.model):

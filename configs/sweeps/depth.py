@@ -4,8 +4,8 @@ python -m mnist_jax.sweep --config=configs/sweeps/depth.py
 
 Trains networks with 0 to 4 hidden layers of 32 units for 2, 5, 10 and 20 epochs, with 10 seeds
 each. In every training the learning rate decays to 0 at the end, so that a short training is not a
-long one cut off. The report answers the three questions with differences over seeds and their
-standard errors.
+long one cut off. The analysis in depth_claims.py answers the three questions in the report, with
+differences over seeds and their standard errors.
 """
 
 from mnist_jax.config import default
@@ -22,4 +22,4 @@ def get_sweep():
             config.optimizer = dict(name="adam")
             config.schedule = dict(name="cosine_decay_schedule", init_value=2e-3, decay_steps=1.0)
             members[f"{depth} hidden, {epochs} epochs"] = config
-    return Sweep(members, seeds=10)
+    return Sweep(members, seeds=10, analysis="configs/sweeps/depth_claims.py:analyse")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import GREY, INK, VERMILLION
-from mnist_jax.analysis.sweep.comparison import field_names
 from mnist_jax.metrics import Metric
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
@@ -22,10 +20,16 @@ FINE += (99, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8, 99.85, 99.9)
 WIDE = 6.0  # largest over smallest error above which a linear axis would crowd the best values
 LEAST_SPAN = 0.5  # percent: least range of an axis, so as not to magnify negligible differences
 LEAST_ERROR = 0.01  # percent: one image of 10,000; an error of 0 has no place on a log scale
+SOFT_LINE: dict[str, Any] = {"color": GREY, "lw": 0.9, "alpha": 0.45}
+
+Side = Literal["x", "y"]
 
 
 def error_scale(percent: Any) -> Any:
-    """Returns -log10 of the error in percent, a scale that spaces 90, 99 and 99.9 % evenly."""
+    """Returns -log10 of the error in percent, a scale that spaces 90, 99 and 99.9 % evenly.
+
+    Matplotlib's `logit` scale has no place for 0 % and 100 %, and widens low accuracies as well.
+    """
     return -np.log10(np.maximum(100.0 - np.asarray(percent, float), LEAST_ERROR))
 
 
@@ -36,7 +40,7 @@ def is_wide(percents: Iterable[float]) -> bool:
 
 
 def metric_axis(
-    axes: Axes, values: Sequence[float], name: str, metric: Metric, side: Literal["x", "y"] = "y"
+    axes: Axes, values: Sequence[float], name: str, metric: Metric, side: Side = "y"
 ) -> None:
     """Sets scale, limits and label of an axis for values of a metric.
 
@@ -46,36 +50,36 @@ def metric_axis(
     if metric.percent and metric.higher_is_better:
         accuracy_axis(axes, values, name, side)
         return
-    values = list(values) or [0.0, 1.0]
-    low, high = min(values), max(values)
-    wide = low > 0 and high > 8 * low
-    if wide:
-        _log_axis(axes, side)
-        low, high, margin = 0.9 * low, 1.1 * high, 0.0
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    label = f"{name} (%)" if metric.percent else f"mean {name} per image"
+    if low > 0 and high > 8 * low:
+        log_axis(axes, side)
+        _set(axes, side, 0.9 * low, 1.1 * high, f"{label} (log scale)")
     else:
         margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    (axes.set_ylim if side == "y" else axes.set_xlim)(low - margin, high + margin)
-    said = f"{name} (%)" if metric.percent else f"mean {name} per image"
-    label = axes.set_ylabel if side == "y" else axes.set_xlabel
-    label(said + (" (log scale)" if wide else ""))
+        _set(axes, side, low - margin, high + margin, label)
 
 
-def _log_axis(axes: Axes, side: Literal["x", "y"]) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator
+def log_axis(axes: Axes, side: Side = "y", *, fine: bool = True, form: str = "g") -> None:
+    """Sets a log scale whose ticks are plain numbers far enough apart to be read.
 
-    (axes.set_yscale if side == "y" else axes.set_xscale)("log")
-    axis = axes.yaxis if side == "y" else axes.xaxis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(_no_ticks())
+    Args:
+      axes: the axes.
+      side: the axis.
+      fine: True for ticks at 1, 2 and 5 times powers of ten, False at the powers alone.
+      form: format specification of the ticks' numbers.
+    """
+    from matplotlib.ticker import LogLocator
+
+    getattr(axes, f"set_{side}scale")("log")
+    axis = getattr(axes, f"{side}axis")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if fine else (1,)))
+    axis.set_major_formatter(f"{{x:{form}}}")
+    axis.minorticks_off()
 
 
 def accuracy_axis(
-    axes: Axes,
-    percents: Sequence[float],
-    name: str,
-    side: Literal["x", "y"] = "y",
-    foot: float = 0.0,
+    axes: Axes, percents: Sequence[float], name: str, side: Side = "y", foot: float = 0.0
 ) -> None:
     """Sets scale, limits and label of an axis for accuracies in percent.
 
@@ -83,26 +87,26 @@ def accuracy_axis(
     room to leave for crosses below the values, as a fraction of their range.
     """
     percents = [min(max(value, 0.0), 100.0) for value in percents] or [0.0, 100.0]
-    set_limits = axes.set_ylim if side == "y" else axes.set_xlim
-    label = axes.set_ylabel if side == "y" else axes.set_xlabel
     low, high = min(percents), max(percents)
     if not is_wide(percents):
         margin = max(0.06 * (high - low), (LEAST_SPAN - (high - low)) / 2)
-        set_limits(low - margin - foot * (high - low), min(high + margin, 100 + 0.3 * margin))
-        label(f"{name} (%)")
+        top = min(high + margin, 100 + 0.3 * margin)
+        _set(axes, side, low - margin - foot * (high - low), top, f"{name} (%)")
         return
-    ends = error_scale([low, high])
-    margin = 0.05 * (ends[1] - ends[0])
-    ends = ends[0] - margin - foot * (ends[1] - ends[0]), ends[1] + margin
-    low, high = (100 - 10**-end for end in ends)
-    functions = (error_scale, lambda scaled: 100 - 10 ** -np.asarray(scaled, float))
-    (axes.set_yscale if side == "y" else axes.set_xscale)("function", functions=functions)
+    start, end = error_scale([low, high])
+    margin = 0.05 * (end - start)
+    low, high = _percent(start - margin - foot * (end - start)), _percent(end + margin)
+    getattr(axes, f"set_{side}scale")("function", functions=(error_scale, _percent))
     ticks = _ticks(low, high)
-    axis = axes.yaxis if side == "y" else axes.xaxis
+    axis = getattr(axes, f"{side}axis")
     axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.set_minor_locator(_no_ticks())
-    set_limits(low, high)
-    label(f"{name} (%, log error scale)")
+    axis.minorticks_off()
+    _set(axes, side, low, high, f"{name} (%, log error scale)")
+
+
+def _percent(scaled: Any) -> Any:
+    """Returns the percentages at positions on `error_scale`."""
+    return 100 - 10 ** -np.asarray(scaled, float)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -116,10 +120,8 @@ def _ticks(low: float, high: float) -> list[float]:
     return sorted(ticks)
 
 
-def _no_ticks() -> Any:
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()
+def _set(axes: Axes, side: Side, low: float, high: float, label: str) -> None:
+    axes.set(**{f"{side}lim": (low, high), f"{side}label": label})
 
 
 def number_axis(axes: Axes, values: Sequence[float], name: str) -> None:
@@ -127,18 +129,19 @@ def number_axis(axes: Axes, values: Sequence[float], name: str) -> None:
 
     The scale is logarithmic if the largest value is more than 20 times the smallest positive one.
     """
-    positive = [value for value in values if value > 0]
+    least = min((value for value in values if value > 0), default=0.0)
     note = ""
-    if min(values) >= 0 and positive and max(positive) > 20 * min(positive):
+    if min(values) >= 0 and max(values) > 20 * least > 0:
         note = " (log scale)"
         if min(values) > 0:
-            axes.set_xscale("log")
+            log_axis(axes, "x", fine=False)
         else:
-            axes.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
-            note = f" (log scale, linear below {min(positive):g})"
+            axes.set_xscale("symlog", linthresh=least, linscale=0.5)
+            axes.xaxis.set_major_formatter("{x:g}")
+            note = f" (log scale, linear below {least:g})"
     if len(values) <= 12:
         axes.set_xticks(values, [f"{value:.4g}" for value in values])
-        axes.xaxis.set_minor_locator(_no_ticks())
+        axes.xaxis.minorticks_off()
     axes.margins(x=0.06)
     axes.set_xlabel(name + note)
 
@@ -177,7 +180,7 @@ def cross(axes: Axes, x: float, text: str) -> None:
     )  # fmt: skip
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def keep_apart(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Returns positions at least `gap` apart in [low, high], as near as possible to `wanted`.
 
     With rank times gap subtracted from the wanted positions, this is isotonic regression. Pooling
@@ -227,17 +230,6 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def shorten(name: str, length: int = 34) -> str:
-    """Shortens a long name by cutting out its middle."""
-    half = (length - 1) // 2
-    return name if len(name) <= length else f"{name[: length - half - 1]}…{name[-half:]}"
-
-
-def file_name(*fields: str) -> str:
-    """Joins the names of fields to a part of a file name."""
-    return "_".join(re.sub(r"\W+", "_", name) for name in field_names(fields).values())
-
-
 def seeds_note(counts: Iterable[int], drawn: str) -> str:
     """Describes the spread that is drawn: `bars: ± one standard deviation over 5 seeds`."""
     counts = sorted(set(counts) - {0})
@@ -246,6 +238,3 @@ def seeds_note(counts: Iterable[int], drawn: str) -> str:
     low, high = counts[0], counts[-1]
     seeds = canvas.count(high, "seed") if low == high else f"{low} to {high} seeds"
     return f"{drawn}: ± one standard deviation over {seeds}"
-
-
-SOFT_LINE: dict[str, Any] = {"color": GREY, "lw": 0.9, "alpha": 0.45}

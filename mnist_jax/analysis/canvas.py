@@ -107,6 +107,12 @@ def capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def shorten(text: str, length: int = 34) -> str:
+    """Shortens a text of more than `length` characters by cutting out its middle."""
+    half = (length - 1) // 2
+    return text if len(text) <= length else f"{text[: length - half - 1]}…{text[-half:]}"
+
+
 def count(number: int, noun: str) -> str:
     """Formats a number with its noun: `1 image`, `1,234 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

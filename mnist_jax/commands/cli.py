@@ -82,6 +82,15 @@ def add_member(parser: Parser) -> None:
     )
 
 
+def add_accept_code(parser: Parser) -> None:
+    """Adds the argument that lets a training go on after a change of the user's own code."""
+    parser.add_argument(
+        "--accept_code",
+        action="store_true",
+        help="go on although your own code has changed since the training began",
+    )
+
+
 def _override(text: str, parser: Parser) -> tuple[str, str]:
     name, equals, value = text.removeprefix("--config.").partition("=")
     if "--config" not in parser._option_string_actions:

@@ -6,7 +6,7 @@
 
 Restores the weights on the available devices. Writes evaluation.json, plots/ and report.html: to
 DIR for the test split, to DIR/evaluations/ for another split, and to DIR/members/ for a network of
-a sweep.
+a sweep. Warns if your own code, which the configuration names, has changed since the run began.
 """
 
 from argparse import Namespace

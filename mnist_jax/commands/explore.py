@@ -30,7 +30,7 @@ def main(arguments: Namespace) -> None:
     import jax  # imported late: --help does not need it
 
     from mnist_jax import config
-    from mnist_jax.analysis.data import exploration, plots
+    from mnist_jax.analysis.data import figures, plots, text
     from mnist_jax.compilation import keep_programs
     from mnist_jax.files import write_text
 
@@ -38,12 +38,12 @@ def main(arguments: Namespace) -> None:
     keep_programs()
     asked = config.load(arguments.config, arguments.overrides)
     folder = (arguments.workdir or Path("runs") / config.stem(arguments.config)) / "explore"
-    loaded = exploration.load(asked)
-    found = exploration.explore(asked, loaded)
+    loaded = figures.load(asked)
+    found = figures.explore(asked, loaded)
     plots.write_pictures(folder, found, loaded, asked.seed)
-    write_text(folder / "explore.txt", exploration.tell(found, WIDTH))
+    write_text(folder / "explore.txt", text.tell(found, WIDTH))
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-    print(f"{exploration.tell(found, min(columns, WIDTH))}\n{folder}")
+    print(f"{text.tell(found, min(columns, WIDTH))}\n{folder}")
 
 
 def command() -> None:

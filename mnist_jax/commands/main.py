@@ -6,7 +6,8 @@
 --config.FIELD=VALUE overrides a field of the configuration, e.g. --config.model.hidden=64,32.
 If DIR holds checkpoints, training resumes from the last one. After Ctrl-C or SIGTERM the command
 finishes the current chunk of steps, saves a checkpoint and exits with status 75; the same command
-resumes the run.
+resumes the run. If your own code, which the configuration names, has changed since the run began,
+the run resumes only with --accept_code.
 """
 
 from argparse import Namespace
@@ -25,6 +26,7 @@ def define(parser: cli.Parser) -> None:
     parser.add_argument(
         "--profile", action="store_true", help="write a profiler trace of some steps to DIR/profile"
     )
+    cli.add_accept_code(parser)
 
 
 def main(arguments: Namespace) -> int:
@@ -36,7 +38,14 @@ def main(arguments: Namespace) -> int:
     experiment = cli.experiment()
 
     workdir = arguments.workdir or Path("runs") / config.stem(arguments.config)
-    if not experiment.run(asked, workdir, started=STARTED, profile=arguments.profile):
+    trained = experiment.run(
+        asked,
+        workdir,
+        started=STARTED,
+        profile=arguments.profile,
+        accept_code=arguments.accept_code,
+    )
+    if not trained:
         print(f"{workdir} holds this run, already finished; nothing to do")
     return 0
 

@@ -7,7 +7,8 @@
 --config=FILE names a sweep, or a configuration to train with several --seeds. --config.FIELD=VALUE
 sets a field of every member. The same command resumes an unfinished sweep. If members or seeds were
 added to a finished one, it trains only those. After Ctrl-C or SIGTERM the command finishes the
-current chunk of steps, saves checkpoints and exits with status 75.
+current chunk of steps, saves checkpoints and exits with status 75. If your own code, which the
+configurations name, has changed since the sweep began, it resumes only with --accept_code.
 --compare writes the same tables, plots and report for finished runs of mnist_jax.main.
 """
 
@@ -34,6 +35,7 @@ def define(parser: cli.Parser) -> None:
         metavar="DIR",
         help="default: runs/<stem of FILE>-sweep; with --compare: runs/comparison",
     )
+    cli.add_accept_code(parser)
 
 
 def main(arguments: Namespace) -> int:
@@ -50,12 +52,20 @@ def main(arguments: Namespace) -> int:
 
         compare_runs(arguments.compare, arguments.workdir or Path("runs/comparison"))
         return 0
-    plan = members.load(arguments.config, arguments.overrides, arguments.seeds)
+    asked = members.read(arguments.config)
+    plan = members.plan(asked, arguments.config, arguments.overrides, arguments.seeds)
     data.read_ahead(plan[0].config.data.name)
     experiment = cli.experiment()
 
     workdir = arguments.workdir or Path("runs") / f"{config.stem(arguments.config)}-sweep"
-    if not experiment.run_sweep(plan, workdir, started=STARTED):
+    trained = experiment.run_sweep(
+        plan,
+        workdir,
+        started=STARTED,
+        analysis=asked.analysis,
+        accept_code=arguments.accept_code,
+    )
+    if not trained:
         print(f"{workdir} holds this sweep, already finished; nothing to do")
     return 0
 

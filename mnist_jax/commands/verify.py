@@ -5,7 +5,8 @@
   python -m mnist_jax.verify --workdir=runs/looped-sweep --member='256 relu softmax' --seed=1
 
 Prints one line per checkpoint of a run, of all populations of a sweep, or of one network of a
-sweep. Exits with status 1 if a checkpoint is damaged. Changes no files.
+sweep. Exits with status 1 if a checkpoint is damaged. Warns if your own code, which the
+configuration names, has changed since the run began. Changes no files.
 """
 
 from argparse import Namespace
@@ -24,8 +25,9 @@ def define(parser: cli.Parser) -> None:
 
 def main(arguments: Namespace) -> int:
     """Checks the checkpoints and prints one line for each; returns the exit status."""
-    from mnist_jax.training import verification  # imported late: --help does not need it
+    from mnist_jax.training import own_code, verification  # imported late: --help does not need it
 
+    own_code.warn_of_changes(arguments.workdir)
     found = list(verification.verify(arguments.workdir, arguments.member, arguments.seed))
     for name, problem in found:
         print(f"{name}: {'DAMAGED: ' + problem if problem else 'sound'}")

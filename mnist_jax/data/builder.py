@@ -10,9 +10,10 @@ import io
 import json
 import re
 import sys
+import zipfile
 from collections.abc import Iterator
-from os import PathLike
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import requests
@@ -28,33 +29,57 @@ from mnist_jax.data.catalog import PACKAGED_FILES, Dataset, builder_class, data_
 from mnist_jax.errors import UserError
 
 FORMAT = "array_record"
-FILES = {
-    "train_images": "train-images-idx3-ubyte.gz",
-    "train_labels": "train-labels-idx1-ubyte.gz",
-    "test_images": "t10k-images-idx3-ubyte.gz",
-    "test_labels": "t10k-labels-idx1-ubyte.gz",
-}
-Example = dict[str, bytes | int]
+FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+Examples = Iterator[tuple[int, dict[str, bytes | int]]]
 
 
 class Idx:
     """Mixin that makes a stock tfds builder read its four IDX files with gzip and NumPy."""
 
     URL: str
+    builder_config: Any
+    name: str
+    url_infos: Any
     packaged: Path | None = None  # the folder that holds the files, if the package includes them
+    examples = 70_000  # in all splits
 
-    def _split_generators(
-        self, dl_manager: tfds.download.DownloadManager
-    ) -> dict[str, Iterator[tuple[int, Example]]]:
-        paths = dl_manager.download({key: urljoin(self.URL, FILES[key]) for key in FILES})
+    @classmethod
+    def urls(cls) -> list[str]:
+        """Returns the URLs of the files that the builder reads."""
+        return [urljoin(cls.URL, file) for file in FILES]
+
+    def missing(self) -> dict[str, int]:
+        """Returns URL and size in bytes of each file that is in no local folder."""
+        known = get_all_url_infos() | (self.url_infos or {})
+        downloads = _download_dir() / self.name
         return {
-            split: self._generate_examples(paths[f"{split}_images"], paths[f"{split}_labels"])
-            for split in ("train", "test")
+            url: known[url].size
+            for url in self.urls()
+            if not (downloads / get_dl_fname(url, known[url].checksum)).exists()
+            and not (_manual_dir(self) / (known[url].filename or "")).is_file()
+        }
+
+    def effort(self) -> str:
+        """Returns how much has to be downloaded, and about how long the preparation then takes."""
+        size = sum(self.missing().values())
+        download = f", after a download of {size / 1e6:.0f} MB" if size else ""
+        return f"{download}, about {self.examples / 14_000:.0f} s"
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Examples]:
+        images, labels, test_images, test_labels = map(Path, dl_manager.download(self.urls()))
+        return {
+            "train": self._generate_examples(images, labels),
+            "test": self._generate_examples(test_images, test_labels),
         }
 
     def _generate_examples(
-        self, images: PathLike[str], labels: PathLike[str]
-    ) -> Iterator[tuple[int, Example]]:
+        self, images: Path | zipfile.Path, labels: Path | zipfile.Path
+    ) -> Examples:
         pixels, classes = idx.read(images), idx.read(labels)
         if pixels.ndim != 3 or classes.shape != pixels.shape[:1]:
             raise UserError(
@@ -85,6 +110,42 @@ class Kmnist(Idx, stock.KMNIST, skip_registration=True):
     name = "kmnist"
 
 
+class Emnist(Idx, stock.EMNIST, skip_registration=True):
+    """Builder of EMNIST from its zip file, of which it reads the members without extracting them.
+
+    As tfds does, it writes the images transposed; `records` transposes them back.
+    """
+
+    name = "emnist"
+
+    @property
+    def examples(self) -> int:
+        """The number of examples in all splits."""
+        return self.builder_config.train_examples + self.builder_config.test_examples
+
+    @classmethod
+    def urls(cls) -> list[str]:
+        """Returns the URL of the zip file, which holds the files of all configurations."""
+        return [cls.URL]
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Examples]:
+        path = dl_manager.download(self.URL)
+        try:
+            archive = zipfile.Path(path)
+        except zipfile.BadZipFile as error:
+            raise UserError(
+                f"{path} is damaged: {error}; delete it, and download it again"
+            ) from error
+        stem = f"gzip/emnist-{self.builder_config.name}"
+        return {
+            split: self._generate_examples(
+                archive / f"{stem}-{split}-images-idx3-ubyte.gz",
+                archive / f"{stem}-{split}-labels-idx1-ubyte.gz",
+            )
+            for split in ("train", "test")
+        }
+
+
 def folder(dataset: Dataset) -> Path:
     """Returns the folder in which tfds keeps, or will keep, the prepared data set."""
     return _root(dataset) / dataset.folder
@@ -92,7 +153,9 @@ def folder(dataset: Dataset) -> Path:
 
 def open_builder(dataset: Dataset) -> tfds.core.DatasetBuilder:
     """Returns the tfds builder of the data set."""
-    return builder_class(dataset.builder)(data_dir=_root(dataset), file_format=FORMAT)
+    return builder_class(dataset.builder)(
+        config=dataset.config, data_dir=_root(dataset), file_format=FORMAT
+    )
 
 
 def prepare(dataset: Dataset) -> None:
@@ -110,14 +173,14 @@ def prepare(dataset: Dataset) -> None:
     known = isinstance(builder, Idx)
     if not known:
         features.encode_without_tensorflow(builder.info)
+    effort = f"once{builder.effort() if known else ''}"
     print(
-        f"preparing {dataset.name} {dataset.version} in {folder(dataset)} "
-        f"(once{', about 5 s' if known else ''})",
+        f"preparing {dataset.name} {dataset.version} in {folder(dataset)} ({effort})",
         file=sys.stderr,
-        flush=True,
     )
     with _quiet(), _explained(builder):
-        _require_files(builder)
+        if known:
+            _require_files(builder)
         builder.download_and_prepare(
             download_dir=_download_dir(),
             download_config=tfds.download.DownloadConfig(
@@ -152,38 +215,23 @@ def _download_dir() -> Path:
     return data_dir() / "downloads"
 
 
-def _manual_dir(builder: tfds.core.DatasetBuilder) -> Path:
+def _manual_dir(builder: Idx | tfds.core.DatasetBuilder) -> Path:
     """Returns the folder in which tfds looks for files before it downloads any."""
     packaged = getattr(builder, "packaged", None)
     return packaged or _download_dir() / "manual" / builder.name
 
 
-def _require_files(builder: tfds.core.DatasetBuilder) -> None:
+def _require_files(builder: Idx) -> None:
     """Raises UserError if files are missing and their server cannot be reached."""
-    if not isinstance(builder, Idx):
+    missing = builder.missing()
+    if not missing or network.reachable(next(iter(missing))):
         return
-    urls = [urljoin(builder.URL, file) for file in FILES.values()]
-    missing = [url for url in urls if not _is_local(builder, url)]
-    if missing and not network.reachable(missing[0]):
-        _manual_dir(builder).mkdir(parents=True, exist_ok=True)
-        raise UserError(_how_to_fetch(builder, missing))
-
-
-def _is_local(builder: tfds.core.DatasetBuilder, url: str) -> bool:
-    known = get_all_url_infos() | (builder.url_infos or {})
-    if url not in known:
-        return False
-    downloaded = _download_dir() / builder.name / get_dl_fname(url, known[url].checksum)
-    return downloaded.exists() or (_manual_dir(builder) / (known[url].filename or "")).is_file()
-
-
-def _how_to_fetch(builder: tfds.core.DatasetBuilder, urls: list[str]) -> str:
-    packaged = getattr(builder, "packaged", None)
-    mend = "Reinstall mnist_jax, or download" if packaged else "Download"
-    return (
+    mend = "Reinstall mnist_jax, or download" if builder.packaged else "Download"
+    _manual_dir(builder).mkdir(parents=True, exist_ok=True)
+    raise UserError(
         f"files of {builder.name} are missing, and their server does not answer within "
         f"{network.PROBE_SECONDS:.0f} s. {mend} them on a machine with network access:\n  "
-        + "\n  ".join(urls)
+        + "\n  ".join(missing)
         + f"\nand put them into {_manual_dir(builder)}"
     )
 

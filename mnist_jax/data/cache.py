@@ -4,6 +4,8 @@ The file consists of a line of JSON, a line with the SHA-256 of that JSON, and t
 bytes of the arrays, whose SHA-256 is in the JSON. Both digests are checked before any byte is used.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import hashlib
@@ -12,9 +14,10 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +26,11 @@ from mnist_jax.data.lock import exclusive
 from mnist_jax.data.splits import Shards
 from mnist_jax.errors import UserError
 
+if TYPE_CHECKING:
+    from mnist_jax.data.records import Prepared
+
 HEAD = re.compile(rb"(.*\n)([0-9a-f]{64})\n")
+BLOCK_BYTES = 16 << 20  # of images that are decoded and written at a time
 Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]
 READING = threading.Lock()  # so that a file is read once, even if two threads ask for it
 
@@ -63,7 +70,7 @@ def decoded(dataset: Dataset) -> Decoded:
         except FileNotFoundError:
             pass
         except _Damaged as error:
-            _say(f"{path} is damaged and will be rebuilt: {error}")
+            print(f"{path} is damaged and will be rebuilt: {error}", file=sys.stderr)
         _fill(dataset, path)
         return _read(dataset, path)
 
@@ -84,11 +91,6 @@ def read_ahead(dataset: Dataset) -> None:
 def path_of(dataset: Dataset) -> Path:
     """Returns the path of the data set's cache."""
     return own_dir() / f"{dataset.label}.cache"
-
-
-def digest(arrays: Arrays) -> str:
-    """Returns the SHA-256 of all splits' images and labels, the labels as little-endian int32."""
-    return _sha256(*_blocks(arrays))
 
 
 def _read(dataset: Dataset, path: Path) -> Decoded:
@@ -113,6 +115,8 @@ def _read_version(dataset: Dataset, path: Path, version: tuple[int, int, int]) -
     _check("content", fields["sha256"], _sha256(body))
     if (fields["name"], fields["version"]) != (dataset.name, dataset.version):
         raise _Damaged(f"it holds {fields['name']} {fields['version']}")
+    if dataset.class_names and dataset.class_names != tuple(fields["class_names"]):
+        raise _Damaged("it has other class names")
     if dataset.sha256:
         _check("data set", dataset.sha256, fields["sha256"])
     return Decoded(_split(body, fields), fields["shards"], tuple(fields["class_names"]))
@@ -143,75 +147,79 @@ def _fill(dataset: Dataset, path: Path) -> None:
 
     builder.prepare(dataset)
     try:
-        content = _content(dataset)
+        _write(dataset, path)
     except records.DamagedRecords as error:
         aside = builder.set_aside(dataset)
-        _say(f"{error}\nset aside as {aside}; the data set will be prepared again")
+        print(
+            f"{error}\nset aside as {aside}; the data set will be prepared again", file=sys.stderr
+        )
         builder.prepare(dataset)
-        content = _content(dataset)
-    try:
-        _write(path, content)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error}. "
-            "Free space there, or set TFDS_DATA_DIR to another folder"
-        ) from error
+        _write(dataset, path)
 
 
-def _content(dataset: Dataset) -> list[bytes]:
-    """Returns the content of the cache file, built from the data that tfds prepared.
+def _write(dataset: Dataset, path: Path) -> None:
+    """Writes the cache a block at a time; an interrupted write leaves no file at `path`.
 
     Raises:
       DamagedRecords: the prepared data cannot be read or are not those of `dataset`.
+      UserError: the file cannot be written.
     """
     from mnist_jax.data.records import DamagedRecords, Prepared
 
     prepared = Prepared(dataset)
-    arrays = {}
-    for split in prepared.shards:
-        records = prepared.records(split)
-        arrays[split] = records.fetch(range(len(records)))
-    found = digest(arrays)
-    if dataset.sha256 and found != dataset.sha256:
-        raise DamagedRecords(
-            f"{prepared.folder} is damaged: expected sha256 {dataset.sha256}, found {found}"
-        )
+    sha256 = hashlib.sha256()
     fields = {
         "name": dataset.name,
         "version": dataset.version,
         "shape": prepared.fields.shape,
         "class_names": prepared.fields.class_names,
         "shards": prepared.shards,
-        "sha256": found,
+        "sha256": sha256.hexdigest(),  # as long as the digest that replaces it
     }
-    header = json.dumps(fields).encode() + b"\n"
-    return [header, _sha256(header).encode() + b"\n", *_blocks(arrays)]
-
-
-def _blocks(arrays: Arrays) -> list[bytes]:
-    return [
-        block
-        for images, labels in arrays.values()
-        for block in (images.tobytes(), labels.astype("<i4").tobytes())
-    ]
-
-
-def _sha256(*blocks: bytes | memoryview) -> str:
-    sha256 = hashlib.sha256()
-    for block in blocks:
-        sha256.update(block)
-    return sha256.hexdigest()
-
-
-def _write(path: Path, blocks: list[bytes]) -> None:
-    """Writes a file atomically: an interrupted write leaves no incomplete file at `path`."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.writelines(blocks)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(_head(fields))
+            for block in _blocks(prepared):
+                sha256.update(block)
+                file.write(block)
+            fields["sha256"] = sha256.hexdigest()
+            if dataset.sha256 not in (None, fields["sha256"]):
+                raise DamagedRecords(
+                    f"{prepared.folder} is damaged: expected sha256 {dataset.sha256}, "
+                    f"found {fields['sha256']}"
+                )
+            file.seek(0)
+            file.write(_head(fields))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error}. "
+            "Free space there, or set TFDS_DATA_DIR to another folder"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _head(fields: dict) -> bytes:
+    line = json.dumps(fields).encode() + b"\n"
+    return line + _sha256(line).encode() + b"\n"
+
+
+def _blocks(prepared: Prepared) -> Iterator[memoryview]:
+    """Decodes each split and yields the bytes of its images, in blocks, and then of its labels."""
+    size = max(1, BLOCK_BYTES // int(np.prod(prepared.fields.shape)))
+    for split in prepared.shards:
+        records = prepared.records(split)
+        labels = []
+        for start in range(0, len(records), size):
+            images, some = records.fetch(range(start, min(start + size, len(records))))
+            labels.append(some.astype("<i4"))
+            yield images.reshape(-1).data
+        yield from (block.data for block in labels)
+
+
+def _sha256(content: bytes | memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()

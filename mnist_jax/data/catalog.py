@@ -1,9 +1,9 @@
 """The data sets that a configuration can name, and the folders that hold their files."""
 
-import difflib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 from mnist_jax import binding
@@ -14,23 +14,31 @@ PACKAGED_FILES = Path(__file__).parent / "files"
 
 @dataclass(frozen=True)
 class Dataset:
-    """A tfds data set: its name, version, builder class and, if known, the digest of its examples.
+    """A tfds data set: its name, version and builder, and how its examples are read.
 
+    `name` is tfds' name; a builder's configuration follows a slash, as in 'emnist/balanced'.
     `builder` names the class that prepares the data set, as 'module:Class'. `sha256` is the digest
-    of all decoded examples in tfds' order (`cache.digest`), or None if it is not known in advance.
-    `config` is the name of the builder's default configuration, empty if the builder has none.
+    that the cache keeps of all examples in tfds' order, or None if it is not known in advance.
+    `class_names`, unless empty, replaces tfds' names of the classes. `transposed` is True if tfds
+    stores the (square) images with rows and columns swapped; they are read upright.
     """
 
     name: str
     version: str
     builder: str
     sha256: str | None = None
-    config: str = ""
+    class_names: tuple[str, ...] = ()
+    transposed: bool = False
+
+    @property
+    def config(self) -> str | None:
+        """The name of the builder's configuration, or None if the builder has no configurations."""
+        return self.name.partition("/")[2] or None
 
     @property
     def folder(self) -> Path:
         """The data set's folder, relative to tfds' data directory."""
-        return Path(self.name, self.config, self.version)
+        return Path(self.name, self.version)
 
     @property
     def label(self) -> str:
@@ -38,6 +46,27 @@ class Dataset:
         return "-".join(self.folder.parts)
 
 
+# In the order of the labels. tfds names the classes of EMNIST by number, and gives 'letters' 37
+# classes, although only the labels 1 to 26 occur.
+MERGED = (*digits, *ascii_uppercase, *"abdefghnqrt")
+EMNIST_CLASSES = {
+    "byclass": (*digits, *ascii_uppercase, *ascii_lowercase),
+    "bymerge": MERGED,
+    "balanced": MERGED,
+    "letters": ("0", *ascii_uppercase, *map(str, range(27, 37))),
+    "digits": tuple(digits),
+    "mnist": tuple(digits),
+}
+EMNIST = [
+    Dataset(
+        f"emnist/{config}",
+        "3.1.0",
+        "mnist_jax.data.builder:Emnist",
+        class_names=names,
+        transposed=True,
+    )
+    for config, names in EMNIST_CLASSES.items()
+]
 # The versions are repeated here because asking tfds for them would import it at every start.
 DATASETS = {
     dataset.name: dataset
@@ -50,8 +79,9 @@ DATASETS = {
         ),
         Dataset("fashion_mnist", "3.0.1", "mnist_jax.data.builder:FashionMnist"),
         Dataset("kmnist", "3.0.1", "mnist_jax.data.builder:Kmnist"),
+        *EMNIST,
     )
-}
+} | {"emnist": EMNIST[0]}  # without a configuration, tfds takes the first
 
 
 def find(name: str) -> Dataset:
@@ -60,16 +90,15 @@ def find(name: str) -> Dataset:
     Raises:
       UserError: there is no such data set or builder class.
     """
-    if name in DATASETS:
-        return DATASETS[name]
     if ":" in name:
         return _of_class(builder_class(name), name)
-    close = difflib.get_close_matches(name.lower().replace("-", "_"), DATASETS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise UserError(
-        f"config.data.name: there is no data set {name!r}{hint} Known: {', '.join(DATASETS)}; "
-        "or your own tfds builder as 'package.module:Class'"
-    )
+    if name not in DATASETS:
+        similar = binding.did_you_mean(name.lower().replace("-", "_"), DATASETS)
+        raise UserError(
+            f"config.data.name: there is no data set {name!r}{similar} "
+            "(name a tfds builder of your own as 'package.module:Class')"
+        )
+    return DATASETS[name]
 
 
 def builder_class(path: str) -> Any:
@@ -79,20 +108,18 @@ def builder_class(path: str) -> Any:
       UserError: there is no such class, or it is not a tfds builder.
     """
     cls = binding.find(path, {}, "config.data.name")
-    if not (hasattr(cls, "name") and hasattr(cls, "VERSION")):
+    if not (hasattr(cls, "VERSION") and hasattr(cls, "BUILDER_CONFIGS")):
         raise UserError(f"config.data.name: {path!r} is not a tfds builder class")
     return cls
 
 
 def _of_class(cls: Any, path: str) -> Dataset:
     """Returns the data set of a user's builder, in the builder's default configuration."""
-    configs = {config.name: config for config in getattr(cls, "BUILDER_CONFIGS", ())}
-    default = getattr(cls, "DEFAULT_BUILDER_CONFIG_NAME", None) or next(iter(configs), "")
-    config = configs.get(default)
-    version = getattr(config, "version", None) or cls.VERSION
+    config = cls.default_builder_config
+    version = (config and config.version) or cls.VERSION
     if version is None:
         raise UserError(f"config.data.name: {path!r} has no VERSION; define one in the class")
-    return Dataset(cls.name, str(version), path, config=config.name if config else "")
+    return Dataset(f"{cls.name}/{config.name}" if config else cls.name, str(version), path)
 
 
 def data_dir() -> Path:

@@ -29,7 +29,8 @@ class Split:
     @property
     def spec(self) -> Spec:
         """The image shape and the classes of the data set."""
-        return _spec(self.images, self.class_names)
+        height, width, channels = self.images.shape[1:]
+        return Spec((height, width, channels), self.class_names)
 
 
 def spec(name: str) -> Spec:
@@ -40,9 +41,7 @@ def spec(name: str) -> Spec:
     Raises:
       UserError: as `load` does.
     """
-    decoded = cache.decoded(catalog.find(name))
-    images, _ = next(iter(decoded.arrays.values()))
-    return _spec(images, decoded.class_names)
+    return load(name, "").spec
 
 
 def check_splits(name: str, train_split: str, val_split: str) -> None:
@@ -102,11 +101,6 @@ def source(name: str, split: str) -> Records:
         with exclusive(dataset):
             builder.prepare(dataset)
     return records.Prepared(dataset).records(split)
-
-
-def _spec(images: np.ndarray, class_names: tuple[str, ...]) -> Spec:
-    height, width, channels = images.shape[1:]
-    return Spec((height, width, channels), class_names)
 
 
 def _check_labels(split: Split) -> None:

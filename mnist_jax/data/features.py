@@ -20,12 +20,16 @@ from mnist_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Fields:
-    """The names of the image and label features, the image shape and the class names."""
+    """The names of the image and label features, the image shape and the class names.
+
+    `transposed` is True if rows and columns of the stored images, which are square, are swapped.
+    """
 
     image: str
     label: str
     shape: tuple[int, int, int]  # height, width, channels
     class_names: tuple[str, ...]
+    transposed: bool = False
 
 
 class BadExample(UserError):

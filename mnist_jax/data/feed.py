@@ -8,7 +8,7 @@ import concurrent.futures
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,25 +33,6 @@ class Chunk:
     rows: Any  # arrays `[M, S, B, ...]` (networks, steps, batch); `fetch` takes one `[B, ...]`
 
 
-class Feed(Protocol):
-    """A source of training batches."""
-
-    steps_per_epoch: int
-    resident: Any  # arrays that stay on the device
-
-    def fetch(self, resident: Any, row: Any) -> Any:
-        """Returns the `Batch` for one row of `Chunk.rows`; it is traced into the compiled step."""
-        ...
-
-    def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
-        """Yields the chunks of an epoch, beginning at its step `start`."""
-        ...
-
-    def shapes(self) -> dict[int, Any]:
-        """Returns the shapes and dtypes of `Chunk.rows` for each length of chunk that occurs."""
-        ...
-
-
 @dataclass(frozen=True)
 class _Plan:
     """The order of the training examples: a pure function of seed, epoch and configuration."""
@@ -65,18 +46,20 @@ class _Plan:
     def steps_per_epoch(self) -> int:
         return self.count // self.batch_size
 
-    def chunks(self, epoch: int, start: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Yields `(start, stop, index)`, with `index` `[M, stop - start, batch_size]` int32."""
+    def chunks(self, epoch: int, start: int) -> Iterator[Chunk]:
+        """Yields chunks of the examples' indices and of their positions in the batch, int32."""
         steps, batch = self.steps_per_epoch, self.batch_size
         orders = {
             seed: permutation(seed, epoch, self.count)[: steps * batch].reshape(steps, batch)
             for seed in dict.fromkeys(self.seeds)
         }
         for begin, stop in self.bounds(start):
-            yield begin, stop, np.stack([orders[seed][begin:stop] for seed in self.seeds])
+            index = np.stack([orders[seed][begin:stop] for seed in self.seeds])
+            position = np.broadcast_to(np.arange(batch, dtype=np.int32), index.shape)
+            yield Chunk(begin, stop, {"index": index, "position": position})
 
     def bounds(self, start: int = 0) -> list[tuple[int, int]]:
-        """Returns `(start, stop)` of each chunk from step `start` on; none if no step is left.
+        """Returns the first and the last-plus-one step of each chunk from step `start` on.
 
         `start` may lie within a chunk, because a run on another number of devices may have used
         chunks of another length. A single leftover step is merged into the neighbouring chunk: XLA
@@ -90,29 +73,43 @@ class _Plan:
             del edges[-2]
         return list(itertools.pairwise(edges)) if start < steps else []
 
-    def positions(self, steps: int) -> np.ndarray:
-        """Returns the position of each example in its batch, `[M, steps, batch_size]` int32."""
-        shape = (len(self.seeds), steps, self.batch_size)
-        return np.broadcast_to(np.arange(self.batch_size, dtype=np.int32), shape)
 
-    def shapes(self, **row: tuple[tuple[int, ...], Any]) -> dict[int, Any]:
-        """Builds the result of `Feed.shapes` from the shape and dtype of each of a row's values."""
-        lengths = {stop - begin for begin, stop in self.bounds()}
+class Feed:
+    """A source of training batches; its subclasses take them from the device or from the host."""
+
+    resident: Any = ()  # arrays that stay on the device
+
+    def __init__(self, plan: _Plan, **row: tuple[tuple[int, ...], Any]) -> None:
+        """Takes the plan, and by name the shape and dtype of one example's values in a chunk."""
+        self.steps_per_epoch = plan.steps_per_epoch
+        self._plan = plan
+        self._row = row | {"position": ((), np.int32)}
+
+    def fetch(self, resident: Any, row: Any) -> Any:
+        """Returns the `Batch` for one row of `Chunk.rows`; it is traced into the compiled step."""
+        raise NotImplementedError
+
+    def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
+        """Yields the chunks of an epoch, beginning at its step `start`."""
+        return self._plan.chunks(epoch, start)
+
+    def shapes(self) -> dict[int, Any]:
+        """Returns the shapes and dtypes of `Chunk.rows` for each length of chunk that occurs."""
+        networks, batch = len(self._plan.seeds), self._plan.batch_size
         return {
-            n: {
-                name: jax.ShapeDtypeStruct((len(self.seeds), n, self.batch_size, *shape), dtype)
-                for name, (shape, dtype) in row.items()
+            length: {
+                name: jax.ShapeDtypeStruct((networks, length, batch, *shape), dtype)
+                for name, (shape, dtype) in self._row.items()
             }
-            for n in sorted(lengths)
+            for length in sorted({stop - begin for begin, stop in self._plan.bounds()})
         }
 
 
-class DeviceFeed:
+class DeviceFeed(Feed):
     """Keeps the whole training split on the device as uint8; a chunk consists of indices."""
 
     def __init__(self, plan: _Plan, split: data.Split, sharding: jax.sharding.Sharding) -> None:
-        self._plan = plan
-        self.steps_per_epoch = plan.steps_per_epoch
+        super().__init__(plan, index=((), np.int32))
         self._image_shape = split.spec.image_shape
         # Flattened, because XLA:CPU copies whole rows of bytes but gathers images byte by byte.
         flat = split.images.reshape(len(split.images), -1)
@@ -129,26 +126,13 @@ class DeviceFeed:
             "position": row["position"],
         }
 
-    def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
-        """Yields chunks of indices into the arrays on the device."""
-        for begin, stop, index in self._plan.chunks(epoch, start):
-            rows = {"index": index, "position": self._plan.positions(stop - begin)}
-            yield Chunk(begin, stop, rows)
 
-    def shapes(self) -> dict[int, Any]:
-        """Returns the shapes and dtypes of the indices for each length of chunk that occurs."""
-        return self._plan.shapes(index=((), np.int32), position=((), np.int32))
-
-
-class HostFeed:
+class HostFeed(Feed):
     """Reads batches from tfds' data source, one chunk ahead of the one that is being trained on."""
 
     def __init__(self, plan: _Plan, source: Any, image_shape: tuple[int, ...]) -> None:
-        self._plan = plan
-        self.steps_per_epoch = plan.steps_per_epoch
+        super().__init__(plan, image=(image_shape, np.uint8), label=((), np.int32))
         self._source = source
-        self._image_shape = image_shape
-        self.resident = ()
 
     def fetch(self, resident: Any, row: Any) -> Any:
         """Returns the row as it is, because it is the batch already."""
@@ -158,29 +142,21 @@ class HostFeed:
         """Yields chunks of images and labels, `[M, S, B, ...]`."""
         with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
             pending = None
-            for plan in self._plan.chunks(epoch, start):
-                ready, pending = pending, reader.submit(self._read, *plan)
+            for chunk in self._plan.chunks(epoch, start):
+                ready, pending = pending, reader.submit(self._read, chunk)
                 if ready is not None:
                     yield ready.result()
             if pending is not None:
                 yield pending.result()
 
-    def shapes(self) -> dict[int, Any]:
-        """Returns shapes and dtypes of images and labels for each length of chunk that occurs."""
-        image = (self._image_shape, np.uint8)
-        return self._plan.shapes(image=image, label=((), np.int32), position=((), np.int32))
-
-    def _read(self, begin: int, stop: int, index: np.ndarray) -> Chunk:
+    def _read(self, chunk: Chunk) -> Chunk:
         """Reads the examples of a chunk, each only once even if several networks need it."""
+        index = chunk.rows["index"]
         examples, places = np.unique(index, return_inverse=True)
         images, labels = self._source.fetch(examples)
         places = places.reshape(index.shape)
-        rows = {
-            "image": images[places],
-            "label": labels[places],
-            "position": self._plan.positions(stop - begin),
-        }
-        return Chunk(begin, stop, rows)
+        rows = {"image": images[places], "label": labels[places]}
+        return Chunk(chunk.start, chunk.stop, rows | {"position": chunk.rows["position"]})
 
 
 def open_feed(

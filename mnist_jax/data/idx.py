@@ -1,9 +1,10 @@
-"""Reads the IDX format, in which the four MNIST files are stored."""
+"""Reads the IDX format, in which MNIST and its relatives are published."""
 
 import gzip
 import math
+import zipfile
 import zlib
-from os import PathLike
+from pathlib import Path
 
 import numpy as np
 
@@ -12,16 +13,21 @@ from mnist_jax.errors import UserError
 UNSIGNED_BYTE = 8
 
 
-def read(path: str | PathLike[str]) -> np.ndarray:
+def read(path: Path | zipfile.Path) -> np.ndarray:
     """Returns the uint8 array in a gzipped IDX file, with the shape that its header states.
 
+    Args:
+      path: a file, or a member of a zip file.
+
     Raises:
-      UserError: the file is not a complete gzipped IDX file of unsigned bytes.
+      UserError: there is no such file, or it is not a complete gzipped IDX file of unsigned bytes.
     """
     try:
-        with gzip.open(path) as file:
-            content = file.read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        with path.open("rb") as file, gzip.open(file) as unzipped:
+            content = unzipped.read()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path} is not a complete gzip file: {error}") from error
     if len(content) < 4 or content[:3] != bytes([0, 0, UNSIGNED_BYTE]):
         raise UserError(

@@ -35,7 +35,6 @@ def exclusive(dataset: Dataset) -> Iterator[None]:
             print(
                 f"another process holds {path} to prepare {dataset.name}; waiting for it",
                 file=sys.stderr,
-                flush=True,
             )
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

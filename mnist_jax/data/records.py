@@ -3,9 +3,10 @@
 Importing this module imports tfds.
 """
 
+import dataclasses
 import zlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -34,23 +35,15 @@ class DamagedRecords(UserError):
     """Raised if the data that tfds prepared cannot be read, or are not the expected data."""
 
 
-class DataSource(Protocol):
-    """The interface of tfds' random access to serialized examples."""
-
-    def __len__(self) -> int: ...
-
-    def __getitems__(self, keys: Sequence[int], /) -> Sequence[bytes]: ...
-
-
 class Records:
     """The examples of a split, in tfds' order, decoded on request."""
 
-    def __init__(self, source: DataSource | None, fields: Fields) -> None:
-        self._source = source
+    def __init__(self, source: Any, fields: Fields) -> None:
+        self._source = source  # a sequence of serialized examples with `__getitems__`
         self._fields = fields
 
     def __len__(self) -> int:
-        return 0 if self._source is None else len(self._source)
+        return len(self._source)
 
     def fetch(self, indices: np.ndarray | Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Returns the images and labels of the rows `indices`.
@@ -63,24 +56,28 @@ class Records:
           DamagedRecords: a row cannot be read.
         """
         keys = np.asarray(indices, np.int64).tolist()
-        images = np.empty((len(keys), *self._fields.shape), np.uint8)
+        fields = self._fields
+        images = np.empty((len(keys), *fields.shape), np.uint8)
         labels = np.empty(len(keys), np.int32)
         if not keys:
             return images, labels
-        if self._source is None or min(keys) < 0 or max(keys) >= len(self._source):
+        if min(keys) < 0 or max(keys) >= len(self):
             raise IndexError(
                 f"rows {min(keys)} to {max(keys)} are not all within the split of {len(self)} rows"
             )
         try:
             for row, example in enumerate(self._source.__getitems__(keys)):
-                images[row], labels[row] = _decode(example, self._fields)
+                feature = _PROTO.Example.FromString(example).features.feature
+                image = png.decode(feature[fields.image].bytes_list.value[0], fields.shape)
+                images[row] = image.swapaxes(0, 1) if fields.transposed else image
+                labels[row] = feature[fields.label].int64_list.value[0]
         except DAMAGE as error:
             raise DamagedRecords(f"examples prepared by tfds are damaged: {error}") from error
         return images, labels
 
 
 class Prepared:
-    """A data set that tfds has prepared.
+    """A data set that tfds has prepared, with the class names and the orientation of `dataset`.
 
     Raises:
       DamagedRecords: the description of the data set is damaged.
@@ -98,7 +95,12 @@ class Prepared:
             raise DamagedRecords(f"{self.folder} is damaged: {error}") from error
         if not self.shards:
             raise DamagedRecords(f"{self.folder} is damaged: it names no splits")
-        self.fields = features.fields(info)
+        fields = features.fields(info)
+        self.fields = dataclasses.replace(
+            fields,
+            class_names=dataset.class_names or fields.class_names,
+            transposed=dataset.transposed,
+        )
 
     def records(self, split: str) -> Records:
         """Opens a split, given by a tfds split string, for random access.
@@ -106,16 +108,9 @@ class Prepared:
         Raises:
           UserError: as `splits.resolve` does.
         """
-        raw = None
+        raw = ()
         if splits.resolve(split, self.shards):
             raw = self._builder.as_data_source(
                 split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
             )
         return Records(raw, self.fields)
-
-
-def _decode(example: bytes, fields: Fields) -> tuple[np.ndarray, int]:
-    """Returns the image and the label in a serialized tf.train.Example."""
-    feature = _PROTO.Example.FromString(example).features.feature
-    image = png.decode(feature[fields.image].bytes_list.value[0], fields.shape)
-    return image, feature[fields.label].int64_list.value[0]

@@ -1,16 +1,15 @@
 """Checks that the training, validation and test splits share no rows."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from mnist_jax.data import splits
-from mnist_jax.data.splits import Rows, Shards
+from mnist_jax.data.splits import Shards
 from mnist_jax.errors import UserError
 
 TEST = "test"  # the split that is used for neither training nor model selection
-Marks = Mapping[str, np.ndarray]  # for each prepared split, [n] bool: the rows that are selected
 
 
 def check(name: str, train_split: str, val_split: str, shards: Shards) -> None:
@@ -27,75 +26,58 @@ def check(name: str, train_split: str, val_split: str, shards: Shards) -> None:
             f"config.data.name: {name} has no split 'test', on which networks are evaluated; "
             f"its splits are {splits.described(shards)}"
         )
-    training, validation = (_marks(split, shards) for split in (train_split, val_split))
-    instead = [_left_over(validation, training), _others(TEST, shards)]
-    _refuse_test("train_split", train_split, training, [_without_test(training), *instead])
-    instead = [_without(_without_test(validation), training), _left_over(training, validation)]
-    _refuse_test("val_split", val_split, validation, [*instead, {}])
-    shared = _count(validation) - _count(_without(validation, training))
+    training, validation, test = (_marks(s, shards) for s in (train_split, val_split, TEST))
+    near = _whole(training | validation, shards) & ~test
+
+    instead = [training & ~test, near & ~validation, ~test]
+    _refuse_test("train_split", train_split, training & test, instead, shards)
+    instead = [validation & ~test & ~training, near & ~training, np.zeros_like(test)]
+    _refuse_test("val_split", val_split, validation & test, instead, shards)
+    shared = int((training & validation).sum())
     if shared:
         raise UserError(
             f"config.data.val_split: {val_split!r} shares {shared} of its rows with the training "
-            f"split {train_split!r}. {_use('val_split', [*instead, {}])}"
+            f"split {train_split!r}. {_use('val_split', instead, shards)}"
         )
 
 
-def _refuse_test(field: str, split: str, marks: Marks, instead: list[Marks]) -> None:
-    count = int(marks[TEST].sum())
-    if count:
+def _refuse_test(
+    field: str, split: str, marks: np.ndarray, instead: list[np.ndarray], shards: Shards
+) -> None:
+    if marks.any():
         raise UserError(
-            f"config.data.{field}: {split!r} holds {count} rows of the test split, which may be "
-            f"used for neither training nor model selection. {_use(field, instead)}"
+            f"config.data.{field}: {split!r} holds {marks.sum()} rows of the test split, which may "
+            f"be used for neither training nor model selection. {_use(field, instead, shards)}"
         )
 
 
-def _use(field: str, instead: list[Marks]) -> str:
+def _use(field: str, instead: list[np.ndarray], shards: Shards) -> str:
     """Returns the advice to use the first of `instead` that has any rows, or else the last."""
-    best = next((marks for marks in instead if _count(marks)), instead[-1])
-    return f"Use --config.data.{field}={shlex.quote('+'.join(_written(best)))}"
+    best = next((marks for marks in instead if marks.any()), instead[-1])
+    return f"Use --config.data.{field}={shlex.quote('+'.join(_written(best, shards)))}"
 
 
-def _marks(split: str, shards: Shards) -> dict[str, np.ndarray]:
+def _marks(split: str, shards: Shards) -> np.ndarray:
+    """Returns which rows a split string selects, `[n]` bool: a row per example, split by split."""
     marks = {name: np.zeros(sum(lengths), bool) for name, lengths in shards.items()}
     for name, start, stop in splits.resolve(split, shards):
         marks[name][start:stop] = True
-    return marks
+    return np.concatenate(list(marks.values()))
 
 
-def _others(split: str, shards: Shards) -> dict[str, np.ndarray]:
-    return {name: np.full(sum(lengths), name != split) for name, lengths in shards.items()}
+def _by_split(marks: np.ndarray, shards: Shards) -> list[np.ndarray]:
+    return np.split(marks, np.cumsum([sum(lengths) for lengths in shards.values()])[:-1])
 
 
-def _without(marks: Marks, others: Marks) -> dict[str, np.ndarray]:
-    return {name: rows & ~others[name] for name, rows in marks.items()}
+def _whole(marks: np.ndarray, shards: Shards) -> np.ndarray:
+    """Marks all rows of the prepared splits of which `marks` has any."""
+    return np.concatenate([np.full_like(rows, rows.any()) for rows in _by_split(marks, shards)])
 
 
-def _without_test(marks: Marks) -> dict[str, np.ndarray]:
-    return {name: rows & (name != TEST) for name, rows in marks.items()}
-
-
-def _left_over(used: Marks, others: Marks) -> dict[str, np.ndarray]:
-    """Returns the rows not in `used`, of the prepared splits from which either takes rows."""
-    return {
-        name: ~rows & (name != TEST and bool(rows.any() or others[name].any()))
-        for name, rows in used.items()
-    }
-
-
-def _count(marks: Marks) -> int:
-    return sum(int(rows.sum()) for rows in marks.values())
-
-
-def _written(marks: Marks) -> Iterator[str]:
+def _written(marks: np.ndarray, shards: Shards) -> Iterator[str]:
     """Yields the parts of a split string that selects the rows."""
-    for name, rows in marks.items():
+    for name, rows in zip(shards, _by_split(marks, shards), strict=True):
         edges = np.flatnonzero(np.diff(rows, prepend=False, append=False)).tolist()
         for start, stop in zip(edges[::2], edges[1::2], strict=True):
-            yield _part(Rows(name, start, stop), len(rows))
-
-
-def _part(rows: Rows, count: int) -> str:
-    name, start, stop = rows
-    if (start, stop) == (0, count):
-        return name
-    return f"{name}[{start or ''}:{'' if stop == count else stop}]"
+            part = f"[{start or ''}:{'' if stop == len(rows) else stop}]"
+            yield name if part == "[:]" else name + part

@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ Tree = dict[str, Any]  # nested dicts of arrays
 
 MODELS = {"mlp": MLP, "cnn": CNN}
 FROM_DATA = ("image_shape", "num_classes")  # fields of `Spec` passed to constructors that take them
+PACKAGE = Path(__file__).resolve().parent.parent
 LIBRARIES = re.compile(r"[/\\](site-packages|jax|flax)[/\\]|^<")
 
 
@@ -147,7 +149,7 @@ def check_outputs(model: Model) -> None:
         raise UserError(
             f"config.model: {model.module.__name__} fails on {image} (height, width, channels), "
             f"the shape in this data set; a constructor with a parameter image_shape receives it\n"
-            f"{_where(error)}{type(error).__name__}: {error}"
+            f"{place(error)}{type(error).__name__}: {error}"
         ) from error
     expected = (1, model.num_classes)
     if outputs.shape != expected:
@@ -156,6 +158,17 @@ def check_outputs(model: Model) -> None:
             f"{image}, but the data set has {model.num_classes} classes; expected {expected}. "
             "A constructor with a parameter num_classes receives that number"
         )
+
+
+def place(error: Exception) -> str:
+    """Returns `file:line in function: ` of the last frame in the user's code; empty if none is."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if not LIBRARIES.search(frame.filename) and PACKAGE not in Path(frame.filename).parents
+    ]
+    return f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}: " if own else ""
 
 
 def _bind(choice: Choice) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -179,13 +192,6 @@ def _from_data(
                 "leave the field out"
             )
     return taken
-
-
-def _where(error: Exception) -> str:
-    """Returns `file:line in function: ` of the last frame outside libraries, or an empty string."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not LIBRARIES.search(frame.filename)]
-    return f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}: " if own else ""
 
 
 def _require_call(module: Callable[..., Any], name: str) -> None:

@@ -1,19 +1,27 @@
-"""Writes one row of metrics per epoch to JSON Lines, CSV and TensorBoard."""
+"""Writes one row of metrics per epoch to JSON Lines, CSV and TensorBoard.
 
+Each log also calls `on_row` with every new row, after it is written. An epoch that an earlier
+process has passed to `on_row` is not passed again, even if it has to be trained again.
+"""
+
+import contextlib
 import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from mnist_jax import imports
+from mnist_jax.errors import UserError
 from mnist_jax.files import write_text
 from mnist_jax.metrics import Metric, columns
 
 Row = dict[str, Any]
 OnEpoch = Callable[[list[Row]], None]
+OnRow = Callable[[Row], None]
 Name = tuple[str, int]  # a sweep's network: architecture and seed
 
 
@@ -23,6 +31,10 @@ class Log(Protocol):
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
         """Writes the rows that are new; `rows` holds all rows so far of each of the M networks."""
         ...
+
+
+def nothing(row: Row) -> None:
+    """Does nothing; the default of `on_row`."""
 
 
 def make_row(
@@ -87,17 +99,20 @@ class RunLog:
     never hold an epoch twice, or one that was lost.
     """
 
-    def __init__(self, workdir: Path, metrics: Sequence[Metric]) -> None:
+    def __init__(self, workdir: Path, metrics: Sequence[Metric], on_row: OnRow = nothing) -> None:
         self._jsonl, self._csv = workdir / "metrics.jsonl", workdir / "metrics.csv"
         self._fields = fields(metrics)
         self._workdir = workdir
+        self._on_row = on_row
         self._shown: int | None = None  # rows written; None: the files are an earlier process's
+        self._earlier = 0  # epochs that earlier processes passed to `on_row`
         self._board: Any = None
 
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
         """Appends the new rows of the one network; the first call rewrites the files."""
         (its,) = rows
         if self._shown is None:
+            self._earlier = max(len(its), *(row["epoch"] for row in _written(self._jsonl)), 0)
             write_text(self._jsonl, "")
             write_text(self._csv, self._lines([], head=True))
             self._board, self._shown = _tensorboard(self._workdir), 0
@@ -108,6 +123,8 @@ class RunLog:
             file.write(self._lines(new))
         for row in new:
             self._show_board(row)
+            if row["epoch"] > self._earlier:
+                self._on_row(row)
 
     def _lines(self, rows: Sequence[Row], *, head: bool = False) -> str:
         text = io.StringIO()
@@ -143,38 +160,74 @@ class SweepLog:
     When a sweep resumes, the file is rewritten from the checkpoints' rows, as by `RunLog`.
     """
 
-    def __init__(self, workdir: Path) -> None:
+    def __init__(self, workdir: Path, on_row: OnRow = nothing) -> None:
         self._path = workdir / "sweep.jsonl"
+        self._on_row = on_row
+        self._earlier: Counter[Name] = Counter()  # epochs that earlier processes wrote
+        for row in _written(self._path):
+            name = row["architecture"], row["seed"]
+            self._earlier[name] = max(self._earlier[name], row["epoch"])
         write_text(self._path, "")
 
     def of(self, names: Sequence[Name]) -> "SweepPart":
         """Returns the log of one population, whose networks have these names."""
-        return SweepPart(self._path, names)
+        return SweepPart(self._path, {name: self._earlier[name] for name in names}, self._on_row)
 
 
 class SweepPart:
     """Writes the lines of one population to `sweep.jsonl`."""
 
-    def __init__(self, path: Path, names: Sequence[Name]) -> None:
-        self._path, self._names = path, names
-        self._shown = [0] * len(names)
+    def __init__(self, path: Path, earlier: Mapping[Name, int], on_row: OnRow) -> None:
+        """Prepares the log; writes nothing.
+
+        Args:
+          path: of `sweep.jsonl`.
+          earlier: how many epochs of each network earlier processes passed to `on_row`.
+          on_row: called with each later line.
+        """
+        self._path, self._earlier, self._on_row = path, dict(earlier), on_row
+        self._shown: list[int] | None = None  # rows written; None: none, not even earlier ones
 
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
         """Appends the new rows of the population's networks, ordered by epoch."""
+        if self._shown is None:
+            for name, its in zip(self._earlier, rows, strict=True):
+                self._earlier[name] = max(self._earlier[name], len(its))
+            self._shown = [0] * len(rows)
         new = [
             named(name, row)
-            for name, old, its in zip(self._names, self._shown, rows, strict=True)
+            for name, old, its in zip(self._earlier, self._shown, rows, strict=True)
             for row in its[old:]
         ]
         self._shown = [len(its) for its in rows]
         new.sort(key=lambda row: row["epoch"])
         with self._path.open("a") as file:
             file.writelines(json.dumps(row) + "\n" for row in new)
+        for row in new:
+            if row["epoch"] > self._earlier[row["architecture"], row["seed"]]:
+                self._on_row(row)
 
 
 def named(name: Name, row: Row) -> Row:
     """Returns a line of `sweep.jsonl`: a row with its network's architecture and seed."""
     return {"architecture": name[0], "seed": name[1]} | row
+
+
+def _written(path: Path) -> list[Row]:
+    """Returns the rows that an earlier process wrote; a line that it left unfinished is skipped.
+
+    Raises:
+      UserError: the system refuses to read the file.
+    """
+    try:
+        lines = path.read_text().splitlines() if path.exists() else []
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    rows = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
 
 
 def _tensorboard(workdir: Path) -> Any:

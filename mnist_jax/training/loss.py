@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mnist_jax import binding
+from mnist_jax.config import Choice
 from mnist_jax.models.outputs import normalised
 
 Loss = Callable[..., jax.Array]  # (outputs, targets, *, output_activation) -> losses
@@ -40,12 +41,13 @@ def smooth_labels(labels: jax.Array, classes: int, smoothing: float) -> jax.Arra
 LOSSES = {"cross_entropy": cross_entropy}
 
 
-def find_loss(name: str) -> Loss:
-    """Returns the loss of this name, or the user's own `package.module:function`.
+def find_loss(choice: Choice) -> Loss:
+    """Returns the loss of this name with its keywords: our own, or `package.module:function`.
 
-    The user's function must have the same signature as `cross_entropy`.
+    The user's function has the signature of `cross_entropy`, and any keywords besides.
 
     Raises:
-      UserError: there is no such loss.
+      UserError: there is no such loss, or it does not take these keywords.
     """
-    return binding.find(name, LOSSES, "config.loss")
+    given = ("output_activation",)
+    return binding.find_function(choice, LOSSES, "config.loss", arguments=2, given=given)

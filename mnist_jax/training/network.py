@@ -22,6 +22,7 @@ class Network:
     """A trained network's configuration, the place of its checkpoints, and its output folder."""
 
     title: str
+    workdir: Path  # of the run or the sweep
     config: Config
     checkpoints: Path
     position: int  # along the first axis of a checkpoint's arrays [M, ...]
@@ -48,7 +49,15 @@ def find(workdir: Path, member: str = "", seed: int | None = None) -> Network:
             f"{workdir} holds a single run: leave out --member= and --seed=, which are for sweeps"
         )
     config = read_config(workdir)
-    return Network(workdir.resolve().name, config, workdir / "checkpoints", 0, workdir, None)
+    return Network(
+        title=workdir.resolve().name,
+        workdir=workdir,
+        config=config,
+        checkpoints=workdir / "checkpoints",
+        position=0,
+        output=workdir,
+        result=None,
+    )
 
 
 def _member(workdir: Path, member: str, seed: int | None) -> Network:
@@ -64,6 +73,7 @@ def _member(workdir: Path, member: str, seed: int | None) -> Network:
     name, its_seed = sweepdir.key(chosen)
     return Network(
         title=f"{name}, seed {its_seed}",
+        workdir=workdir,
         config=chosen.config,
         checkpoints=folder.checkpoints,
         position=position,

@@ -1,7 +1,8 @@
-"""Builds optax's optimizers and schedules from their own names and keywords."""
+"""Builds optimizers and schedules, optax's or the user's own, from their names and keywords."""
 
 import inspect
 import re
+import typing
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import FunctionType
@@ -31,7 +32,8 @@ def build(
     order. The learning rate is `None` if the configuration leaves it to the optimizer.
 
     Raises:
-      UserError: optax does not know a name or keyword, or rejects a value.
+      UserError: a name or keyword is unknown, a value is rejected, or the user's own code returns
+        something else than an optimizer or a schedule.
     """
     keywords = dict(config.optimizer.keywords)
     if config.schedule.name:
@@ -46,7 +48,13 @@ def build(
     keywords = _bind(optimizer, keywords, "config.optimizer")
     rate = keywords.get("learning_rate")
     schedule = rate if callable(rate) or rate is None else optax.constant_schedule(rate)
-    parts = [_call(optimizer, keywords, "config.optimizer")]
+    built = _call(optimizer, config.optimizer.name, keywords, "config.optimizer")
+    if not isinstance(built, optax.GradientTransformation):
+        raise UserError(
+            f"config.optimizer.name: {config.optimizer.name} returns {built!r}, but must return an "
+            f"optax.GradientTransformation"
+        )
+    parts = [built]
     if active(config.clip_norm):
         parts.insert(0, optax.clip_by_global_norm(_limit(config.clip_norm)))
     if active(config.weight_decay):
@@ -107,7 +115,14 @@ def _schedule(choice: Choice, steps_per_epoch: int, num_epochs: int) -> Schedule
             ): scale
             for at, scale in dict(keywords["boundaries_and_scales"]).items()
         }
-    return _call(schedule, _bind(schedule, keywords, "config.schedule"), "config.schedule")
+    keywords = _bind(schedule, keywords, "config.schedule")
+    built = _call(schedule, choice.name, keywords, "config.schedule")
+    if not callable(built):
+        raise UserError(
+            f"config.schedule.name: {choice.name} returns {built!r}, but must return a function "
+            f"from the step to the learning rate"
+        )
+    return built
 
 
 def _is_schedule(name: str, value: Any) -> bool:
@@ -118,20 +133,28 @@ def _is_schedule(name: str, value: Any) -> bool:
 
 
 def _bind(function: Callable[..., Any], keywords: dict[str, Any], where: str) -> dict[str, Any]:
-    """Binds keywords like `binding.bind`; refuses strings where optax expects none."""
+    """Binds keywords like `binding.bind`; refuses strings where none are expected."""
     bound = binding.bind(function, keywords, where, defaults=False)
-    parameters = inspect.signature(function).parameters
+    annotations = {n: p.annotation for n, p in inspect.signature(function).parameters.items()}
+    annotations |= binding.hints(function)
     for name, value in bound.items():
-        if isinstance(value, str) and "str" not in str(parameters[name].annotation):
+        if isinstance(value, str) and not _takes_text(annotations.get(name, Any)):
             raise UserError(f"{where}.{name}: expected a number, got {value!r}")
     return bound
 
 
-def _call(function: Callable[..., Any], keywords: dict[str, Any], where: str) -> Any:
+def _takes_text(annotation: Any) -> bool:
+    """True if an annotation allows a string, or allows anything, as a missing one does."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return True
+    return annotation in (str, Any, inspect.Parameter.empty) or str in typing.get_args(annotation)
+
+
+def _call(function: Callable[..., Any], name: str, keywords: dict[str, Any], where: str) -> Any:
     try:
         return function(**keywords)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: optax rejects these values: {error}") from error
+        raise UserError(f"{where}: {name} rejects these values: {error}") from error
 
 
 def _number(text: Any) -> Any:

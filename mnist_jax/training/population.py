@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnist_jax import data, models
+from mnist_jax import data
 from mnist_jax.config import CHOICES, Choice, Config
 from mnist_jax.data import Spec
 from mnist_jax.training.state import init_state
@@ -95,10 +95,11 @@ def _leaves(tree: Mapping[str, Any]) -> list[tuple[str, Any]]:
 def _can_be_lifted(config: Config, names: Sequence[str]) -> bool:
     """True if a training step can be traced with all these fields as tracers.
 
-    Always False for fields of the user's own model: how its code stores a tracer, and in which
-    precision it computes with it, cannot be checked here.
+    Always False for keywords of the user's own model or loss: how their code stores a tracer, and
+    in which precision it computes with it, cannot be checked here.
     """
-    if config.model.name not in models.MODELS and any(n.startswith("model.") for n in names):
+    own = [s for s in ("model", "loss") if ":" in getattr(config, s).name]
+    if any(name.startswith(f"{section}.") for section in own for name in names):
         return False
     spec = data.spec(config.data.name)
     numbers = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in names}

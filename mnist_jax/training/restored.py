@@ -14,7 +14,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.members import DIVERGED
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
-from mnist_jax.training import checkpoint
+from mnist_jax.training import checkpoint, own_code
 from mnist_jax.training.inference import Examiner, Outputs, examine
 from mnist_jax.training.layout import BatchLayout
 from mnist_jax.training.logs import Row
@@ -62,6 +62,8 @@ class Restored:
 def restore(network: Network, which: str = LATEST) -> Restored:
     """Restores the weights that a network is evaluated with; changes nothing in its folder.
 
+    Prints a warning if the user's code has changed since these weights were trained.
+
     Args:
       network: as returned by `network.find`.
       which: `latest` (damaged checkpoints are skipped, with a warning), `best` (the weights after
@@ -71,6 +73,7 @@ def restore(network: Network, which: str = LATEST) -> Restored:
       UserError: the checkpoint is missing or damaged, there is no best epoch, or the network
         diverged.
     """
+    own_code.warn_of_changes(network.workdir, own_code.modules(network.config))
     config = models.resolve(network.config)
     spec = data.spec(config.data.name)
     model = models.build(config.model, spec, config.dtype)

@@ -16,7 +16,7 @@ from mnist_jax.models import Tree
 from mnist_jax.randomness import example_keys
 from mnist_jax.training.loss import smooth_labels
 from mnist_jax.training.state import Sums, TrainState
-from mnist_jax.training.task import Task
+from mnist_jax.training.task import Task, refuse_odd
 
 
 class Batch(TypedDict):
@@ -51,10 +51,10 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
 
 def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums, Tree]:
     """Returns the gradient of the global batch's mean loss, metric sums, and new variables."""
-    images = network_images(task, state, batch)
+    images, targets = augmented(task, state, batch)
 
     def mean_loss(params: Tree) -> tuple[jax.Array, tuple[Sums, Tree]]:
-        losses, outputs, variables = forward(task, params, state, batch, images)
+        losses, outputs, variables = forward(task, params, state, batch, images, targets)
         return losses.mean(), (_sums(task, losses, outputs, batch["label"]), variables)
 
     gradients, (sums, variables) = jax.grad(mean_loss, has_aux=True)(state["params"])
@@ -79,23 +79,35 @@ def _sums(task: Task, losses: jax.Array, outputs: jax.Array, labels: jax.Array) 
     return found
 
 
-def network_images(task: Task, state: TrainState, batch: Batch) -> jax.Array:
-    """Rescales a batch to floats `[B, H, W, C]` from 0 to 1, and augments it if configured."""
+def augmented(task: Task, state: TrainState, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """Returns a batch as floats, augmented if configured.
+
+    Returns:
+      Images `[B, H, W, C]` from 0 to 1, and targets `[B, K]`: the smoothed labels.
+    """
+    config = task.config
     images = rescale(batch["image"])
-    if not enabled(task.config.augment):
-        return images
+    targets = smooth_labels(batch["label"], task.model.num_classes, config.label_smoothing)
+    if not enabled(config.augment):
+        return images, targets
+    refuse_odd(config, len(images))
     keys = example_keys(state["key"], "augment", state["step"], batch["position"])
+    images, targets = augment(images, targets, keys, config.augment)
     # Without the barrier, XLA would augment again for each tap of a convolution.
-    return lax.optimization_barrier(augment(images, keys, task.config.augment))
+    return lax.optimization_barrier(images), targets
 
 
 def forward(
-    task: Task, params: Tree, state: TrainState, batch: Batch, images: jax.Array
+    task: Task,
+    params: Tree,
+    state: TrainState,
+    batch: Batch,
+    images: jax.Array,
+    targets: jax.Array,
 ) -> tuple[jax.Array, jax.Array, Tree]:
     """Applies the network in training mode; returns losses `[B]`, outputs, new variables."""
     keys = example_keys(state["key"], "dropout", state["step"], batch["position"])
     outputs, variables = task.model.apply(params, state["variables"], images, train=True, keys=keys)
-    targets = smooth_labels(batch["label"], outputs.shape[-1], task.config.label_smoothing)
     losses = task.loss(outputs, targets, output_activation=task.model.output_activation)
     return losses, outputs, variables
 

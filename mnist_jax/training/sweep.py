@@ -15,9 +15,9 @@ from mnist_jax.config import Config
 from mnist_jax.data import feed
 from mnist_jax.errors import UserError
 from mnist_jax.members import FINISHED, Planned
-from mnist_jax.training import checkpoint, layout, population, sweepdir, task
+from mnist_jax.training import checkpoint, layout, logs, population, sweepdir, task
 from mnist_jax.training.console import Console
-from mnist_jax.training.logs import OnEpoch, Row, SweepLog, SweepPart, named
+from mnist_jax.training.logs import OnEpoch, OnRow, Row, SweepLog, SweepPart, named
 from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program, prepare_many
 from mnist_jax.training.session import Clock, trained
@@ -96,6 +96,7 @@ def train(
     *,
     keep_clock: Callable[[], None],
     on_epoch: OnEpoch,
+    on_row: OnRow = logs.nothing,
 ) -> list[Result]:
     """Trains and evaluates all members of a sweep that are not finished yet.
 
@@ -105,6 +106,7 @@ def train(
       stop: checked after each chunk of steps.
       keep_clock: called whenever a population is finished, to save the time taken.
       on_epoch: called with each epoch's lines of `sweep.jsonl`, after they are saved.
+      on_row: called with each new line of `sweep.jsonl`, after it is written.
 
     Returns:
       The result of each member, as in `results.json`, in the order of `plan`.
@@ -114,7 +116,7 @@ def train(
     """
     folders = _folders(plan, workdir)
     print(_opening(plan, folders), flush=True)
-    log = SweepLog(workdir)
+    log = SweepLog(workdir, on_row)
     number = 0
     while number < len(folders):
         if stop.requested:
@@ -142,7 +144,7 @@ def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
     """Returns the populations begun earlier, then new ones for the members in none of them."""
     begun = sweepdir.populations(workdir)
     there = {sweepdir.key(member) for folder in begun for member in folder.members}
-    new = [member for member in plan if sweepdir.key(member) not in there]
+    new = [sweepdir.without_loggers(member) for member in plan if sweepdir.key(member) not in there]
     groups = population.together([member.config for member in new])
     return begun + [sweepdir.population_dir(workdir, [new[i] for i in its]) for its in groups]
 

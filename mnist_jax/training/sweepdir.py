@@ -6,8 +6,12 @@ sweep.json                             all members requested so far
 populations/<digest>/members.json      the members of one population
 populations/<digest>/checkpoints/      the population's checkpoints, with arrays [M, ...]
 populations/<digest>/results.json      the members' results, once all of them are finished
+
+Only sweep.json holds the members' loggers: they change nothing that a population trains, so that a
+sweep can go on with other ones.
 """
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
@@ -18,7 +22,7 @@ from typing import Any
 from mnist_jax.errors import UserError
 from mnist_jax.files import read_json, write_json
 from mnist_jax.members import Planned
-from mnist_jax.training.workdir import RUN, SWEEP, parsed, plain, refuse, refuse_kind
+from mnist_jax.training.workdir import RUN, SWEEP, identity, parsed, plain, refuse, refuse_kind
 
 FORMAT = 2  # version of sweep.json; in version 1, populations were numbered
 
@@ -57,8 +61,7 @@ class PopulationDir:
 
 def population_dir(workdir: Path, members: Sequence[Planned]) -> PopulationDir:
     """Returns the folder of the population of exactly these members; writes nothing."""
-    said = json.dumps([_values(member) for member in members], sort_keys=True)
-    name = hashlib.sha256(said.encode()).hexdigest()[:12]
+    name = _name([_values(member) for member in members])
     return PopulationDir(workdir / "populations" / name, tuple(members))
 
 
@@ -69,13 +72,7 @@ def populations(workdir: Path) -> list[PopulationDir]:
       UserError: a population's `members.json` is damaged.
     """
     paths = sorted((workdir / "populations").glob("*/members.json"))
-    found = [population_dir(workdir, _read(path)) for path in paths]
-    for path, folder in zip(paths, found, strict=True):
-        if path.parent != folder.path:
-            raise UserError(
-                f"{path} is damaged: the members that it lists do not match the folder's name. "
-                f"Remove {path.parent} to train them again"
-            )
+    found = [_read(path) for path in paths]
     order = {key(member): i for i, member in enumerate(asked(workdir))}
     return sorted(found, key=lambda its: order.get(key(its.members[0]), len(order)))
 
@@ -126,7 +123,7 @@ def merged(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
     known = {member.architecture: member for member in there}
     for member in plan:
         old = known.setdefault(member.architecture, member)
-        values = [_values(its)["config"] | {"seed": None} for its in (old, member)]
+        values = [identity(_values(its)["config"]) | {"seed": None} for its in (old, member)]
         if values[0] != values[1]:
             what = f"another member named {member.architecture!r}"
             refuse(workdir, what, *values)
@@ -138,6 +135,17 @@ def merged(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
 def key(member: Planned) -> tuple[str, int]:
     """Returns the identity of a member: its architecture and its seed."""
     return member.architecture, member.config.seed
+
+
+def unfinished(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
+    """Returns the members of `merged` that are still to be trained or evaluated."""
+    done = finished(populations(workdir))
+    return [member for member in merged(workdir, plan) if key(member) not in done]
+
+
+def without_loggers(member: Planned) -> Planned:
+    """Returns a member as its population trains it."""
+    return Planned(member.architecture, dataclasses.replace(member.config, loggers=()))
 
 
 def finished(folders: Iterable[PopulationDir]) -> dict[tuple[str, int], dict[str, Any]]:
@@ -155,8 +163,20 @@ def _values(member: Planned) -> dict[str, Any]:
     return {"architecture": member.architecture, "seed": config["seed"], "config": config}
 
 
-def _read(path: Path) -> list[Planned]:
-    return [_planned(its, path) for its in read_json(path)]
+def _name(values: Any) -> str:
+    """Returns the name of a population's folder, from the contents of its `members.json`."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _read(path: Path) -> PopulationDir:
+    """Reads the `members.json` of a population."""
+    values = read_json(path)
+    if _name(values) != path.parent.name:
+        raise UserError(
+            f"{path} is damaged: the members that it lists do not match the folder's name. "
+            f"Remove {path.parent} to train them again"
+        )
+    return PopulationDir(path.parent, tuple(_planned(its, path) for its in values))
 
 
 def _planned(values: dict[str, Any], path: Path) -> Planned:

@@ -1,5 +1,6 @@
-"""Builds and checks a configuration's model, loss, metrics and optimizer."""
+"""Builds and checks a configuration's model, loss, metrics, optimizer and schedule."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +9,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from mnist_jax import config as configuration
 from mnist_jax import metrics, models
 from mnist_jax.config import Config
-from mnist_jax.data import Spec
+from mnist_jax.data import Spec, augment
 from mnist_jax.errors import UserError
+from mnist_jax.lifted import active
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model
 from mnist_jax.training import optimizer
 from mnist_jax.training.loss import Loss, find_loss
+from mnist_jax.training.optimizer import Schedule
+
+SHOWN = 3  # maximum number of arrays in a message
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,12 @@ class Task:
     loss: Loss
     metrics: tuple[Metric, ...]
     optimizer: optax.GradientTransformation
+    schedule: Schedule | None  # of the learning rate; None: the optimizer's own
     axis_name: str | None = None  # the mapped axis to reduce over, if the step is mapped
 
 
 def build(config: Config, spec: Spec, steps_per_epoch: int, axis_name: str | None = None) -> Task:
-    """Builds the model, loss, metrics and optimizer that `config` names.
+    """Builds the model, loss, metrics, optimizer and schedule that `config` names.
 
     Args:
       config: a resolved configuration.
@@ -45,51 +52,170 @@ def build(config: Config, spec: Spec, steps_per_epoch: int, axis_name: str | Non
     loss = find_loss(config.loss)
     found = metrics.find(config.metrics)
     model = models.build(config.model, spec, config.dtype, axis_name)
-    transformation, _ = optimizer.build(config, steps_per_epoch)
-    return Task(config, model, loss, found, transformation, axis_name)
+    transformation, schedule = optimizer.build(config, steps_per_epoch)
+    return Task(config, model, loss, found, transformation, schedule, axis_name)
 
 
 def check(task: Task) -> None:
-    """Checks the model and the user's own loss and metrics by tracing them, before training.
+    """Checks the model, and the user's own code, by tracing them before training.
 
-    The loss and the metrics of this package are known to fit, so they need not be traced.
+    What this package and optax provide is known to fit, and tracing it takes time.
 
     Raises:
-      UserError: one of them fails, or returns another shape than it must.
+      UserError: something fails, or returns other shapes than it must.
     """
+    config = task.config
     models.check_outputs(task.model)
-    classes = task.model.num_classes
-    size = classes + 1  # not equal to `classes`, so that swapped axes are noticed
-    outputs = jax.ShapeDtypeStruct((size, classes), jnp.float32)
-    labels = jax.ShapeDtypeStruct((size,), jnp.int32)
-    kind = task.model.output_activation
-    if ":" in task.config.loss:
-        _require_values("config.loss", task.config.loss, task.loss, outputs, outputs, kind)
-    own = {metrics.short_name(name) for name in task.config.metrics if ":" in name}
+    refuse_odd(config, config.batch_size)
+    if config.augment.functions:
+        _check_augmentation(task)
+    if _is_own(config.loss.name):
+        _check_values(task, "config.loss", config.loss.name, task.loss, labels=False)
+    own = {metrics.short_name(name) for name in config.metrics if _is_own(name)}
     for metric in task.metrics:
         if metric.name in own and metric.function is not None:
-            where = "config.metrics"
-            _require_values(where, metric.name, metric.function, outputs, labels, kind)
+            _check_values(task, "config.metrics", metric.name, metric.function, labels=True)
+    if _is_own(config.schedule.name):
+        _check_schedule(task)
+    if _is_own(config.optimizer.name):
+        _check_optimizer(task)
 
 
-def _require_values(
-    where: str, name: str, function: Callable[..., Any], outputs: Any, targets: Any, kind: str
+def refuse_odd(config: Config, part: int) -> None:
+    """Raises UserError if mixup cannot pair the examples of a batch that are on one device.
+
+    Args:
+      config: names the batch size and the strength of mixup.
+      part: the number of examples on the device.
+    """
+    if active(config.augment.mixup) and part % 2:
+        devices = config.batch_size // part
+        raise UserError(
+            f"config.batch_size: mixup pairs the examples of a batch on each device, but {part} is "
+            f"an odd number of examples per device; use a multiple of {2 * devices}, or "
+            f"config.augment.mixup = 0"
+        )
+
+
+def _is_own(name: str) -> bool:
+    """True if a name is the user's own `package.module:Name`."""
+    return ":" in name
+
+
+def _check_augmentation(task: Task) -> None:
+    """Raises UserError unless each of the user's augmentations keeps all shapes and types."""
+    count = task.config.batch_size
+    images = jax.ShapeDtypeStruct((count, *task.model.image_shape), jnp.float32)
+    targets = jax.ShapeDtypeStruct((count, task.model.num_classes), jnp.float32)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
+    choices = task.config.augment.functions
+    for i, function in enumerate(augment.find_functions(task.config.augment)):
+        expected = (
+            f"it is called with images {_array(images)}, targets {_array(targets)} and keys "
+            f"[{count}], and must return (images, targets) of the same shapes and types"
+        )
+        where, name = f"config.augment.functions[{i}]", choices[i].name
+        found = _shapes(where, name, function, (images, targets, keys), expected)
+        same = isinstance(found, tuple | list) and _text((*found,)) == _text((images, targets))
+        if not same:
+            raise UserError(f"{where}: {name} returns {_text(found)}; {expected}")
+
+
+def _check_values(
+    task: Task, where: str, name: str, function: Callable[..., Any], *, labels: bool
 ) -> None:
-    """Raises UserError unless `function` returns one value per example."""
+    """Raises UserError unless a loss or a metric returns one value per example.
 
-    def call(outputs: jax.Array, targets: jax.Array) -> Any:
-        return function(outputs, targets, output_activation=kind)
-
+    Args:
+      task: says how many classes there are, and the output activation.
+      where: path of the field that names the function, for messages.
+      name: the function's name, for messages.
+      function: the loss or the metric.
+      labels: True to call it with labels `[B]`, as a metric; else with targets `[B, K]`.
+    """
+    classes, kind = task.model.num_classes, task.model.output_activation
+    size = classes + 1  # not equal to `classes`, so that swapped axes are noticed
+    outputs = jax.ShapeDtypeStruct((size, classes), jnp.float32)
+    targets = jax.ShapeDtypeStruct((size,), jnp.int32) if labels else outputs
     expected = (
         f"it is called as {name.rpartition(':')[2]}(outputs {list(outputs.shape)}, "
-        f"targets {list(targets.shape)}, output_activation={kind!r}) on a batch of "
-        f"{outputs.shape[0]} and must return an array [{outputs.shape[0]}]"
+        f"targets {list(targets.shape)}, output_activation={kind!r}) on a batch of {size} and must "
+        f"return an array [{size}]"
     )
+    called = functools.partial(function, output_activation=kind)
+    found = _shapes(where, name, called, (outputs, targets), expected)
+    if getattr(found, "shape", None) != (size,):
+        raise UserError(f"{where}: {name} returns {_text(found)}; {expected}")
+
+
+def _check_schedule(task: Task) -> None:
+    """Raises UserError unless the user's schedule returns a single number."""
+    where, name = "config.schedule.name", task.config.schedule.name
+    expected = (
+        "the function that it returns is called with the step, int32[], and must return the "
+        "learning rate, a single number"
+    )
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    assert task.schedule is not None  # there is one wherever `config.schedule` names one
+    found = _shapes(where, name, task.schedule, (step,), expected)
+    if getattr(found, "shape", None) != () or not jnp.issubdtype(found.dtype, jnp.number):
+        raise UserError(f"{where}: {name} gives {_text(found)}; {expected}")
+
+
+def _check_optimizer(task: Task) -> None:
+    """Raises UserError unless the updates are like the parameters, and the state stays alike."""
+    where, name = "config.optimizer.name", task.config.optimizer.name
+    params, _ = jax.eval_shape(task.model.init, jax.random.key(0))
+
+    def update(params: Any) -> Any:
+        state = task.optimizer.init(params)
+        updates, after = task.optimizer.update(params, state, params)
+        return state, updates, after
+
+    expected = (
+        "its init(params) must return a state, and its update(gradients, state, params) a pair "
+        "(updates, state): updates of the parameters' shapes, and a state of the same shapes and "
+        "types as before"
+    )
+    before, updates, after = _shapes(where, name, update, (params,), expected)
+    pairs = {"updates": (params, updates, _shape), "its state": (before, after, _array)}
+    for what, (old, new, describe) in pairs.items():
+        if lines := configuration.difference(_arrays(old, describe), _arrays(new, describe)):
+            shown = "; ".join(lines[:SHOWN])
+            raise UserError(
+                f"{where}: {name} gives {what} of other shapes (expected -> found): {shown}; "
+                f"{expected}"
+            )
+
+
+def _shapes(
+    where: str, name: str, function: Callable[..., Any], arguments: Any, expected: str
+) -> Any:
+    """Returns the shapes of what `function` returns; turns whatever it raises into a UserError."""
     try:
-        found = jax.eval_shape(call, outputs, targets)
+        return jax.eval_shape(function, *arguments)
     except Exception as error:
         text = str(error).strip().splitlines()
-        said = f"{type(error).__name__}: {text[0] if text else ''}"
+        said = f"{models.place(error)}{type(error).__name__}: {text[0] if text else ''}"
         raise UserError(f"{where}: {name} fails: {said}; {expected}") from error
-    if getattr(found, "shape", None) != outputs.shape[:1]:
-        raise UserError(f"{where}: {name} returns {found}; {expected}")
+
+
+def _array(leaf: Any) -> str:
+    """Describes an array by its type and shape: `float32[128, 10]`."""
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def _shape(leaf: Any) -> str:
+    """Describes an array by its shape: `[128, 10]`."""
+    return str(list(leaf.shape))
+
+
+def _text(tree: Any) -> str:
+    """Describes a tree of arrays by their types and shapes: `(float32[128, 10], int32[])`."""
+    return str(jax.tree.map(_array, tree)).replace("'", "")
+
+
+def _arrays(tree: Any, describe: Callable[[Any], str]) -> dict[str, str]:
+    """Describes each array of a tree, by its path in the tree."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): describe(leaf) for path, leaf in leaves}

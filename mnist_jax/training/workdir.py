@@ -1,4 +1,8 @@
-"""Reads and claims the folder of a run, and refuses a folder that holds something else."""
+"""Reads and claims the folder of a run, and refuses a folder that holds something else.
+
+Loggers are not part of what a run is: a run may continue with other loggers, and `config.json` then
+holds the new ones.
+"""
 
 import json
 from pathlib import Path
@@ -16,12 +20,16 @@ SHOWN = 12  # maximum number of differences in a message
 def finished(workdir: Path, config: Config) -> bool:
     """True if `workdir` holds the run of `config`, trained and evaluated; writes nothing.
 
+    Compares all fields but `loggers`.
+
     Raises:
       UserError: the folder holds something else that cannot be extended to `config`.
     """
     _refuse_other(workdir, config)
     path = workdir / RESULT
-    return path.exists() and spelled_out(read_json(path)["config"]) == plain(config.to_dict())
+    return path.exists() and identity(spelled_out(read_json(path)["config"])) == identity(
+        plain(config.to_dict())
+    )
 
 
 def result(workdir: Path) -> dict[str, Any] | None:
@@ -30,11 +38,13 @@ def result(workdir: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     found = read_json(path)
-    return found if found["config"] == read_json(workdir / RUN) else None
+    return found if identity(found["config"]) == identity(read_json(workdir / RUN)) else None
 
 
 def claim(workdir: Path, config: Config) -> None:
     """Writes `config` to `workdir`, which makes it the folder of this run.
+
+    The configuration that is there may have other `loggers`, and a lower `num_epochs`.
 
     Raises:
       UserError: as for `finished`.
@@ -50,7 +60,8 @@ def _refuse_other(workdir: Path, config: Config) -> None:
     refuse_kind(workdir, SWEEP)
     if not (workdir / RUN).exists():
         return
-    there, asked = spelled_out(read_json(workdir / RUN)), plain(config.to_dict())
+    there = identity(spelled_out(read_json(workdir / RUN)))
+    asked = identity(plain(config.to_dict()))
     if there == asked:
         return
     longer = {**there, "num_epochs": asked["num_epochs"]} == asked
@@ -115,6 +126,11 @@ def parsed(values: Any, path: Path) -> Config:
             f"{path} cannot be read: {error}. If another version of mnist_jax wrote it, use that "
             f"version, or train again into another --workdir="
         ) from error
+
+
+def identity(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns a configuration's values without `loggers`, which do not change what is trained."""
+    return {name: value for name, value in values.items() if name != "loggers"}
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mnist_jax.analysis.sweep.comparison import Member
 from mnist_jax.metrics import metric
 
 TOP_2 = "tests.analysis.members:top_2"
@@ -34,18 +33,19 @@ def member(
     metrics: Mapping[str, float] | None = None,
     best: str = "val_accuracy",
     **fields: Any,
-) -> Member:
-    """A training whose accuracy rises to `val` and `test`; `fields` go to its optimizer.
+) -> dict[str, Any]:
+    """The result of a training whose accuracy rises to `val` and `test`, as in `results.json`.
 
-    `metrics` are further ones, as the configuration names them, with the value that they rise to.
+    `fields` go to its optimizer. `metrics` are further ones, as the configuration names them, with
+    the value that they rise to.
     """
     further = {name.rpartition(":")[2]: value for name, value in (metrics or {}).items()}
     model = {"name": "mlp"} if hidden is None else {"name": "mlp", "hidden": list(hidden)}
     done = status == "finished"
-    return Member(
-        architecture=name,
-        seed=seed,
-        config={
+    return {
+        "architecture": name,
+        "seed": seed,
+        "config": {
             "seed": seed,
             "num_epochs": epochs,
             "model": model,
@@ -53,14 +53,14 @@ def member(
             "metrics": list(metrics or {}),
             "best": best,
         },
-        parameters=parameters,
-        history=[
+        "parameters": parameters,
+        "history": [
             _row(epoch, epochs, val, further) for epoch in range(1, (rows or epochs * done) + 1)
         ],
-        seconds=2.0,
-        test={"loss": 1 - test, "accuracy": test, **further} if done else {},
-        status=status,
-    )
+        "seconds": 2.0,
+        "test": {"loss": 1 - test, "accuracy": test, **further} if done else {},
+        "status": status,
+    }
 
 
 def _row(epoch: int, epochs: int, val: float | None, further: Mapping[str, float]) -> dict:

@@ -1,10 +1,15 @@
-"""The real data, prepared once; and a made-up data set of a few examples for what can go wrong."""
+"""The real data, prepared once; and made-up data sets of a few examples for what can go wrong."""
 
+import contextlib
+import functools
 import gzip
 import hashlib
+import http.server
 import os
 import sys
+import threading
 import types
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ import pytest
 
 SIZES = {"train": 50, "test": 20}
 PREFIX = {"train": "train", "test": "t10k"}
+EMNIST_LABELS = {"balanced": range(47), "letters": range(1, 27), "byclass": range(62)}
 
 
 @pytest.fixture(scope="session")
@@ -78,14 +84,63 @@ class Tiny:
         return self.images[split][rows][..., None], self.labels[split][rows].astype(np.int32)
 
 
+class Characters:
+    """A made-up EMNIST: three configurations in one zip file, in place of the real one."""
+
+    url = "http://127.0.0.1:9/EMNIST/gzip.zip"
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.zip = folder / "downloads" / "manual" / "emnist" / "gzip.zip"
+        self.zip.parent.mkdir(parents=True)
+        self.images, self.labels, self.members = {}, {}, {}  # the images are upright
+        self._patch = patch
+        rng = np.random.default_rng(0)
+        for config, classes in EMNIST_LABELS.items():
+            for split, size in SIZES.items():
+                images = rng.integers(0, 256, (size, 28, 28), np.uint8)
+                labels = rng.choice(classes, size).astype(np.uint8)
+                stem = f"gzip/emnist-{config}-{split}"
+                self.members[f"{stem}-images-idx3-ubyte.gz"] = _idx(images.swapaxes(1, 2))
+                self.members[f"{stem}-labels-idx1-ubyte.gz"] = _idx(labels)
+                self.images[config, split], self.labels[config, split] = images, labels
+        self.write()
+
+    def write(self) -> None:
+        """Writes the zip file from its members, and registers its checksum."""
+        with zipfile.ZipFile(self.zip, "w") as archive:
+            for name, content in self.members.items():
+                archive.writestr(name, content)
+        self.register(self.url)
+
+    def register(self, url: str) -> None:
+        """Makes the builder expect the zip file, as it is now, at a URL."""
+        from tensorflow_datasets.core.download.checksums import compute_url_info
+
+        from mnist_jax.data import builder
+
+        self._patch.setattr(builder.Emnist, "URL", url)
+        self._patch.setattr(builder.Emnist, "url_infos", {url: compute_url_info(self.zip)})
+
+    def canonical(self, config: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Upright images and labels of a split in tfds' order."""
+        rows = _canonical_order(split, SIZES[split])
+        images, labels = self.images[config, split][rows], self.labels[config, split][rows]
+        return images[..., None], labels.astype(np.int32)
+
+
 def _canonical_order(split: str, size: int) -> list[int]:
     """tfds' order: by the MD5 of the split's name and the row's number."""
     return sorted(range(size), key=lambda row: hashlib.md5(f"{split}{row}".encode()).digest())
 
 
-def _write_idx(path: Path, array: np.ndarray) -> None:
+def _idx(array: np.ndarray) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    path.write_bytes(gzip.compress(header + array.tobytes(), mtime=0))
+    return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+def _write_idx(path: Path, array: np.ndarray) -> None:
+    path.write_bytes(_idx(array))
 
 
 @pytest.fixture
@@ -107,6 +162,35 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tiny_data", module)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     return Tiny(tmp_path / "tfds", module)
+
+
+@pytest.fixture
+def emnist(tmp_path, monkeypatch):
+    """A made-up EMNIST in a data directory of its own, its zip file in the manual folder."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    return Characters(tmp_path / "tfds", monkeypatch)
+
+
+@pytest.fixture
+def serve():
+    """A function that serves a folder by HTTP; gives the URL and a function that ends it."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with contextlib.ExitStack() as stack:
+
+        def start(folder: Path) -> types.SimpleNamespace:
+            handler = functools.partial(Quiet, directory=folder)
+            httpd = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            stack.enter_context(httpd)
+            threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
+            stack.callback(httpd.shutdown)
+            url = f"http://127.0.0.1:{httpd.server_port}/"
+            return types.SimpleNamespace(url=url, close=httpd.server_close)
+
+        yield start
 
 
 @pytest.fixture

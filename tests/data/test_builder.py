@@ -1,10 +1,7 @@
-import functools
-import http.server
 import json
 import shutil
-import threading
 import time
-import types
+from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
@@ -18,15 +15,20 @@ from mnist_jax.errors import UserError
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
 
 
-@pytest.mark.parametrize("dataset", catalog.DATASETS.values(), ids=lambda d: d.name)
-def test_catalog_agrees_with_tfds(dataset):
+@pytest.mark.parametrize("name", catalog.DATASETS)
+def test_catalog_agrees_with_tfds(name, tmp_path):
+    dataset = catalog.find(name)
     cls = catalog.builder_class(dataset.builder)
-    assert (cls.name, str(cls.VERSION)) == (dataset.name, dataset.version)
+    stock = tfds.builder(name, data_dir=tmp_path)
+    assert type(stock).__module__ == builder.stock.__name__
+    assert stock.info.full_name == f"{dataset.name}/{dataset.version}"
+    assert (cls.name, str(cls.VERSION)) == (stock.name, dataset.version)
+    label = stock.info.features["label"]
+    assert len(dataset.class_names or label.names) == label.num_classes
     known = get_all_url_infos()
-    assert {known[cls.URL + file].filename for file in builder.FILES.values()} == set(
-        builder.FILES.values()
-    )
-    assert tfds.builder_cls(dataset.name).__module__ == builder.stock.__name__
+    assert [known[url].filename for url in cls.urls()] == [
+        PurePosixPath(url).name for url in cls.urls()
+    ]
 
 
 def test_tfds_itself_reads_what_was_prepared(mnist, mnist_dir):
@@ -37,7 +39,7 @@ def test_tfds_itself_reads_what_was_prepared(mnist, mnist_dir):
     assert example["label"] == test.labels[0]
 
 
-@pytest.mark.parametrize("file", builder.FILES.values())
+@pytest.mark.parametrize("file", builder.FILES)
 def test_flipped_bit_in_a_file_names_file_and_digests(tiny, flip, file):
     path = tiny.manual / file
     expected = tiny.module.Tiny.url_infos[tiny.module.Tiny.URL + file].checksum
@@ -78,7 +80,7 @@ def test_no_network_and_no_files(tiny):
         data.load(tiny.name, "train")
     assert time.monotonic() - start < 6
     text = str(caught.value)
-    assert all(f"http://127.0.0.1:9/tiny/{file}" in text for file in builder.FILES.values())
+    assert all(f"http://127.0.0.1:9/tiny/{file}" in text for file in builder.FILES)
     assert str(tiny.manual) in text
     assert list(tiny.manual.iterdir()) == []
 
@@ -93,21 +95,12 @@ def test_missing_packaged_file_advises_to_reinstall(tiny):
 
 
 @pytest.fixture
-def server(tiny):
+def server(tiny, serve):
     """A server of the made-up files, which are no longer in the manual folder."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    files = tiny.folder / "served"
-    handler = functools.partial(Quiet, directory=files)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
-        tiny.serve(f"http://127.0.0.1:{httpd.server_port}/")
-        tiny.manual.rename(files)
-        yield types.SimpleNamespace(files=files, close=httpd.server_close)
-        httpd.shutdown()
+    server = serve(tiny.folder / "served")
+    tiny.serve(server.url)
+    server.files = tiny.manual.rename(tiny.folder / "served")
+    return server
 
 
 def test_download_and_later_start_without_a_network(tiny, server):

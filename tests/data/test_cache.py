@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mnist_jax import data
-from mnist_jax.data import catalog
+from mnist_jax.data import cache, catalog, records
 from mnist_jax.data.lock import exclusive
 from mnist_jax.errors import UserError
 
@@ -64,6 +64,29 @@ def test_left_over_of_a_killed_process_is_harmless(tiny):
     partial.write_bytes(b"half")
     assert_tiny(tiny)
     assert not partial.exists()
+
+
+def test_is_written_a_few_images_at_a_time(tiny, monkeypatch):
+    data.load(tiny.name, "train")
+    whole, fetch, counts = tiny.cache.read_bytes(), records.Records.fetch, []
+    tiny.cache.unlink()
+    monkeypatch.setattr(cache, "BLOCK_BYTES", 8 * 784 - 1)
+    monkeypatch.setattr(
+        records.Records, "fetch", lambda self, rows: counts.append(len(rows)) or fetch(self, rows)
+    )
+    assert_tiny(tiny)
+    assert tiny.cache.read_bytes() == whole
+    assert sorted(counts) == [1, 6, *[7] * 9]
+
+
+def test_failed_write_leaves_nothing(tiny, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=f"cannot write {tiny.cache}: .*No space.*Free space"):
+        data.load(tiny.name, "train")
+    assert [path.suffix for path in tiny.cache.parent.iterdir()] == [".lock"]
 
 
 def test_cache_of_another_data_set_is_not_used(tiny, capfd):

@@ -1,5 +1,6 @@
 import gzip
 import io
+import zipfile
 import zlib
 
 import numpy as np
@@ -69,6 +70,18 @@ def test_idx_round_trip(tmp_path, write_idx, shape):
     array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     write_idx(tmp_path / "array.gz", array)
     np.testing.assert_array_equal(idx.read(tmp_path / "array.gz"), array)
+    with zipfile.ZipFile(tmp_path / "arrays.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "array.gz", "folder/array.gz")
+    member = zipfile.Path(tmp_path / "arrays.zip", "folder/array.gz")
+    np.testing.assert_array_equal(idx.read(member), array)
+
+
+def test_idx_that_is_missing(tmp_path):
+    with zipfile.ZipFile(tmp_path / "arrays.zip", "w") as archive:
+        archive.writestr("folder/other.gz", b"plain")
+    for path in (tmp_path / "array.gz", zipfile.Path(tmp_path / "arrays.zip", "folder/array.gz")):
+        with pytest.raises(UserError, match=f"{path} does not exist"):
+            idx.read(path)
 
 
 @pytest.mark.parametrize(

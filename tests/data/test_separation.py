@@ -134,3 +134,10 @@ def test_by_the_name_of_a_data_set(mnist):
         data.check_splits(mnist, "all", "")
     with pytest.raises(UserError, match="no data set 'mnits'"):
         data.check_splits("mnits", "train", "")
+
+
+def test_what_is_proposed_takes_no_further_split_in():
+    shards = {"train": [7], "extra": [4], "test": [5]}
+    said = refused("test", "train[5:]", shards)
+    assert proposed(said, "train_split") == "train[:5]"
+    assert proposed(refused("train[:5]", "test", shards), "val_split") == "train[5:]"

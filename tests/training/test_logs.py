@@ -143,6 +143,30 @@ def test_tensorboard_has_the_figures_too(tmp_path):
     assert b"val_brier" not in content
 
 
+def test_rows_of_this_process_are_passed_on_once_they_are_written(tmp_path):
+    passed = []
+
+    def on_row(row):
+        assert read(tmp_path)[0][-1]["epoch"] >= row["epoch"]
+        passed.append(row["epoch"])
+
+    def shown(*counts):
+        passed.clear()
+        with RunLog(tmp_path, TWO, on_row) as log:
+            for count in counts:
+                log.show([[row(epoch) for epoch in range(1, count + 1)]])
+        return passed
+
+    assert shown(0, 1, 2, 2) == [1, 2]
+    assert shown(2, 3) == [3]
+    assert shown(1, 2, 3, 4) == [4]  # the checkpoints of the epochs 2 and 3 were lost
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row(5))[:20])  # killed while it wrote
+    assert shown(4, 5) == [5]
+    (tmp_path / "metrics.jsonl").unlink()
+    assert shown(5, 6) == [6]
+
+
 def lines_of(workdir):
     return [json.loads(line) for line in (workdir / "sweep.jsonl").read_text().splitlines()]
 
@@ -172,6 +196,22 @@ def test_epochs_that_come_at_once_are_shown_one_after_the_other(tmp_path):
         (2, 0),
         (2, 1),
     ]
+
+
+def test_lines_of_this_process_are_passed_on_once(tmp_path):
+    passed = []
+
+    def shown(names, *counts):
+        passed.clear()
+        part = SweepLog(tmp_path, passed.append).of(names)
+        for pair in counts:
+            part.show([[row(epoch) for epoch in range(1, count + 1)] for count in pair])
+        return [(line["architecture"], line["seed"], line["epoch"]) for line in passed]
+
+    names = [("a", 0), ("a", 1)]
+    assert shown(names, (0, 0), (1, 1), (2, 1)) == [("a", 0, 1), ("a", 1, 1), ("a", 0, 2)]
+    assert shown(names, (1, 1), (2, 2)) == [("a", 1, 2)]
+    assert shown([("b", 0), ("a", 0)], (0, 2), (1, 3)) == [("b", 0, 1), ("a", 0, 3)]
 
 
 def test_a_sweep_taken_up_again_starts_its_file_anew(tmp_path):

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mnist_jax.config import Choice
 from mnist_jax.errors import UserError
 from mnist_jax.models.outputs import probabilities
 from mnist_jax.training.loss import cross_entropy, find_loss, smooth_labels
@@ -85,11 +86,48 @@ def test_loss_of_smoothed_labels_by_hand():
     assert float(losses[0]) == pytest.approx(0.1 * 2.4076060 + 0.1 * 1.4076060 + 0.8 * 0.4076060)
 
 
-def test_a_users_own_loss(user_module):
-    user_module("own_loss", "def zero(outputs, targets, *, output_activation):\n    return 0.0\n")
-    assert find_loss("own_loss:zero")(None, None, output_activation="softmax") == 0.0
+FOCAL = """
+import jax.numpy as jnp
+
+def focal(logits, targets, *, output_activation, gamma: float = 2.0, weights=None):
+    p = (jnp.exp(logits) / jnp.exp(logits).sum(axis=-1, keepdims=True) * targets).sum(axis=-1)
+    return -((1.0 - p) ** gamma) * jnp.log(p)
+
+number = 3.0
+"""
+
+
+@pytest.fixture
+def own_loss(user_module):
+    user_module("own_loss", FOCAL)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "factor"), [({}, 0.75**2), ({"gamma": 1}, 0.75), ({"gamma": 0.0}, 1.0)]
+)
+def test_a_users_own_loss_takes_keywords(own_loss, keywords, factor):
+    loss = find_loss(Choice("own_loss:focal", keywords))
+    logits = jnp.log(jnp.array([[1.0, 3.0]]))  # probabilities of 1/4 and 3/4
+    losses = loss(logits, jnp.array([[1.0, 0.0]]), output_activation="softmax")
+    np.testing.assert_allclose(losses, [factor * 1.3862944], rtol=1e-6)  # log 4
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (Choice("own_loss:focal", {"gama": 1.0}), "there is no field 'gama'; .*mean 'gamma'"),
+        (Choice("own_loss:focal", {"gamma": "2"}), ".gamma: expected float, got '2'"),
+        (Choice("own_loss:focal", {"targets": 1}), "there is no field 'targets'"),
+        (Choice("own_loss:focal", {"output_activation": 1}), "no field 'output_activation'"),
+        (Choice("own_loss:number"), "'own_loss:number' is not a function, but 3.0"),
+        (Choice("cross_entropy", {"gamma": 1.0}), "there is no field 'gamma'; known: none"),
+    ],
+)
+def test_keywords_that_a_loss_does_not_take_are_refused(own_loss, choice, message):
+    with pytest.raises(UserError, match=f"^config.loss.*{message}"):
+        find_loss(choice)
 
 
 def test_an_unknown_loss_says_which_was_meant():
     with pytest.raises(UserError, match=r"config.loss: .*did you mean 'cross_entropy'"):
-        find_loss("crossentropy")
+        find_loss(Choice("crossentropy"))

@@ -253,3 +253,93 @@ def test_durations_that_are_fractions_of_the_run_are_told():
     assert found(**steps, boundaries_and_scales={0.5: 0.1, "3 epochs": 0.1}) == [
         "config.schedule.boundaries_and_scales at 0.5"
     ]
+
+
+OWN = """
+from typing import Literal
+import jax.numpy as jnp
+import optax
+
+def momentum(learning_rate, *, decay: float = 0.0, mode="plain", way: Literal["down"] = "down"):
+    sign = {"plain": 1.0, "against": -1.0}[mode]
+    return optax.chain(optax.trace(decay), optax.scale_by_learning_rate(learning_rate * sign))
+
+def annotated(learning_rate: optax.ScalarOrSchedule, *, mode: str | None = None):
+    return optax.sgd(learning_rate)
+
+def picky(learning_rate: float):
+    raise ValueError("too fast")
+
+def ramp(*, peak: float, warmup_steps: int):
+    assert type(peak) is float and type(warmup_steps) is int
+    return lambda step: jnp.minimum(peak, peak * step / warmup_steps)
+
+def number():
+    return 0.1
+"""
+
+
+@pytest.fixture
+def own_optimizers(user_module):
+    user_module("own_optimizers", OWN)
+
+
+def test_an_optimizer_of_ones_own_takes_keywords(own_optimizers):
+    own = {"name": "own_optimizers:momentum", "learning_rate": 0.1, "decay": 0.9, "way": "down"}
+    ours, schedule = built(optimizer=own)
+    assert_same(ours, optax.sgd(0.1, momentum=0.9))
+    assert schedule(7) == 0.1
+    ours, _ = built(optimizer=own | {"mode": "against"})
+    assert_same(ours, optax.sgd(-0.1, momentum=0.9))
+    ours, _ = built(
+        optimizer={"name": "own_optimizers:annotated", "mode": "any"},
+        schedule={"name": "constant_schedule", "value": 0.1},
+    )
+    assert_same(ours, optax.sgd(0.1))
+
+
+@pytest.mark.parametrize(("duration", "steps"), [(0.5, 20), ("2 epochs", 20), (1, 40)])
+def test_a_schedule_of_ones_own_receives_its_durations_as_steps(own_optimizers, duration, steps):
+    ours, schedule = built(
+        optimizer={"name": "adam"},
+        schedule={"name": "own_optimizers:ramp", "peak": 1, "warmup_steps": duration},
+    )
+    theirs, at = optax.linear_schedule(0.0, 1.0, steps), jnp.arange(2 * steps)
+    np.testing.assert_allclose(*(jax.vmap(f)(at) for f in (schedule, theirs)), atol=1e-6)
+    assert_same(ours, optax.adam(schedule))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"optimizer": {"name": "own_optimizers:momentum", "learning_rate": 1, "deacy": 1.0}},
+            r"config.optimizer: there is no field 'deacy'; did you mean 'decay'",
+        ),
+        (
+            {"optimizer": {"name": "own_optimizers:picky", "learning_rate": 1.0}},
+            r"config.optimizer: own_optimizers:picky rejects these values: too fast",
+        ),
+        (
+            {"optimizer": {"name": "own_optimizers:number"}},
+            r"config.optimizer.name: own_optimizers:number returns 0.1, but must return an optax",
+        ),
+        (
+            {"optimizer": {"name": "adam"}, "schedule": {"name": "own_optimizers:number"}},
+            r"config.schedule.name: own_optimizers:number returns 0.1, but must return a function",
+        ),
+        (
+            {"optimizer": {"name": "adam"}, "schedule": {"name": "own_optimizers:ramp"}},
+            r"config.schedule: peak, warmup_steps must be given",
+        ),
+        (
+            {"optimizer": {"name": "own_optimizers:annotated", "learning_rate": "x"}},
+            r"config.optimizer.learning_rate: expected a number, got 'x'",
+        ),
+    ],
+)
+def test_an_optimizer_or_a_schedule_of_ones_own_that_is_none_is_refused(
+    own_optimizers, values, message
+):
+    with pytest.raises(UserError, match=f"^{message}"):
+        built(**values)

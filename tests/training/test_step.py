@@ -10,7 +10,7 @@ import pytest
 from mnist_jax.data import Spec
 from mnist_jax.training.loss import cross_entropy
 from mnist_jax.training.state import evaluation_weights
-from mnist_jax.training.step import run_steps, train_step
+from mnist_jax.training.step import augmented, run_steps, train_step
 
 ADAM = {"name": "adam", "learning_rate": 0.01}
 SGD = {"name": "sgd", "learning_rate": 1.0}
@@ -308,6 +308,45 @@ def test_labels_are_smoothed_in_training(gradient, fake_batch):
     plain, smooth = (gradient(fake_batch(16), model=TINY, label_smoothing=s)[1] for s in (0.0, 0.5))
     assert float(plain["sums"]["loss"]) != float(smooth["sums"]["loss"])
     assert float(plain["sums"]["accuracy"]) == float(smooth["sums"]["accuracy"])
+
+
+SQUARED = """
+import jax.numpy as jnp
+
+def squared(images, targets, keys, *, value: float = 2.0):
+    return jnp.full_like(images, 0.5), targets ** value
+"""
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_augmentation_takes_smoothed_labels_and_gives_the_losses_targets(
+    make_task, fake_batch, user_module
+):
+    user_module("squaring", SQUARED)
+    batch = fake_batch(16)
+    augment = {"functions": ({"name": "squaring:squared", "value": 3.0},)}
+    task, state = make_task(model=TINY, optimizer=SGD, label_smoothing=0.5, augment=augment)
+    grey = np.full(batch["image"].shape, 0.5, np.float32)
+    outputs, _ = task.model.apply(state["params"], {}, grey, train=False)
+    targets = np.where(np.eye(10)[batch["label"]] == 1.0, 0.55, 0.05) ** 3
+    expected = -(targets * jax.nn.log_softmax(outputs)).sum()
+    sums = stepper(task)(state, batch)["sums"]
+    assert float(sums["loss"]) == pytest.approx(float(expected), rel=1e-5)
+    correct = int((outputs.argmax(1) == batch["label"]).sum())
+    assert float(sums["accuracy"]) == correct  # measured against the labels of the data
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_mixup_gives_the_loss_mixed_targets_and_the_accuracy_the_labels(make_task, fake_batch):
+    batch = fake_batch(16)
+    task, state = make_task(model=TINY, optimizer=SGD, augment={"mixup": 1.0})
+    images, targets = augmented(task, state, batch)
+    assert (np.asarray(targets).max(axis=1) < 0.99).any()
+    outputs, _ = task.model.apply(state["params"], {}, images, train=False)
+    expected = -(targets * jax.nn.log_softmax(outputs)).sum()
+    sums = stepper(task)(state, batch)["sums"]
+    assert float(sums["loss"]) == pytest.approx(float(expected), rel=1e-5)
+    assert float(sums["accuracy"]) == int((outputs.argmax(1) == batch["label"]).sum())
 
 
 @pytest.mark.usefixtures("quick_compiles")

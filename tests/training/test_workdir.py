@@ -33,6 +33,20 @@ def longer(config, num_epochs=3):
     return dataclasses.replace(config, num_epochs=num_epochs)
 
 
+def test_other_loggers_are_no_other_run(tmp_path, asked):
+    write(tmp_path, asked)
+    changed = dataclasses.replace(asked, loggers=(Choice("mine:track", {"project": "a"}),))
+    assert workdir.finished(tmp_path, changed)
+    workdir.claim(tmp_path, changed)
+    assert workdir.read_config(tmp_path) == changed
+    assert workdir.finished(tmp_path, asked)
+    assert workdir.result(tmp_path) is not None
+    with pytest.raises(UserError) as error:
+        workdir.finished(tmp_path, dataclasses.replace(changed, seed=1))
+    assert "seed: 0 -> 1" in str(error.value)
+    assert "loggers:" not in str(error.value)
+
+
 def test_an_empty_folder_holds_nothing_and_is_claimed(tmp_path, asked):
     assert not workdir.finished(tmp_path, asked)
     assert not list(tmp_path.iterdir())

@@ -1,30 +1,33 @@
-"""Plots of the data of a configuration: samples, class means, class balance and distortion."""
+"""Plots of the data of a configuration: samples, class means, class balance and augmentation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jax.numpy as jnp
 import numpy as np
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
-from mnist_jax.analysis.data import exploration
-from mnist_jax.analysis.data.exploration import Exploration, Figures
+from mnist_jax.analysis.data.figures import Exploration, class_moments
+from mnist_jax.analysis.data.text import said, strengths, typical
 from mnist_jax.analysis.gallery import Gallery, spread
 from mnist_jax.config import Augment
 from mnist_jax.data import Split
-from mnist_jax.data.augment import enabled
+from mnist_jax.data.augment import augment_images
 from mnist_jax.errors import UserError
+from mnist_jax.randomness import example_keys, root_key
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CLASSES = 10  # most classes in a grid of images
 LONG = 11  # characters of a class name that fit above a column or beside a row
-DRAWS = 8  # distortions per image
+DRAWS = 8  # random versions of an image
 MARGIN = 104  # pixels, for the names of rows
 
 
@@ -35,9 +38,9 @@ def write_pictures(
 
     Args:
       folder: created if it does not exist; plots of the same names are replaced.
-      found: what `exploration.explore` returned.
-      loaded: what `exploration.load` returned.
-      seed: seed of the random distortions that are shown.
+      found: what `figures.explore` returned.
+      loaded: what `figures.load` returned.
+      seed: seed of the random augmentation that is shown.
 
     Raises:
       UserError: the folder cannot be written.
@@ -67,44 +70,33 @@ def draw_samples(split: Split, rows: int = 8) -> Figure:
     Every run shows the same images.
     """
     shown = spread(len(split.class_names), CLASSES)
-    gallery = Gallery(
-        split.images.shape[1:],
-        (rows, len(shown)),
-        zoom=3,
-        headed=True,
+    columns = (split.images[_picks(split, label, rows)] for label in shown)
+    return _draw_grid(
+        split,
+        [split.class_names[label] for label in shown],
+        list(itertools.zip_longest(*columns)),
         title=f"Samples of {split.name} ({split.split})",
         note=f"one column per class{_some(split)}, its images evenly spaced through the split"
         f"{_shades(split)}",
     )
-    for column, label in enumerate(shown):
-        gallery.name_column(column, _name(split, label))
-        for row, example in enumerate(_picks(split, label, rows)):
-            gallery.add((row, column), split.images[example])
-    return gallery.finish()
 
 
 def draw_means(split: Split) -> Figure:
     """Draws the mean and standard deviation of each pixel, one column per class."""
     shown = spread(len(split.class_names), CLASSES)
-    gallery = Gallery(
-        split.images.shape[1:],
-        (2, len(shown)),
-        zoom=3,
-        headed=True,
-        margin=MARGIN,
+    moments = [class_moments(split, k) if k in split.labels else None for k in shown]
+    return _draw_grid(
+        split,
+        [split.class_names[label] for label in shown],
+        [
+            [found and _pixels(found[0]) for found in moments],
+            [found and _pixels(2 * found[1]) for found in moments],  # at most 2 * 127.5
+        ],
+        [["mean"], ["deviation", "times 2"]],
         title=f"Mean image of each class of {split.name} ({split.split})",
         note=f"one column per class{_some(split)}: mean of each pixel, and twice its standard "
         f"deviation{_shades(split)}",
     )
-    gallery.name_row(0, ["mean"])
-    gallery.name_row(1, ["deviation", "times 2"])  # of values from 0 to 255, it is at most 127.5
-    for column, label in enumerate(shown):
-        gallery.name_column(column, _name(split, label))
-        if np.any(split.labels == label):
-            mean, deviation = exploration.class_moments(split, label)
-            gallery.add((0, column), _pixels(mean))
-            gallery.add((1, column), _pixels(2 * deviation))
-    return gallery.finish()
 
 
 def draw_balance(found: Exploration) -> Figure:
@@ -116,13 +108,20 @@ def draw_balance(found: Exploration) -> Figure:
     bottom = 0.25 if upright else 0.12
     axes = figure.add_axes((0.08, bottom, 0.9, 0.82 - bottom))
     width = 0.8 / len(figures)
-    for place, (split, color) in enumerate(zip(figures, _colors(figures), strict=True)):
+    colors = [BLUE, *[PALE] * (len(figures) - 2), VERMILLION]
+    for place, (split, color) in enumerate(zip(figures, colors, strict=True)):
         middles = np.arange(classes) + (place - (len(figures) - 1) / 2) * width
         label = f"{split.role} ({split.split}): {canvas.count(split.images, 'image')}"
         style = {"color": color, "edgecolor": GREY, "linewidth": 0.5, "label": label}
         axes.bar(middles, 100 * split.shares, width=0.9 * width, **style)
     line = axes.axhline(100 / classes, color=INK, linestyle="--", linewidth=1, label="equal shares")
-    _name_classes(axes, class_names, upright)
+    shown = range(0, classes, -(-classes // 40))  # as many names as there is room for
+    names = [canvas.shorten(class_names[label], LONG) for label in shown]
+    axes.set_xticks(shown, names, rotation=90 * upright)
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.6, classes - 0.4)
+    axes.grid(False, axis="x")
+    axes.set_xlabel("class")
     axes.set_ylabel("share of images in the split (%)")
     axes.legend(
         handles=[*axes.containers, line],
@@ -137,89 +136,86 @@ def draw_balance(found: Exploration) -> Figure:
 
 
 def draw_augmentation(split: Split, ranges: Augment, seed: int) -> Figure:
-    """Draws images with configured distortions, or with each kind alone if none is configured."""
-    if enabled(ranges):
-        return _draw_configured(split, ranges, seed)
-    return _draw_kinds(split, seed)
+    """Draws images as augmented in training, or each kind of augmentation if none is configured."""
+    if strengths(ranges):
+        present = np.unique(split.labels)
+        labels = present[spread(len(present), CLASSES)]
+        images = np.concatenate([split.images[_picks(split, label, 1)] for label in labels])
+        drawn = augmented(images, ranges, seed, DRAWS)
+        names = [[canvas.shorten(split.class_names[label], LONG)] for label in labels]
+        title = f"Augmentation of {split.name} as configured ({split.split})"
+        note = (
+            f"one row per image: the original and {DRAWS} random versions of it; training draws a "
+            f"new one each time it uses the image\n{said(ranges)}"
+        )
+    else:
+        images = split.images[:1]
+        kinds = typical(images.shape[1])
+        drawn = np.concatenate([augmented(images, kind, seed, DRAWS) for kind in kinds.values()])
+        images = images.repeat(len(kinds), axis=0)
+        names = [[k, *textwrap.wrap(strengths(kind)[k], LONG)] for k, kind in kinds.items()]
+        title = (
+            f"What each kind of augmentation would do; none of these is configured for {split.name}"
+        )
+        note = (
+            f"one row per kind, at a usual strength: the original image and {DRAWS} random "
+            "versions of it"
+        )
+    rows = [[image, None, *versions] for image, versions in zip(images, drawn, strict=True)]
+    columns = ["original", "→", *map(str, range(1, DRAWS + 1))]
+    return _draw_grid(split, columns, rows, names, title=title, note=note)
 
 
-def _draw_configured(split: Split, ranges: Augment, seed: int) -> Figure:
-    present = np.unique(split.labels)
-    labels = present[spread(len(present), CLASSES)]
-    images = np.stack([split.images[_picks(split, label, 1)[0]] for label in labels])
-    return _draw_distorted(
-        images,
-        exploration.distort(images, ranges, seed, DRAWS),
-        [[_name(split, label)] for label in labels],
-        title=f"Distortion of {split.name} as configured ({split.split})",
-        note=f"one row per image: the original and {DRAWS} random distortions of it; training "
-        f"draws a new one each time it uses the image\n{exploration.said(ranges)}",
-    )
+def augmented(images: np.ndarray, ranges: Augment, seed: int, draws: int) -> np.ndarray:
+    """Augments each image `draws` times, as training would: [n, draws, h, w, c] uint8.
+
+    Args:
+      images: `[n, h, w, c]` uint8.
+      ranges: strengths of the augmentation; only what changes single images is applied.
+      seed: the same seed gives the same images, which differ from those of any training step.
+      draws: number of versions of each image.
+    """
+    repeated = jnp.asarray(np.repeat(images, draws, axis=0).astype(np.float32) / 255)
+    positions = jnp.arange(len(repeated))
+    keys = example_keys(root_key(seed), "explore", jnp.uint32(0), positions)
+    versions = _pixels(255 * np.asarray(augment_images(repeated, keys, ranges)))
+    return versions.reshape(len(images), draws, *images.shape[1:])
 
 
-def _draw_kinds(split: Split, seed: int) -> Figure:
-    image = split.images[:1]
-    kinds = exploration.typical(image.shape[1])
-    return _draw_distorted(
-        np.repeat(image, len(kinds), axis=0),
-        np.concatenate([exploration.distort(image, kind, seed, DRAWS) for kind in kinds.values()]),
-        [[name, exploration.strengths(kind)[name]] for name, kind in kinds.items()],
-        title=f"No distortion of {split.name} is configured: what each kind would do",
-        note=f"one row per kind, at a usual strength: the original image and {DRAWS} random "
-        "distortions of it",
-    )
-
-
-def _draw_distorted(
-    images: np.ndarray, distorted: np.ndarray, rows: list[list[str]], *, title: str, note: str
+def _draw_grid(
+    split: Split,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[np.ndarray | None]],
+    names: Sequence[Sequence[str]] = (),
+    *,
+    title: str,
+    note: str,
 ) -> Figure:
-    """Draws one row per image `[h, w, c]`: the image, an empty column, and its distortions."""
+    """Draws images in rows, with names above the columns and, if given, lines beside the rows."""
     gallery = Gallery(
-        images.shape[1:],
-        (len(images), 2 + DRAWS),
+        split.images.shape[1:],
+        (len(rows), len(columns)),
         zoom=3,
         headed=True,
-        margin=MARGIN,
+        margin=MARGIN if names else 0,
         title=title,
         note=note,
     )
-    for column, name in enumerate(["original", "→", *map(str, range(1, DRAWS + 1))]):
-        gallery.name_column(column, name)
-    for row, (image, draws) in enumerate(zip(images, distorted, strict=True)):
-        gallery.name_row(row, rows[row])
-        gallery.add((row, 0), image)
-        for draw, pixels in enumerate(draws):
-            gallery.add((row, 2 + draw), pixels)
+    for column, name in enumerate(columns):
+        gallery.name_column(column, canvas.shorten(name, LONG))
+    for row, lines in enumerate(names):
+        gallery.name_row(row, lines)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            if image is not None:
+                gallery.add((row, column), image)
     return gallery.finish()
-
-
-def _colors(figures: tuple[Figures, ...]) -> list[str]:
-    """Returns a colour per split: blue for training, vermillion for test, pale for validation."""
-    return [BLUE, *[PALE] * (len(figures) - 2), VERMILLION]
-
-
-def _name_classes(axes: Axes, names: tuple[str, ...], upright: bool) -> None:
-    """Labels the x axis with the names of all classes, or of as many as there is room for."""
-    shown = range(0, len(names), -(-len(names) // 40))
-    axes.set_xticks(shown, [_short(names[label]) for label in shown], rotation=90 * upright)
-    axes.set_xlim(-0.6, len(names) - 0.4)
-    axes.set_xlabel("class")
-    axes.grid(False, axis="x")
-    axes.tick_params(axis="x", length=0)
 
 
 def _picks(split: Split, label: int, most: int) -> np.ndarray:
     """Returns indices of up to `most` images of a class, evenly spaced through the split."""
     members = np.flatnonzero(split.labels == label)
     return members[spread(len(members), most)]
-
-
-def _name(split: Split, label: int) -> str:
-    return _short(split.class_names[label])
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONG else f"{name[: LONG - 1]}…"
 
 
 def _some(split: Split) -> str:

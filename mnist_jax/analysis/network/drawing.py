@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import io
-import math
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import BLUE, GREY, INK
@@ -20,20 +19,23 @@ if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions th
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+
+class Font(NamedTuple):
+    """Size and weight of a text."""
+
+    size: float  # points
+    weight: str
+
+
+TITLE, NAME, DETAIL = Font(12.0, "bold"), Font(10.5, "bold"), Font(9.5, "normal")
+TINT = "#E1EEF6"  # a tint of BLUE, light enough for text on it
+
 # All lengths are in inches.
 PAD, GAP, LINE = 0.14, 0.3, 0.21  # around texts; between two texts in a line; from line to line
 LAYER, PILL = (2.3, 0.56), 0.3  # least size of a layer's box; height of other boxes
 MARGIN, HEAD = 0.25, 0.6  # around the drawing; above it, for the title
 LEAST = 5.2  # least width of the drawing: a report would enlarge a narrower one
 LONGEST = 2.5  # longer texts are cut
-CORNER = 0.1  # radius of rounded corners
-
-TITLE, NAME, DETAIL = (
-    {"size": 12.0, "weight": "bold"},
-    {"size": 10.5, "weight": "bold"},
-    {"size": 9.5, "weight": "normal"},
-)
-TINT = "#E1EEF6"  # a tint of BLUE, light enough for text on it
 
 
 def draw_network(model: Model, folder: Path) -> list[Path]:
@@ -88,30 +90,23 @@ def _lines(node: Node) -> list[tuple[str, str]]:
     shape = " x ".join(map(str, node.shape)) or "1"
     if not _is_tall(node):
         return [(node.name, shape)]
-    return [(_cut(node.name, NAME), _cut(node.kind, DETAIL)), (shape, _weights(node))]
+    weights = canvas.count(node.parameters, "parameter") if node.parameters else ""
+    others = f"{node.variables:,} others" if node.variables else ""
+    both = ", ".join(filter(None, (weights, others)))
+    said = f"the same {both}" if both and node.call > 1 else both
+    return [(_cut(node.name, NAME), _cut(node.kind, DETAIL)), (shape, said)]
 
 
 def _is_tall(node: Node) -> bool:
     return node.role == "layer" or node.parameters > 0
 
 
-def _weights(node: Node) -> str:
-    parameters = canvas.count(node.parameters, "parameter") if node.parameters else ""
-    others = f"{node.variables:,} others" if node.variables else ""
-    both = ", ".join(filter(None, (parameters, others)))
-    return f"the same {both}" if both and node.call > 1 else both
-
-
-def _cut(text: str, font: dict[str, Any]) -> str:
+def _cut(text: str, font: Font) -> str:
     """Shortens a text that is too long by cutting out its middle: ends tell names apart."""
-    keep = len(text)
-    while keep > 2 and _width(_middle_out(text, keep), font) > LONGEST:
-        keep -= 1
-    return _middle_out(text, keep)
-
-
-def _middle_out(text: str, keep: int) -> str:
-    return text if keep >= len(text) else f"{text[: keep - keep // 2]}…{text[-(keep // 2) :]}"
+    length = len(text)
+    while length > 3 and _width(canvas.shorten(text, length), font) > LONGEST:
+        length -= 1
+    return canvas.shorten(text, length)
 
 
 def _description(graph: Graph) -> str:
@@ -129,34 +124,29 @@ def _description(graph: Graph) -> str:
 
 def _sizes(graph: Graph) -> list[tuple[float, float]]:
     """Returns width and height of each node's box; the boxes of layers are all the same."""
-    widths = [_least_width(node) for node in graph.nodes]
-    tall = [width for node, width in zip(graph.nodes, widths, strict=True) if _is_tall(node)]
-    layer = max([LAYER[0], *tall]), LAYER[1]
+    widths = [
+        max(
+            _width(left, font) + _width(right, DETAIL)
+            for (left, right), font in zip(_lines(node), (NAME, DETAIL), strict=False)
+        )
+        for node in graph.nodes
+    ]
+    tall = [w for node, w in zip(graph.nodes, widths, strict=True) if _is_tall(node)]
+    layer = max([LAYER[0], *(width + 2 * PAD + GAP for width in tall)]), LAYER[1]
     return [
-        layer if _is_tall(node) else (width, PILL)
+        layer if _is_tall(node) else (width + 3 * PAD, PILL)
         for node, width in zip(graph.nodes, widths, strict=True)
     ]
 
 
-def _least_width(node: Node) -> float:
-    fonts = [NAME, DETAIL]
-    lines = zip(_lines(node), fonts, strict=False)
-    widest = max(_width(left, font) + _width(right, DETAIL) for (left, right), font in lines)
-    return widest + 2 * PAD + (GAP if _is_tall(node) else PAD)
-
-
-def _width(text: str, font: dict[str, Any]) -> float:
-    """Returns the width of a text in the drawing, in inches."""
-    return _points(text, font["size"], font["weight"]) / 72
-
-
 @functools.lru_cache(maxsize=1024)
-def _points(text: str, size: float, weight: str) -> float:
+def _width(text: str, font: Font) -> float:
+    """Returns the width of a text in the drawing, in inches."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    font = FontProperties(family=canvas.STYLE["font.family"], size=size, weight=weight)
-    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
+    properties = FontProperties(family=canvas.STYLE["font.family"], **font._asdict())
+    return text_to_path.get_text_width_height_descent(text, properties, ismath=False)[0] / 72
 
 
 # Boxes and arrows
@@ -165,84 +155,42 @@ def _points(text: str, size: float, weight: str) -> float:
 def _draw_node(axes: Axes, node: Node, box: Box) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    trained = node.parameters > 0
-    round_ = CORNER if _is_tall(node) else box.height / 2
-    corner = box.x - box.width / 2, box.y - box.height / 2
+    left, right = box.x - box.width / 2, box.x + box.width / 2
+    radius = 0.1 if _is_tall(node) else box.height / 2
+    fill, edge, line = (TINT, BLUE, 1.3) if node.parameters else ("white", GREY, 0.9)
     axes.add_artist(
         FancyBboxPatch(
-            corner,
+            (left, box.y - box.height / 2),
             box.width,
             box.height,
-            boxstyle=f"round,pad=0,rounding_size={round_}",
-            facecolor=TINT if trained else "white",
-            edgecolor=BLUE if trained else GREY,
-            linewidth=1.3 if trained else 0.9,
+            boxstyle=f"round,pad=0,rounding_size={radius}",
+            facecolor=fill,
+            edgecolor=edge,
+            linewidth=line,
         )
     )
     lines = _lines(node)
-    for i, (left, right) in enumerate(lines):
+    for i, (first, second) in enumerate(lines):
         y = box.y + (i - (len(lines) - 1) / 2) * LINE
-        font, color = (NAME, INK) if i == 0 else (DETAIL, INK)
-        _write(axes, corner[0] + PAD, y, left, font, color=color)
-        color = GREY if i == 0 and _is_tall(node) else INK
-        _write(axes, corner[0] + box.width - PAD, y, right, DETAIL, color=color, ha="right")
+        _write(axes, left + PAD, y, first, DETAIL if i else NAME)
+        color = GREY if _is_tall(node) and i == 0 else INK
+        _write(axes, right - PAD, y, second, DETAIL, color=color, ha="right")
 
 
-def _write(axes: Axes, x: float, y: float, text: str, font: dict[str, Any], **style: Any) -> None:
-    axes.text(x, y, text, va="center_baseline", parse_math=False, **font, **style)
+def _write(axes: Axes, x: float, y: float, text: str, font: Font, **style: Any) -> None:
+    axes.text(x, y, text, va="center_baseline", parse_math=False, **font._asdict(), **style)
 
 
 def _draw_arrow(axes: Axes, points: tuple[Point, ...]) -> None:
     from matplotlib.patches import FancyArrowPatch
-
-    axes.add_artist(
-        FancyArrowPatch(
-            path=_curve(points),
-            arrowstyle="-|>,head_length=5,head_width=2.4",
-            color=GREY,
-            linewidth=1.2,
-            shrinkA=0,
-            shrinkB=0,
-            capstyle="butt",
-            joinstyle="round",
-        )
-    )
-
-
-def _curve(points: tuple[Point, ...]) -> Any:
-    """Returns the path through these points, with rounded corners and slopes as smooth bends.
-
-    A bend begins and ends vertically.
-    """
     from matplotlib.path import Path as Curve
 
-    vertices, codes = [points[0]], [Curve.MOVETO]
-    for i, (x, y) in enumerate(points[1:], start=1):
-        x0, y0 = points[i - 1]
-        after = points[i + 1] if i + 1 < len(points) else None
-        if x0 != x and y0 != y:
-            middle = (y0 + y) / 2
-            vertices += [(x0, middle), (x, middle), (x, y)]
-            codes += [Curve.CURVE4] * 3
-        elif after is not None and _turns(points[i - 1], (x, y), after):
-            vertices += [_toward((x, y), points[i - 1]), (x, y), _toward((x, y), after)]
-            codes += [Curve.LINETO, Curve.CURVE3, Curve.CURVE3]
-        else:
-            vertices.append((x, y))
-            codes.append(Curve.LINETO)
-    return Curve(vertices, codes)
-
-
-def _turns(before: Point, at: Point, after: Point) -> bool:
-    """True if the path turns from vertical to horizontal, or the other way, at a point."""
-    return (before[0] == at[0] and at[1] == after[1]) or (before[1] == at[1] and at[0] == after[0])
-
-
-def _toward(at: Point, other: Point) -> Point:
-    """Returns the point one corner radius from `at` towards `other`, at most half of the way."""
-    distance = math.dist(at, other)
-    part = min(0.5, CORNER / distance)
-    return at[0] + part * (other[0] - at[0]), at[1] + part * (other[1] - at[1])
+    curve = Curve(points, [Curve.MOVETO, *[Curve.CURVE4] * (len(points) - 1)])
+    head = "-|>,head_length=5,head_width=2.4"
+    arrow = FancyArrowPatch(
+        path=curve, arrowstyle=head, color=GREY, linewidth=1.2, capstyle="butt", joinstyle="round"
+    )
+    axes.add_artist(arrow)
 
 
 # SVG

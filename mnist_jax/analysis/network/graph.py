@@ -9,10 +9,10 @@ import contextlib
 import functools
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,9 @@ class Graph:
     variables: int  # of the whole network
 
 
+_found: deque[tuple[Model, Graph]] = deque(maxlen=8)  # of the last models, which have no hash
+
+
 def find_graph(model: Model) -> Graph:
     """Finds the outermost layers that a network calls at inference, and the flow of data.
 
@@ -77,8 +80,17 @@ def find_graph(model: Model) -> Graph:
     its own. Where values of several nodes meet outside of layers, or meet parameters that the
     network itself holds, there is a node named after the operation. Functions of a single value,
     such as an activation or a reshape, are part of the edge. Parameters are counted at the node
-    that uses them first.
+    that uses them first. The graph of a model is found once and kept.
     """
+    for known, graph in _found:
+        if known is model:
+            return graph
+    _found.append((model, _trace(model)))
+    return _found[-1][1]
+
+
+def _trace(model: Model) -> Graph:
+    """Traces a network and returns its graph."""
     params, variables = jax.eval_shape(model.init, jax.random.key(0))
     narrow = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, model.dtype), params)
     marks: dict[str, _Mark] = {}
@@ -90,7 +102,7 @@ def find_graph(model: Model) -> Graph:
 
     images = jax.ShapeDtypeStruct((BATCH, *model.image_shape), jnp.float32)
     program = _body(jax.make_jaxpr(call)(narrow, variables, images))
-    follower = _Follower(marks, _sizes(params), _sizes(variables))
+    follower = _Follower(marks, _Ledger(_sizes(params)), _Ledger(_sizes(variables)))
     trained = [frozenset({~index}) for index in range(len(follower.parameters.sizes))]
     others = [NOTHING] * len(follower.variables.sizes)
     image = follower.add(Node("input", "input", "", model.image_shape), NOTHING)
@@ -147,11 +159,15 @@ def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> Iterator[None]:
 
         return watched
 
-    kinds = {type(part) for _, part in nnx.iter_modules(module) if callable(part)}
-    with contextlib.ExitStack() as stack:
-        for kind in kinds:
-            stack.enter_context(mock.patch.object(kind, "__call__", watch(kind.__call__)))
+    classes: Any = {c for _, part in nnx.iter_modules(module) for c in type(part).__mro__}
+    calls = {c: vars(c)["__call__"] for c in classes if "__call__" in vars(c)}
+    try:  # Python looks for `__call__` in the class, so it is replaced there while tracing
+        for c, call in calls.items():
+            c.__call__ = watch(call)
         yield
+    finally:
+        for c, call in calls.items():
+            c.__call__ = call
 
 
 def _mark(marks: dict[str, _Mark], path: Path, kind: str, values: Any, *, inward: bool) -> Any:
@@ -188,22 +204,17 @@ class _Ledger:
         return {i for i, (path, _) in enumerate(self.sizes) if path[: len(prefix)] == prefix}
 
 
+@dataclass
 class _Follower:
     """Finds where each value of a program comes from, and records the nodes on the way."""
 
-    def __init__(
-        self,
-        marks: dict[str, _Mark],
-        parameters: list[tuple[Path, int]],
-        variables: list[tuple[Path, int]],
-    ) -> None:
-        self.marks = marks
-        self.parameters = _Ledger(parameters)
-        self.variables = _Ledger(variables)
-        self.nodes: list[Node] = []
-        self.feeds: list[set[int]] = []
-        self.calls: dict[Path, list[int]] = {}
-        self.inside: int | None = None  # the node of the layer that is being computed
+    marks: dict[str, _Mark]
+    parameters: _Ledger
+    variables: _Ledger
+    nodes: list[Node] = field(default_factory=list)
+    feeds: list[set[int]] = field(default_factory=list)
+    calls: dict[Path, list[int]] = field(default_factory=dict)
+    inside: int | None = None  # the node of the layer that is being computed
 
     def add(self, node: Node, sources: Sources) -> Sources:
         """Adds a node that `sources` feed and returns the sources of its result."""

@@ -1,60 +1,31 @@
 """Lists the layers of a network with their shapes and sizes, for any NNX module."""
 
-from dataclasses import dataclass
-
-from mnist_jax.analysis.network.graph import Graph, find_graph
+from mnist_jax.analysis.network.graph import find_graph
 from mnist_jax.models import Model
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One layer of a network, with the shape of its output and its number of parameters."""
-
-    name: str
-    kind: str  # class of the layer
-    shape: tuple[int, ...]  # of the output, without the batch axis
-    parameters: int
-
-
-def layers(model: Model) -> list[Layer]:
-    """Returns the outermost modules that the network calls, in the order of their first call.
-
-    Nothing is computed: shapes come from tracing a call.
-    """
-    return _layers(find_graph(model))
-
-
 def summary(model: Model) -> str:
-    """Returns a text table of a network's layers, with totals."""
+    """Returns a text table of a network's layers, with totals.
+
+    Layers are the outermost modules that the network calls, in the order of their first call, with
+    the shapes of their outputs. Nothing is computed: shapes come from tracing a call.
+    """
     graph = find_graph(model)
+    layers = [node for node in graph.nodes if node.role == "layer" and node.call == 1]
     rows = [("layer", "kind", "output", "parameters")]
-    found = _layers(graph)
     rows += [
         (layer.name, layer.kind, " x ".join(map(str, layer.shape)), f"{layer.parameters:,}")
-        for layer in found
+        for layer in layers
     ]
-    outside = graph.parameters - sum(layer.parameters for layer in found)
+    outside = graph.parameters - sum(layer.parameters for layer in layers)
     if outside:
         rows.append(("(itself)", graph.name, "", f"{outside:,}"))
-    note = f", {graph.variables:,} other variables" if graph.variables else ""
-    return f"{_table(rows)}\n{graph.name}: {graph.parameters:,} parameters{note}"
-
-
-def _layers(graph: Graph) -> list[Layer]:
-    return [
-        Layer(node.name, node.kind, node.shape, node.parameters)
-        for node in graph.nodes
-        if node.role == "layer" and node.call == 1
-    ]
-
-
-def _table(rows: list[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=True))][:-1])
-        + "  "
-        + row[-1].rjust(widths[-1])
-        for row in rows
+        "  ".join([*map(str.ljust, texts, widths), number.rjust(widths[-1])])
+        for *texts, number in rows
     ]
     rule = "-" * len(lines[0])
-    return "\n".join([lines[0], rule, *lines[1:], rule])
+    note = f", {graph.variables:,} other variables" if graph.variables else ""
+    total = f"{graph.name}: {graph.parameters:,} parameters{note}"
+    return "\n".join([lines[0], rule, *lines[1:], rule, total])

@@ -1,15 +1,20 @@
-"""Plots of a run: learning curves, confusion matrix, calibration, examples and mistakes."""
+"""Plots of a run: learning curves, confusion matrix, calibration, examples and mistakes.
+
+A plot is an entry of `PLOTS`: it is then drawn into `plots/` and shown in the report.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mnist_jax.analysis import canvas
+from mnist_jax.analysis.axes import log_axis
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
 from mnist_jax.analysis.gallery import Gallery, spread
 from mnist_jax.analysis.run.evaluation import Predictions
@@ -22,126 +27,208 @@ if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions th
 CELL = 0.22  # inches: least side of a cell in which a count is legible
 
 
-def write_plots(
-    folder: Path,
-    history: list[dict],
-    predictions: Predictions,
-    evaluation: dict,
-    metrics: Sequence[Metric],
-) -> list[Path]:
+@dataclass(frozen=True)
+class View:
+    """An evaluated run, as its plots and its report show it."""
+
+    history: Sequence[dict]  # one row per epoch, as in `metrics.jsonl`
+    predictions: Predictions
+    evaluation: dict  # what `evaluate(predictions)` returned
+    metrics: Sequence[Metric]  # in the order in which they are shown
+
+    @property
+    def mistakes(self) -> int:
+        """Number of wrong predictions."""
+        return int((~self.predictions.correct).sum())
+
+    @property
+    def calibration_error(self) -> float:
+        """The expected calibration error, as a fraction."""
+        return self.evaluation["calibration"]["expected_calibration_error"]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of a run: its file, its place in the report, and how it is drawn.
+
+    The report shows plots of one part side by side if all of them are narrow enough.
+    """
+
+    name: str  # of the file, without `.png`; also in `metrics.TAKEN`
+    part: Literal["curves", "mistakes", "classes", "examples"]  # of the report
+    heading: str
+    help: str  # how to read it
+    alt: Callable[[View], str]  # what it shows, in words
+    draw: Callable[[View], Figure]
+
+
+PLOTS = (
+    Plot(
+        name="mistakes",
+        part="mistakes",
+        heading="Worst mistakes",
+        help="The wrongly predicted images to whose true class the model gave the lowest "
+        "probability; some would puzzle a person, too.",
+        alt=lambda view: f"Gallery of the mistakes with the highest loss; {_score(view)}.",
+        draw=lambda view: draw_mistakes(view.predictions),
+    ),
+    Plot(
+        name="confusion",
+        part="classes",
+        heading="Confusion matrix",
+        help="Correct predictions lie on the grey diagonal; the darker any other cell, the more "
+        "frequent that mistake.",
+        alt=lambda view: f"Confusion matrix, true against predicted class; {_score(view)}.",
+        draw=lambda view: draw_confusion(view.evaluation),
+    ),
+    Plot(
+        name="calibration",
+        part="classes",
+        heading="Calibration",
+        help="On the dashed line, predictions made with 80 % probability are right 8 times out of "
+        "10; below it, the model is overconfident.",
+        alt=lambda view: (
+            "Reliability diagram; the expected calibration error is "
+            f"{100 * view.calibration_error:.2f} %."
+        ),
+        draw=lambda view: draw_calibration(view.evaluation),
+    ),
+    Plot(
+        name="examples",
+        part="examples",
+        heading="Examples",
+        help="A fixed selection from the classes: the same images for every model evaluated on "
+        "this split.",
+        alt=lambda view: "Gallery of images of each class with predicted class and probability.",
+        draw=lambda view: draw_examples(view.predictions),
+    ),
+)
+
+CURVE_HELP = {  # what to know of a metric's curves, besides which direction is better
+    "loss": "If the training loss keeps falling while the validation loss rises, the model "
+    "overfits. The training loss includes label smoothing and distortion of the images where they "
+    "are configured.",
+    "accuracy": "Training accuracy is averaged over each epoch, during which the model still "
+    "improves, so it may begin below validation accuracy.",
+}
+
+
+def plots_of(view: View) -> list[Plot]:
+    """Returns all plots of a run in reading order: its learning curves, if any, and `PLOTS`."""
+    return [*(_curve(metric) for metric in view.metrics if view.history), *PLOTS]
+
+
+def write_plots(folder: Path, view: View) -> list[Path]:
     """Draws every plot of a run into `folder` as PNG and returns their paths, in reading order.
 
-    Args:
-      folder: created if it does not exist; plots of the same names are replaced.
-      history: one row per epoch, with `epoch` and, for each metric, `train_NAME` and `val_NAME`
-        (None without a validation split). Without any row there are no learning curves.
-      predictions: predictions for the split that the other plots show.
-      evaluation: what `evaluate(predictions)` returned.
-      metrics: metrics of the run; the learning curves of each are in the file `NAME.png`.
+    The folder is created if it does not exist; plots of the same names are replaced.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with canvas.styled():
-        curves = metrics if history else ()
-        figures = {metric.name: draw_curve(history, metric) for metric in curves}
-        figures["mistakes"] = draw_mistakes(predictions)
-        figures["confusion"] = draw_confusion(evaluation)
-        figures["calibration"] = draw_calibration(evaluation)
-        figures["examples"] = draw_examples(predictions)
-        return [canvas.save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+        return [
+            canvas.save(plot.draw(view), folder / f"{plot.name}.png") for plot in plots_of(view)
+        ]
+
+
+def _score(view: View) -> str:
+    images = canvas.count(view.evaluation["count"], "image")
+    return f"{canvas.count(view.mistakes, 'mistake')} among {images}"
 
 
 # Learning curves
 
 
-def draw_curve(history: list[dict], metric: Metric) -> Figure:
-    """Draws the training and validation curves of a metric by epoch."""
-    figure, axes = _curve_figure()
-    values = _draw_series(axes, history, metric)
-    if metric.percent:
-        _scale_percent(axes, values, metric.label)
-    else:
-        _scale_mean(axes, values, metric.label)
-    _head(axes, f"{canvas.capitalised(metric.label)} by epoch")
-    return figure
+def _curve(metric: Metric) -> Plot:
+    """Returns the plot of a metric by epoch."""
+
+    def alt(view: View) -> str:
+        last = view.history[-1]
+        train, val = (
+            metric.text(last.get(f"{split}_{metric.name}"), "none") for split in ("train", "val")
+        )
+        return (
+            f"Line plot of {metric.label} by epoch; at the end: training {train}, validation {val}."
+        )
+
+    direction = f"{'Higher' if metric.higher_is_better else 'Lower'} is better."
+    return Plot(
+        name=metric.name,
+        part="curves",
+        heading=canvas.capitalised(metric.label),
+        help=f"{direction} {CURVE_HELP.get(metric.name, '')}".strip(),
+        alt=alt,
+        draw=lambda view: draw_curve(view.history, metric),
+    )
 
 
-def _scale_percent(axes: Axes, values: list[float], label: str) -> None:
-    low, high = min(values), max(values)
-    margin = 0.08 * (high - low) or 2.0
-    axes.set_ylim(max(low - margin, -0.5), min(high + margin, 100.5))
-    axes.set_ylabel(f"{label} (%)")
+def draw_curve(history: Sequence[dict], metric: Metric) -> Figure:
+    """Draws the training and validation curves of a metric by epoch.
 
-
-def _scale_mean(axes: Axes, values: list[float], label: str) -> None:
-    low, high = min(values), max(values)
-    wide = low > 0 and high > 20 * low
-    if wide:
-        _log_scale(axes, high / low)
-    elif low < 0:
-        margin = 0.08 * (high - low) or 1
-        axes.set_ylim(low - margin, high + margin)
-    else:
-        axes.set_ylim(0, high * 1.08 or 1)
-    axes.set_ylabel(f"mean {label} per image{' (log scale)' if wide else ''}")
-
-
-def _log_scale(axes: Axes, ratio: float) -> None:
-    """Sets a log scale with few ticks, because matplotlib's labels of minor ticks overlap."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 1000 else (1,)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _curve_figure() -> tuple[Figure, Axes]:
-    """Creates a figure with room for title and legend above the axes, where they cover no curve."""
+    Args:
+      history: one row or more, with `epoch`, `train_NAME` and `val_NAME`; the values are None
+        without a validation split.
+      metric: the metric.
+    """
     figure = canvas.new_figure(6.5, 4.7)
     axes = figure.add_axes((0.12, 0.12, 0.84, 0.68))
     axes.yaxis.set_label_coords(-0.105, 0.5)
-    return figure, axes
-
-
-def _draw_series(axes: Axes, history: list[dict], metric: Metric) -> list[float]:
-    """Draws a metric of training and validation; returns the finite values that are drawn."""
-    from matplotlib.ticker import MaxNLocator
-
-    epochs = [row["epoch"] for row in history]
-    drawn = []
-    for split, when, color, style in (
-        ("train", "mean over each epoch", BLUE, "o--"),
-        ("val", "after each epoch", VERMILLION, "s-"),
-    ):
-        values = [_number(row.get(f"{split}_{metric.name}")) for row in history]
-        finite = [value for value in values if math.isfinite(value)]
-        scaled = [metric.scale * value for value in values]
-        if finite:
-            label = f"{SPLITS[split]}, {when}: {metric.text(finite[-1])} at the end"
-            every = max(1, len(epochs) // 20)
-            face = "white" if split == "train" else color
-            axes.plot(epochs, scaled, style, c=color, label=label, markevery=every, mfc=face)
-        drawn += [metric.scale * value for value in finite]
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    margin = max(0.5, 0.02 * (max(epochs) - min(epochs)))
-    axes.set_xlim(min(epochs) - margin, max(epochs) + margin)
-    return drawn or [1.0]
-
-
-def _head(axes: Axes, title: str) -> None:
-    axes.legend(
-        title=title,
+    _scale(axes, _draw_series(axes, history, metric), metric)
+    axes.legend(  # above the axes, where it covers no curve
+        title=f"{canvas.capitalised(metric.label)} by epoch",
         alignment="left",
         title_fontproperties={"size": 12, "weight": "bold"},
         loc="lower left",
         bbox_to_anchor=(-0.02, 1.0),
         borderaxespad=0.2,
     )
+    return figure
+
+
+def _draw_series(axes: Axes, history: Sequence[dict], metric: Metric) -> list[float]:
+    """Draws a metric of training and validation; returns the finite values that are drawn."""
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [row["epoch"] for row in history]
+    drawn = []
+    for split, when, color, style, face in (
+        ("train", "mean over each epoch", BLUE, "o--", "white"),
+        ("val", "after each epoch", VERMILLION, "s-", VERMILLION),
+    ):
+        values = [_number(row.get(f"{split}_{metric.name}")) for row in history]
+        finite = [value for value in values if math.isfinite(value)]
+        if finite:
+            label = f"{SPLITS[split]}, {when}: {metric.text(finite[-1])} at the end"
+            every = max(1, len(epochs) // 20)
+            scaled = [metric.scale * value for value in values]
+            axes.plot(epochs, scaled, style, c=color, label=label, markevery=every, mfc=face)
+        drawn += [metric.scale * value for value in finite]
+    margin = max(0.5, 0.02 * (max(epochs) - min(epochs)))
+    axes.set(xlabel="epoch", xlim=(min(epochs) - margin, max(epochs) + margin))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    return drawn or [1.0]
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+def _scale(axes: Axes, values: list[float], metric: Metric) -> None:
+    """Sets scale, limits and label of the y axis of learning curves."""
+    low, high = min(values), max(values)
+    label = f"mean {metric.label} per image"
+    if metric.percent:
+        label = f"{metric.label} (%)"
+        margin = 0.08 * (high - low) or 2.0
+        axes.set_ylim(max(low - margin, -0.5), min(high + margin, 100.5))
+    elif low > 0 and high > 20 * low:
+        label += " (log scale)"
+        log_axis(axes, fine=high < 1000 * low)
+    elif low < 0:
+        margin = 0.08 * (high - low) or 1
+        axes.set_ylim(low - margin, high + margin)
+    else:
+        axes.set_ylim(0, high * 1.08 or 1)
+    axes.set_ylabel(label)
 
 
 # Confusion and calibration
@@ -174,8 +261,7 @@ def _name_cells(axes: Axes, names: list[str], upright: bool) -> None:
     cells = range(len(names))
     axes.set_xticks(cells, names, rotation=90 if upright else 0)
     axes.set_yticks(cells, names)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
@@ -197,23 +283,14 @@ def _annotate(axes: Axes, counts: np.ndarray, most: int, cell: float) -> None:
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=PALE, zorder=1.5))
         if count:
             color = "white" if not diagonal and count > 0.7 * most else INK
-            weight = "normal" if diagonal else "bold"
             axes.text(
-                column,
-                row,
-                str(count),
-                ha="center",
-                va="center",
-                color=color,
-                size=size,
-                weight=weight,
-            )
+                column, row, str(count), ha="center", va="center",
+                color=color, size=size, weight="normal" if diagonal else "bold",
+            )  # fmt: skip
 
 
 def draw_calibration(evaluation: dict) -> Figure:
     """Draws a reliability diagram: accuracy against confidence per bin, above the bins' counts."""
-    from matplotlib.ticker import FuncFormatter
-
     bins = evaluation["calibration"]["bins"]
     figure = canvas.new_figure(6.5, 6.5)
     top = figure.add_axes((0.13, 0.34, 0.83, 0.59))
@@ -226,13 +303,9 @@ def draw_calibration(evaluation: dict) -> Figure:
     middles = [50 * (row["low"] + row["high"]) for row in bins]
     counts = [row["count"] for row in bins]
     bottom.bar(middles, counts, width=90 / len(bins), color=BLUE)
-    bottom.set_yscale("log")
-    bottom.set_ylim(0.7, 2 * max(counts))
-    bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    bottom.yaxis.minorticks_off()
-    bottom.set_ylabel("images (log)")
-    bottom.set_xlabel("confidence: probability of the predicted class (%)")
-    bottom.set_xlim(0, 100)
+    log_axis(bottom, fine=False, form=",g")
+    bottom.set(ylim=(0.7, 2 * max(counts)), ylabel="images (log)")
+    bottom.set(xlim=(0, 100), xlabel="confidence: probability of the predicted class (%)")
     figure.align_ylabels()
     return figure
 
@@ -244,16 +317,9 @@ def _draw_reliability(axes: Axes, bins: list[dict]) -> None:
     reach = np.abs(100 * np.array(spans).T - accuracy)
     axes.plot([0, 100], [0, 100], "--", color=GREY, lw=1.2, label="perfectly calibrated")
     axes.errorbar(
-        confidence,
-        accuracy,
-        yerr=reach,
-        fmt="o",
-        color=BLUE,
-        elinewidth=1.2,
-        capsize=3,
-        clip_on=False,
-        label="accuracy in a bin, with 95 % interval",
-    )
+        confidence, accuracy, yerr=reach, fmt="o", color=BLUE, elinewidth=1.2, capsize=3,
+        clip_on=False, label="accuracy in a bin, with 95 % interval",
+    )  # fmt: skip
     axes.set_ylim(-2, 102)
     axes.legend(loc="upper left")
 

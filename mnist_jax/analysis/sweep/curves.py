@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from pandas import DataFrame
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.axes import (
     SOFT_LINE,
+    keep_apart,
     metric_axis,
     ordered_styles,
     seeds_note,
     series_style,
-    shorten,
-    spread,
 )
-from mnist_jax.analysis.canvas import INK, VERMILLION
-from mnist_jax.analysis.sweep.comparison import (
-    Architecture,
-    Member,
-    architectures,
-    is_number,
-    ordering,
-    said,
-    statistic,
-    validated,
-    value_of,
-    varied,
-)
+from mnist_jax.analysis.canvas import INK, VERMILLION, shorten
+from mnist_jax.analysis.sweep.section import Frame
+from mnist_jax.analysis.sweep.settings import is_number
+from mnist_jax.analysis.sweep.table import Comparison, said
+from mnist_jax.members import DIVERGED, FINISHED
 from mnist_jax.metrics import Metric
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
@@ -39,133 +29,98 @@ if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions th
 MOST_IN_COLOUR = len(canvas.SERIES)
 MOST_IN_ORDER = 10  # more, because colours that have an order are easier to tell apart
 BEST, WORST = 5, 2  # how many are in colour if there are too many for all
+Styles = dict[str, dict[str, Any]]  # keywords of a line, by architecture
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Mean and standard deviation of one column by epoch, over an architecture's finished seeds."""
+def curves(its: Comparison, column: str) -> dict[str, Frame]:
+    """Returns the curve of each architecture in a column of `history`, in the order given.
 
-    architecture: Architecture
-    epochs: list[int]  # those that every seed reached
-    means: list[float]
-    deviations: list[float]  # 0 with one seed
-
-
-def curve(architecture: Architecture, column: str, scale: float) -> Curve:
-    """Returns mean and deviation over seeds of a history column, multiplied by `scale`."""
-    series = [_series(member, column, scale) for member in architecture.finished]
-    epochs = sorted(set.intersection(*map(set, series))) if series else []
-    found = [statistic(one[epoch] for one in series) for epoch in epochs]
-    return Curve(
-        architecture, epochs, [s.mean or 0.0 for s in found], [s.deviation or 0.0 for s in found]
-    )
+    A curve has one row per epoch that all finished seeds reached, with their `mean` and `sd` (0
+    with one seed). Architectures without such an epoch are left out.
+    """
+    finished = its.history[its.history["status"] == FINISHED]
+    found = {}
+    for name, rows in finished.groupby("architecture", sort=False):
+        seeds = rows.pivot(index="epoch", columns="seed", values=column).dropna()
+        if len(seeds):
+            spread = seeds.std(axis=1).fillna(0.0)
+            found[str(name)] = DataFrame({"mean": seeds.mean(axis=1), "sd": spread})
+    return found
 
 
-def draw_curves(members: Sequence[Member], metric: Metric) -> Figure | None:
+def draw_curves(its: Comparison, metric: Metric) -> Figure | None:
     """Draws a metric by epoch, one curve per architecture; None if there is nothing to draw.
 
     The values are those of validation or, without a validation split, of training. Every metric
     shows the same architectures in the same colours: the best and the worst by `config.best`.
     """
-    column = _column(members, metric)
-    curves = _curves(members, column, metric.scale)
-    if not curves:
+    column = _column(its, metric)
+    found = {name: metric.scale * curve for name, curve in curves(its, column).items()}
+    if not found:
         return None
-    names = {one.architecture.name for one in curves}
-    _, decides = ordering(members)
-    leading = _curves(members, _column(members, decides), 1.0)
-    leading = [one for one in leading if one.architecture.name in names]
-    styles = _styles(leading or curves, members, decides.higher_is_better)
-    return _draw(curves, members, column, metric, styles)
+    leading = curves(its, _column(its, its.metric))
+    leading = {name: curve for name, curve in leading.items() if name in found}
+    return _draw(found, its, column, metric, _styles(leading or found, its))
 
 
-def _column(members: Sequence[Member], metric: Metric) -> str:
+def _column(its: Comparison, metric: Metric) -> str:
     column = f"val_{metric.name}"
-    return column if validated(members, column) else f"train_{metric.name}"
+    return column if its.validated(column) else f"train_{metric.name}"
 
 
-def _curves(members: Sequence[Member], column: str, scale: float) -> list[Curve]:
-    found = [curve(architecture, column, scale) for architecture in architectures(members)]
-    return [one for one in found if one.epochs]
-
-
-def _series(member: Member, column: str, scale: float) -> dict[int, float]:
-    """Returns the finite values of a history column by epoch, multiplied by `scale`."""
-    values = {row["epoch"]: row.get(column) for row in member.history}
-    return {
-        epoch: scale * value
-        for epoch, value in values.items()
-        if value is not None and math.isfinite(value)
-    }
-
-
-def _styles(
-    curves: Sequence[Curve], members: Sequence[Member], higher_is_better: bool
-) -> dict[str, dict[str, Any]]:
+def _styles(found: dict[str, Frame], its: Comparison) -> Styles:
     """Returns the line style of each architecture that is drawn in colour, by its name."""
-    fields = varied(members)
-    ordered = len(fields) == 1 and all(map(is_number, *fields.values()))
-    if ordered and len(curves) <= MOST_IN_ORDER:
-        [field] = fields
-        rising = sorted(curves, key=lambda one: value_of(one.architecture.config, field))
-        names = [one.architecture.name for one in rising]
+    ordered = len(its.varied) == 1 and all(map(is_number, *its.varied.values()))
+    if ordered and len(found) <= MOST_IN_ORDER:
+        [field] = its.varied
+        names = sorted(found, key=its.architectures[field].__getitem__)
         return dict(zip(names, ordered_styles(len(names)), strict=True))
-    sign = -1 if higher_is_better else 1
-    best_first = sorted(curves, key=lambda c: (c.architecture.diverged > 0, sign * c.means[-1]))
-    if len(curves) > MOST_IN_COLOUR:
+    sign = -1 if its.metric.higher_is_better else 1
+    lost = its.architectures["diverged"] > 0
+    best_first = sorted(found, key=lambda name: (lost[name], sign * found[name]["mean"].iloc[-1]))
+    if len(best_first) > MOST_IN_COLOUR:
         best_first = best_first[:BEST] + best_first[-WORST:]
-    return {one.architecture.name: series_style(i) for i, one in enumerate(best_first)}
+    return {name: series_style(i) for i, name in enumerate(best_first)}
 
 
 def _draw(
-    curves: Sequence[Curve],
-    members: Sequence[Member],
-    column: str,
-    metric: Metric,
-    styles: dict[str, dict[str, Any]],
+    found: dict[str, Frame], its: Comparison, column: str, metric: Metric, styles: Styles
 ) -> Figure:
     name = said(column, metric)
-    strong = [one for one in curves if one.architecture.name in styles]
     title = f"{canvas.capitalised(name)} by epoch"
-    figure = canvas.headed(9, 5.2, title, _note(curves, strong, members))
-    longest = max(len(_short(one)) for one in strong)
+    strong = {name: curve for name, curve in found.items() if name in styles}
+    figure = canvas.headed(9, 5.2, title, _note(found, len(strong), its))
+    longest = max(len(shorten(name, 31)) for name in strong)
     axes = canvas.panel(figure, 0.75, 0.6, 1.55 + 0.068 * longest)
-    for one in curves:
-        if one not in strong:
-            axes.plot(one.epochs, one.means, zorder=1.5, **SOFT_LINE)
-    for one in strong:
-        _draw_strong(axes, one, styles[one.architecture.name])
-    values = [value for one in curves for value in one.means]
-    metric_axis(axes, values, name, metric)
-    _scale_x(axes, [epoch for one in curves for epoch in one.epochs])
-    _mark_diverged(axes, members, column, metric.scale)
+    for architecture, curve in found.items():
+        if architecture in strong:
+            _draw_strong(axes, curve, styles[architecture])
+        else:
+            axes.plot(curve.index, curve["mean"], zorder=1.5, **SOFT_LINE)
+    metric_axis(axes, [value for curve in found.values() for value in curve["mean"]], name, metric)
+    _scale_x(axes, [epoch for curve in found.values() for epoch in curve.index])
+    _mark_diverged(axes, its, column, metric.scale)
     _name_ends(axes, strong, styles, metric)
     return figure
 
 
-def _draw_strong(axes: Axes, one: Curve, style: dict[str, Any]) -> None:
-    every = max(1, len(one.epochs) // 12)
-    axes.plot(one.epochs, one.means, markevery=every, zorder=3, markersize=4.5, **style)
-    if any(one.deviations):
-        low = [mean - away for mean, away in zip(one.means, one.deviations, strict=True)]
-        high = [mean + away for mean, away in zip(one.means, one.deviations, strict=True)]
-        axes.fill_between(one.epochs, low, high, color=style["color"], alpha=0.15, lw=0)
+def _draw_strong(axes: Axes, curve: Frame, style: dict[str, Any]) -> None:
+    every = max(1, len(curve) // 12)
+    axes.plot(curve.index, curve["mean"], markevery=every, zorder=3, markersize=4.5, **style)
+    if curve["sd"].any():
+        low, high = curve["mean"] - curve["sd"], curve["mean"] + curve["sd"]
+        axes.fill_between(curve.index, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
-def _note(curves: Sequence[Curve], strong: Sequence[Curve], members: Sequence[Member]) -> str:
-    counts = [len(one.architecture.finished) for one in curves]
-    spread_said = seeds_note(counts, "band")
-    note = ("mean over seeds; " if max(counts) > 1 else "") + spread_said
-    rest = len(curves) - len(strong)
-    if rest:
-        note += f"; in colour: the {BEST} best and {WORST} worst; in grey: the other {rest}"
+def _note(found: dict[str, Frame], strong: int, its: Comparison) -> str:
+    seeds = its.architectures["seeds"][[*found]]
+    note = ("mean over seeds; " if seeds.max() > 1 else "") + seeds_note(seeds, "band")
+    if len(found) > strong:
+        note += f"; in colour: the {BEST} best and {WORST} worst"
+        note += f"; in grey: the other {len(found) - strong}"
     note += "; at the right: values after the last epoch"
-    diverged = sum(member.diverged for member in members)
+    diverged = its.diverged.sum()
     return note + (f"; ✗: a training diverged ({diverged} in all)" if diverged else "")
-
-
-def _short(one: Curve) -> str:
-    return shorten(one.architecture.name, 31)
 
 
 def _scale_x(axes: Axes, epochs: list[int]) -> None:
@@ -177,48 +132,35 @@ def _scale_x(axes: Axes, epochs: list[int]) -> None:
     axes.set_xlim(min(epochs) - margin, max(epochs) + margin)
 
 
-def _mark_diverged(axes: Axes, members: Sequence[Member], column: str, scale: float) -> None:
+def _mark_diverged(axes: Axes, its: Comparison, column: str, scale: float) -> None:
     """Draws diverged trainings as dashed lines that end in a cross, within the axes' limits."""
-    for member in members:
-        series = _series(member, column, scale) if member.diverged else {}
-        if series:
-            axes.plot(
-                list(series), list(series.values()), "--", color=VERMILLION, lw=0.9, alpha=0.6
-            )
-            end = list(series.items())[-1]
-            low, high = axes.get_ylim()
-            place = end[0], min(max(end[1], low), high)
-            axes.plot(*place, "x", color=VERMILLION, mew=2, zorder=4, clip_on=False)
+    low, high = axes.get_ylim()
+    lost = its.history[its.history["status"].str.startswith(DIVERGED)]
+    for _, rows in lost.groupby(["architecture", "seed"]):
+        line = scale * rows.set_index("epoch")[column].dropna()
+        if len(line):
+            axes.plot(line.index, line, "--", color=VERMILLION, lw=0.9, alpha=0.6)
+            end = min(max(line.iloc[-1], low), high)
+            axes.plot(line.index[-1], end, "x", color=VERMILLION, mew=2, zorder=4, clip_on=False)
 
 
-def _name_ends(
-    axes: Axes, strong: Sequence[Curve], styles: dict[str, dict[str, Any]], metric: Metric
-) -> None:
+def _name_ends(axes: Axes, strong: dict[str, Frame], styles: Styles, metric: Metric) -> None:
     """Writes name and final value at the right, joined by a thin line to the end of the curve."""
-    figure = axes.figure
-    frame = axes.get_window_extent()
-    ends = [axes.transData.transform((one.epochs[-1], one.means[-1])) for one in strong]
-    reach = 0.24 * figure.dpi / frame.width
+    dpi, frame = axes.figure.dpi, axes.get_window_extent()
+    ends = [(curve.index[-1], curve["mean"].iloc[-1]) for curve in strong.values()]
+    heights = [axes.transData.transform(end)[1] for end in ends]
+    heights = keep_apart(heights, 17 * dpi / canvas.DPI, frame.y0, frame.y1)
+    reach = 0.24 * dpi / frame.width
     start = 1 + 0.7 * reach
-    gap = 17 * figure.dpi / canvas.DPI
-    heights = spread([end[1] for end in ends], gap, frame.y0, frame.y1)
-    for one, height in zip(strong, heights, strict=True):
-        y = (height - frame.y0) / frame.height
-        style = styles[one.architecture.name]
+    for name, end, height in zip(strong, ends, heights, strict=True):
+        style, y = styles[name], (height - frame.y0) / frame.height
         axes.annotate(
-            "", (one.epochs[-1], one.means[-1]), xytext=(start, y), textcoords="axes fraction",
+            "", end, xytext=(start, y), textcoords="axes fraction",
             arrowprops={"arrowstyle": "-", "color": style["color"], "lw": 0.7, "alpha": 0.6},
             annotation_clip=False,
         )  # fmt: skip
         keys = {"transform": axes.transAxes, "clip_on": False}
         axes.plot([start, start + reach], [y, y], markevery=[1], markersize=4.5, **style, **keys)
-        name = f"{_short(one)}  {metric.text(one.means[-1] / metric.scale)}"
-        axes.text(
-            start + 1.35 * reach,
-            y,
-            name,
-            va="center",
-            size=8.5,
-            color=INK,
-            transform=axes.transAxes,
-        )
+        text = f"{shorten(name, 31)}  {metric.text(end[1] / metric.scale)}"
+        place = {"va": "center", "size": 8.5, "color": INK, "transform": axes.transAxes}
+        axes.text(start + 1.35 * reach, y, text, **place)

@@ -5,13 +5,13 @@ import matplotlib
 import numpy as np
 import pytest
 
-from mnist_jax.analysis.data import exploration, plots
-from mnist_jax.analysis.data.exploration import Exploration, describe, find_repetition
+from mnist_jax.analysis.data import figures, plots, text
+from mnist_jax.analysis.data.figures import Exploration, describe, find_repetition
 from mnist_jax.analysis.gallery import Gallery
 from mnist_jax.config import Augment
 from mnist_jax.data import Split
 from mnist_jax.errors import UserError
-from tests.analysis.data.test_exploration import DIGITS, split_of
+from tests.analysis.data.test_figures import DIGITS, split_of
 from tests.analysis.run.test_plots import FASHION, assert_a_picture, texts
 
 SHEAR = Augment(shear=9.0)
@@ -19,9 +19,9 @@ TILE = 84  # pixels of a picture for an image of 28
 
 
 def found_of(loaded: dict[str, Split], augment: Augment) -> Exploration:
-    figures = tuple(describe(role, split) for role, split in loaded.items())
+    splits = tuple(describe(role, split) for role, split in loaded.items())
     repetition = find_repetition(loaded)
-    return Exploration("made_up", loaded["training"].class_names, figures, repetition, augment)
+    return Exploration("made_up", loaded["training"].class_names, splits, repetition, augment)
 
 
 def write(folder: Path, seed: int = 0, augment: Augment = SHEAR, **of) -> list[Path]:
@@ -59,7 +59,7 @@ def shown(figure, row: int, column: int, columns: int, margin: int = 0, lines: i
 )
 def test_every_picture_is_written(tmp_path, of):
     paths = write(tmp_path / "explore", **of)
-    assert [path.stem for path in paths] == list(exploration.PICTURES)
+    assert [path.stem for path in paths] == list(text.PICTURES)
     for path in paths:
         assert_a_picture(path)
 
@@ -90,7 +90,7 @@ def test_samples_are_images_of_their_class_evenly_spaced():
 def test_means_are_those_of_the_class():
     split = split_of(300)
     figure = plots.draw_means(split)
-    mean, deviation = exploration.class_moments(split, 4)
+    mean, deviation = figures.class_moments(split, 4)
     for row, values in enumerate((mean, 2 * deviation)):
         tile = shown(figure, row, 4, columns=10, margin=plots.MARGIN)
         np.testing.assert_array_equal(tile, values.round().clip(0, 255))
@@ -106,33 +106,66 @@ def test_a_class_without_images_is_an_empty_column():
 def test_bars_are_the_shares_of_each_split():
     found = found_of({"training": split_of(60), "test": split_of(30, seed=1)}, Augment())
     [axes] = plots.draw_balance(found).axes
-    for bars, figures in zip(axes.containers, found.splits, strict=True):
+    for bars, split in zip(axes.containers, found.splits, strict=True):
         heights = [bar.get_height() for bar in bars]
-        np.testing.assert_allclose(heights, 100 * figures.shares)
+        np.testing.assert_allclose(heights, 100 * split.shares)
     [line] = axes.lines
     assert set(line.get_ydata()) == {10.0}
     names = [text.get_text() for text in axes.get_xticklabels()]
     assert names == list(DIGITS)
 
 
-def test_configured_distortion_is_shown_beside_the_image():
+def test_configured_augmentation_is_shown_beside_the_image():
     split, ranges = split_of(60), Augment(rotation=20.0)
     figure = plots.draw_augmentation(split, ranges, 5)
     assert "rotation ±20°" in texts(figure)
     image = split.images[np.flatnonzero(split.labels == 0)[:1]]
     place = {"columns": 2 + plots.DRAWS, "margin": plots.MARGIN, "lines": 1}
     np.testing.assert_array_equal(shown(figure, 0, 0, **place), image[0])
-    drawn = exploration.distort(image, ranges, 5, plots.DRAWS)
+    drawn = plots.augmented(image, ranges, 5, plots.DRAWS)
     np.testing.assert_array_equal(shown(figure, 0, 2, **place), drawn[0, 0])
     np.testing.assert_array_equal(shown(figure, 0, 9, **place), drawn[0, 7])
 
 
 def test_where_none_is_configured_each_kind_is_shown_and_said_not_to_be():
     said = texts(plots.draw_augmentation(split_of(60), Augment(), 0))
-    assert "No distortion of made_up is configured" in said
-    for kind, strength in (("rotation", "±15°"), ("translation", "±2 px"), ("elastic", "1 px")):
+    assert "none of these is configured for made_up" in said
+    for kind in text.KINDS:
         assert kind in said
+    for strength in ("±15°", "±2 px", "±15 %", "1 px", "0.1", "0.5"):
         assert strength in said
+
+
+def test_augmentation_is_a_function_of_the_seed():
+    images, ranges = split_of(2).images, Augment(rotation=20.0)
+    first, again, other = (plots.augmented(images, ranges, seed, 3) for seed in (1, 1, 2))
+    assert (first.shape, first.dtype) == ((2, 3, 28, 28, 1), np.uint8)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).mean() > 0.3
+    assert (first[0, 0] != first[0, 1]).mean() > 0.3
+
+
+def test_no_augmentation_is_the_image_itself():
+    images = split_of(2, (9, 12, 3)).images
+    drawn = plots.augmented(images, Augment(), 0, 2)
+    np.testing.assert_array_equal(drawn, images[:, None].repeat(2, axis=1))
+
+
+def test_noise_and_erasing_are_shown_and_mixup_is_not():
+    images = np.full((2, 28, 28, 1), 128, np.uint8)
+    noisy, erased, mixed = (
+        plots.augmented(images, ranges, 0, 4) != 128
+        for ranges in (Augment(noise=0.1), Augment(erase=1.0), Augment(mixup=1.0))
+    )
+    assert noisy.mean() > 0.9
+    assert 0.01 < erased.mean(axis=(2, 3, 4)).min() <= erased.mean(axis=(2, 3, 4)).max() < 0.4
+    assert not mixed.any()
+
+
+def test_channels_are_distorted_alike():
+    grey = split_of(1).images.repeat(3, axis=-1)
+    drawn = plots.augmented(grey, Augment(elastic=2.0, shear=20.0), 0, 2)
+    np.testing.assert_array_equal(drawn[..., 0], drawn[..., 2])
 
 
 def test_drawing_leaves_the_settings_of_matplotlib_alone(tmp_path):

@@ -1,7 +1,9 @@
 import itertools
 import re
 
+import jax
 import pytest
+from flax import nnx
 
 from mnist_jax import config, models
 from mnist_jax.analysis.network.graph import Graph, Node, find_graph
@@ -101,6 +103,10 @@ class Nested(Net):
 class Loop(Net):
     def middle(self, x):
         return jax.lax.while_loop(lambda x: x.sum() > 0, lambda x: x + self.b(x), self.c(x))
+
+class Broken(Net):
+    def middle(self, x):
+        raise ValueError("broken")
 
 class Silent(nnx.Module):
     def __call__(self, x):
@@ -292,3 +298,16 @@ def test_shapes_and_flow_do_not_depend_on_the_type_of_numbers():
     choice = Choice("cnn", {"features": (3,), "normalisation": "batch", "dropout": 0.1})
     narrow = find_graph(models.build(choice, MNIST, "bfloat16"))
     assert narrow == find_graph(models.build(choice, MNIST))
+
+
+def test_a_network_is_traced_once_and_its_classes_stay_as_they_were(graph_of, monkeypatch):
+    call = nnx.Linear.__call__
+    model = models.build(Choice("mlp"), MNIST)
+    graph = find_graph(model)
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "make_jaxpr", None)
+        assert find_graph(model) is graph
+    graph_of("Twice")
+    with pytest.raises(ValueError, match="broken"):
+        graph_of("Broken")
+    assert nnx.Linear.__call__ is call

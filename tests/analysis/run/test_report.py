@@ -9,8 +9,9 @@ from PIL import Image
 
 from mnist_jax.analysis.run import report
 from mnist_jax.analysis.run.evaluation import Predictions, evaluate
+from mnist_jax.analysis.run.plots import View
 from mnist_jax.errors import UserError
-from mnist_jax.metrics import find
+from mnist_jax.metrics import Metric, find
 from tests.analysis.members import ENTROPY, TOP_2
 
 STEMS = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
@@ -33,8 +34,8 @@ RESULT = {
 }
 
 
-def evaluation_of(names: tuple[str, ...] = ("cat", "dog")) -> dict:
-    predictions = Predictions(
+def predictions_of(names: tuple[str, ...] = ("cat", "dog")) -> Predictions:
+    return Predictions(
         split="test",
         images=np.zeros((4, 28, 28, 1), np.uint8),
         labels=np.array([0, 0, 1, 1], np.int32),
@@ -46,6 +47,9 @@ def evaluation_of(names: tuple[str, ...] = ("cat", "dog")) -> dict:
         },
         class_names=names,
     )
+
+
+def evaluation_of(predictions: Predictions) -> dict:
     return {**evaluate(predictions), "checkpoint": 858}
 
 
@@ -56,22 +60,26 @@ def history_of() -> list[dict]:
     return [{"epoch": 1, **row}, {"epoch": 2, **row, "step": 858}]
 
 
-def write(tmp_path: Path, stems: list[str] = STEMS, **changes) -> str:
+def write(tmp_path: Path, stems: list[str] = STEMS, view: dict | None = None, **changes) -> str:
     plots = [tmp_path / f"{stem}.png" for stem in stems]
     for shade, plot in enumerate(plots):
         Image.new("L", (8, 8), shade).save(plot)
+    predictions = predictions_of()
+    shown = {
+        "history": history_of(),
+        "predictions": predictions,
+        "evaluation": evaluation_of(predictions),
+        "metrics": find(()),
+    }
     arguments = {
         "title": "cnn",
         "config": {"seed": 0, "optimizer": {"name": "adam", "options": {}}},
         "summary": "layer  parameters",
-        "history": history_of(),
-        "evaluation": evaluation_of(),
         "result": RESULT,
         "plots": plots,
-        "metrics": find(()),
     }
     path = tmp_path / "report.html"
-    report.write_report(path, **{**arguments, **changes})
+    report.write_report(path, View(**{**shown, **(view or {})}), **{**arguments, **changes})
     return path.read_text(encoding="utf-8")
 
 
@@ -142,7 +150,7 @@ def test_the_figures_are_on_the_page(tmp_path: Path):
 
 def test_further_metrics_have_a_section_a_figure_and_columns(tmp_path: Path):
     stems = ["loss", "accuracy", "top_2", "entropy", "mistakes"]
-    page = write(tmp_path, stems=stems, metrics=find((TOP_2, ENTROPY))).replace("\u00a0", " ")
+    page = write(tmp_path, stems, {"metrics": find((TOP_2, ENTROPY))}).replace("\u00a0", " ")
     headings = Outline(page).headings
     assert headings[:6] == ["cnn", "Loss", "Accuracy", "Top 2", "Entropy", "Worst mistakes"]
     assert "<dt>top 2, test</dt><dd>75.00 %<" in page
@@ -171,27 +179,32 @@ def test_a_wide_confusion_matrix_has_the_width_of_the_page(tmp_path: Path):
 
 def test_everything_from_outside_is_escaped(tmp_path: Path):
     evil = "<script>alert('&\"')</script>"
+    predictions = predictions_of((evil, "dog"))
+    evaluation = {**evaluation_of(predictions), "split": evil, "checkpoint": evil}
+    metrics = (*find(()), Metric("top_2", 'a <b>metric & "more'))
     page = write(
         tmp_path,
-        stems=["loss", "<b>&"],
+        ["loss", "top_2"],
+        {"predictions": predictions, "evaluation": evaluation, "metrics": metrics},
         title=evil,
         config={evil: evil},
         summary=evil,
-        evaluation={**evaluation_of((evil, "dog")), "split": evil, "checkpoint": evil},
         result={**RESULT, "device": evil, "versions": {evil: evil}, "commit": evil},
     )
-    tags = {tag for tag, _ in Outline(page).tags}
-    assert not {"script", "b"} & tags
+    outline = Outline(page)
+    assert not {"script", "b"} & {tag for tag, _ in outline.tags}
     assert page.count("&lt;script&gt;") >= 10
+    assert 'A <b>metric & "more' in outline.headings
+    assert any('of a <b>metric & "more by' in attrs.get("alt", "") for _, attrs in outline.tags)
 
 
 def test_a_run_without_result_history_and_pictures(tmp_path: Path):
-    page = write(tmp_path, stems=[], history=[], result=None)
+    page = write(tmp_path, [], {"history": []}, result=None)
     assert Outline(page).headings == ["cnn", "Per class", "Model", "Configuration"]
     assert "75.00\u00a0%" in page
 
 
-def test_a_picture_of_another_name_goes_with_the_model(tmp_path: Path):
+def test_the_drawing_of_the_network_goes_with_the_model(tmp_path: Path):
     page = write(tmp_path, stems=["network"])
     assert page.index("<h2>Model</h2>") < page.index("<img") < page.index("Every epoch")
 
@@ -207,8 +220,3 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
         write(tmp_path, title="another")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == before
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html"] + [".png"] * len(STEMS)
-
-
-def test_flatten_names_every_leaf_by_its_path():
-    tree = {"a": 1, "b": {"c": None, "d": {"e": (1, 2)}}, "f": {}}
-    assert report.flatten(tree) == [("a", "1"), ("b.c", "None"), ("b.d.e", "(1, 2)"), ("f", "{}")]

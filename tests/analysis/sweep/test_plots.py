@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from itertools import product
@@ -10,9 +11,9 @@ import pytest
 from PIL import Image
 
 from mnist_jax.analysis import canvas
-from mnist_jax.analysis.axes import error_scale, is_wide, spread
-from mnist_jax.analysis.sweep import curves, fields, heatmaps, plots
-from mnist_jax.analysis.sweep.comparison import Member
+from mnist_jax.analysis.axes import error_scale, is_wide, keep_apart
+from mnist_jax.analysis.sweep import curves, fields, heatmaps, plots, ranking, sizes
+from mnist_jax.analysis.sweep.table import Comparison
 from mnist_jax.metrics import LOSS, find
 from tests.analysis.members import ENTROPY, TOP_2, member
 
@@ -52,7 +53,7 @@ def assert_a_picture(path: Path):
         assert edge.min() > 250  # nothing runs out of the picture
 
 
-def many(count: int, seeds: int = 1) -> list[Member]:
+def many(count: int, seeds: int = 1) -> list[dict]:
     return [
         member(f"net {i}", seed, 0.9 + i / 2000, val=0.9 + i / 1000, parameters=1000 * (i + 1))
         for i in range(count)
@@ -60,7 +61,7 @@ def many(count: int, seeds: int = 1) -> list[Member]:
     ]
 
 
-def depths(seeds: int = 3) -> list[Member]:
+def depths(seeds: int = 3) -> list[dict]:
     return [
         member(
             f"{depth} layers, {epochs} epochs",
@@ -74,7 +75,7 @@ def depths(seeds: int = 3) -> list[Member]:
     ]
 
 
-def rates() -> list[Member]:
+def rates() -> list[dict]:
     return [
         member(
             f"rate {rate}",
@@ -88,7 +89,7 @@ def rates() -> list[Member]:
     ]
 
 
-def grid(activations=("relu", "tanh"), outputs=("softmax", "sigmoid")) -> list[Member]:
+def grid(activations=("relu", "tanh"), outputs=("softmax", "sigmoid")) -> list[dict]:
     return [
         member(f"{a} {o}", val=0.9 + 0.01 * place, activation=a, output=o)
         for place, (a, o) in enumerate(product(activations, outputs))
@@ -104,7 +105,7 @@ ALWAYS = ["ranking", "curves", "loss_curves"]
         ([member("only")], ALWAYS),
         (many(24), [*ALWAYS, "parameters"]),
         (many(60, seeds=2), [*ALWAYS, "parameters"]),
-        (depths(), [*ALWAYS, "depth", "parameters", "heatmap_hidden_layers_epochs"]),
+        (depths(), [*ALWAYS, "parameters", "heatmap_hidden_layers_epochs"]),
         (rates(), [*ALWAYS, "field_learning_rate"]),
         (grid(), [*ALWAYS, "heatmap_activation_output"]),
         ([member("a", status=LOST), member("b", status=LOST)], ["ranking"]),
@@ -119,19 +120,48 @@ ALWAYS = ["ranking", "curves", "loss_curves"]
     ],
 )
 def test_the_pictures_that_make_sense_are_written(
-    tmp_path: Path, members: list[Member], stems: list[str]
+    tmp_path: Path, members: list[dict], stems: list[str]
 ):
-    paths = plots.write_plots(tmp_path / "plots", members)
-    assert [path.stem for path in paths] == stems
-    for path in paths:
+    written = plots.write_plots(tmp_path / "plots", Comparison(members))
+    assert [path.stem for _, path in written] == stems
+    assert [plot.name for plot, _ in written] == stems
+    for _, path in written:
         assert_a_picture(path)
 
 
 def test_the_same_members_give_the_same_bytes(tmp_path: Path):
     for name in ("one", "two"):
-        plots.write_plots(tmp_path / name, depths())
+        plots.write_plots(tmp_path / name, Comparison(depths()))
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("members", [depths(), rates(), grid()], ids=["depths", "rates", "grid"])
+def test_each_plot_has_words_of_its_own(members: list[dict]):
+    found = list(plots.plots_of(Comparison(members)))
+    for part in ("name", "heading", "alt"):
+        words = [getattr(plot, part) for plot in found]
+        assert all(words)
+        assert len(set(words)) == len(words)
+    assert all(plot.help.endswith(".") for plot in found)
+
+
+def test_a_plot_without_a_heading_cannot_be_added():
+    with pytest.raises(TypeError, match="heading"):
+        plots.Plot("new", help="h", alt="a", draw=lambda its: None)
+
+
+def test_a_plot_that_cannot_be_drawn_costs_that_plot_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def fail(its):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(plots, "draw_parameters", fail)
+    written = plots.write_plots(tmp_path, Comparison(many(3)))
+    assert [path.stem for _, path in written] == ALWAYS
+    warning = capsys.readouterr().err
+    assert warning == "warning: the plot parameters cannot be drawn: RuntimeError: no ink\n"
 
 
 # Curves
@@ -140,22 +170,31 @@ def test_the_same_members_give_the_same_bytes(tmp_path: Path):
 def test_a_curve_is_the_mean_over_the_seeds_that_finished():
     members = [member(seed=seed, val=val) for seed, val in enumerate((0.90, 0.94))]
     members.append(member(seed=2, val=0.2, status=LOST, rows=1))
-    [architecture] = plots.architectures(members)
-    found = curves.curve(architecture, "val_accuracy", 100.0)
-    assert found.epochs == [1, 2, 3]
-    assert found.means == pytest.approx([76.0, 88.0, 92.0])
-    assert found.deviations == pytest.approx([12 / 2**0.5, 6 / 2**0.5, 4 / 2**0.5])
+    [found] = curves.curves(Comparison(members), "val_accuracy").values()
+    assert list(found.index) == [1, 2, 3]
+    assert list(100 * found["mean"]) == pytest.approx([76.0, 88.0, 92.0])
+    assert list(100 * found["sd"]) == pytest.approx([12 / 2**0.5, 6 / 2**0.5, 4 / 2**0.5])
 
 
 def test_a_curve_ends_where_the_first_of_its_seeds_ends():
     members = [member(seed=0, epochs=5), member(seed=1, epochs=3)]
-    [architecture] = plots.architectures(members)
-    assert curves.curve(architecture, "val_loss", 1.0).epochs == [1, 2, 3]
+    [found] = curves.curves(Comparison(members), "val_loss").values()
+    assert list(found.index) == [1, 2, 3]
+
+
+def test_a_curve_has_no_epoch_in_which_a_value_is_not_finite():
+    members = [member("sound"), member("odd"), member("none", val=None)]
+    members[1]["history"][0]["val_loss"] = math.inf
+    found = curves.curves(Comparison(members), "val_loss")
+    assert {name: list(curve.index) for name, curve in found.items()} == {
+        "sound": [1, 2, 3],
+        "odd": [2, 3],
+    }
 
 
 @pytest.mark.parametrize(("count", "coloured"), [(1, 1), (5, 5), (7, 7), (24, 7), (60, 7)])
 def test_few_lines_are_in_colour_and_each_is_named(count: int, coloured: int):
-    figure = curves.draw_curves(many(count), ACCURACY)
+    figure = curves.draw_curves(Comparison(many(count)), ACCURACY)
     assert figure is not None
     [axes] = figure.axes
     lines = [line for line in axes.lines if len(line.get_xdata()) == 3]
@@ -170,18 +209,18 @@ def test_few_lines_are_in_colour_and_each_is_named(count: int, coloured: int):
 
 def test_the_best_and_the_worst_by_validation_are_the_ones_in_colour():
     members = [member(f"net {i}", val=0.9 + i / 1000, test=0.99 - i / 1000) for i in range(20)]
-    said = texts(curves.draw_curves(members, ACCURACY))
+    said = texts(curves.draw_curves(Comparison(members), ACCURACY))
     assert [i for i in range(20) if f"net {i}  " in said] == [0, 1, 15, 16, 17, 18, 19]
 
 
 def test_without_validation_the_curves_are_of_training():
-    figure = curves.draw_curves([member(val=None)], LOSS)
+    figure = curves.draw_curves(Comparison([member(val=None)]), LOSS)
     assert "Training loss by epoch" in texts(figure)
 
 
 def test_a_training_that_diverged_is_marked():
     members = [member("a"), member("b", status=LOST, rows=1)]
-    figure = curves.draw_curves(members, ACCURACY)
+    figure = curves.draw_curves(Comparison(members), ACCURACY)
     assert figure is not None
     assert "diverged (1 in all)" in flat(figure)
     assert "x" in [line.get_marker() for line in figure.axes[0].lines]
@@ -191,13 +230,13 @@ def test_every_metric_has_curves_with_its_own_unit():
     metrics = {TOP_2: 0.5, ENTROPY: -0.25}
     members = [member("a", metrics=metrics), member("b", metrics=metrics)]
     _, _, top_2, entropy = find(metrics)
-    figure = curves.draw_curves(members, top_2)
+    figure = curves.draw_curves(Comparison(members), top_2)
     assert figure is not None
     said = texts(figure)
     assert "Validation top 2 by epoch" in said
     assert "a  50.00 %" in said
     assert figure.axes[0].lines[0].get_ydata() == pytest.approx([50 / 3, 100 / 3, 50])
-    figure = curves.draw_curves(members, entropy)
+    figure = curves.draw_curves(Comparison(members), entropy)
     assert figure is not None
     assert "b  -0.2500" in texts(figure)
     assert figure.axes[0].get_ylim()[0] < -0.25
@@ -206,7 +245,7 @@ def test_every_metric_has_curves_with_its_own_unit():
 
 def test_curves_of_a_metric_that_only_some_have_are_drawn():
     middle = member("middle", val=0.91, metrics={TOP_2: 0.5})  # grey among all accuracies
-    figure = curves.draw_curves([*many(20), middle], find((TOP_2,))[2])
+    figure = curves.draw_curves(Comparison([*many(20), middle]), find((TOP_2,))[2])
     assert "middle  50.00 %" in texts(figure)
     assert "net " not in texts(figure)
 
@@ -214,8 +253,8 @@ def test_curves_of_a_metric_that_only_some_have_are_drawn():
 def test_best_and_worst_follow_the_column_that_the_configuration_calls_best():
     members = [member(f"net {i}", best="val_loss") for i in range(20)]
     for i, one in enumerate(members):
-        one.history[-1]["val_loss"] = 0.1 + i / 100
-    said = texts(curves.draw_curves(members, ACCURACY))
+        one["history"][-1]["val_loss"] = 0.1 + i / 100
+    said = texts(curves.draw_curves(Comparison(members), ACCURACY))
     assert [i for i in range(20) if f"net {i}  " in said] == [0, 1, 2, 3, 4, 18, 19]
 
 
@@ -224,7 +263,7 @@ def test_best_and_worst_follow_the_column_that_the_configuration_calls_best():
 
 def test_the_ranking_names_every_row_best_first():
     members = [*many(3, seeds=2), member("gone", status=LOST), member("net 0", 9, status=LOST)]
-    figure = plots.draw_ranking(members)
+    figure = ranking.draw_ranking(Comparison(members))
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["net 2", "net 1", "net 0 (1 of 3 diverged)", "gone (1 of 1 diverged)"]
     said = flat(figure)
@@ -235,7 +274,7 @@ def test_the_ranking_names_every_row_best_first():
 
 
 def test_a_long_ranking_says_what_it_leaves_out():
-    figure = plots.draw_ranking(many(50))
+    figure = ranking.draw_ranking(Comparison(many(50)))
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert len(names) == 41
     assert (names[0], names[20], names[-1]) == ("net 49", "… 10 more …", "net 0")
@@ -243,7 +282,7 @@ def test_a_long_ranking_says_what_it_leaves_out():
 
 
 def test_a_ranking_without_validation_says_that_it_is_none():
-    figure = plots.draw_ranking([member("a", val=None), member("b", val=None)])
+    figure = ranking.draw_ranking(Comparison([member("a", val=None), member("b", val=None)]))
     said = flat(figure)
     assert "in the order given" in said
     assert "not ranked" in said
@@ -252,7 +291,7 @@ def test_a_ranking_without_validation_says_that_it_is_none():
 
 def test_the_ranking_shows_the_column_that_orders_it():
     members = [member(n, val=v, best="val_loss") for n, v in (("a", 0.5), ("b", 0.75))]
-    figure = plots.draw_ranking(members)
+    figure = ranking.draw_ranking(Comparison(members))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "a"]
     said = flat(figure)
     assert "Architectures by validation loss" in said
@@ -263,14 +302,14 @@ def test_the_ranking_shows_the_column_that_orders_it():
 
 def test_the_ranking_says_that_what_lost_a_training_comes_last():
     members = [member("a", 0, val=0.99), member("a", 1, status=LOST), member("b", val=0.9)]
-    figure = plots.draw_ranking(members)
+    figure = ranking.draw_ranking(Comparison(members))
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["b", "a (1 of 2 diverged)"]
     assert "architectures with a diverged training come last" in flat(figure)
 
 
 def test_labels_of_points_do_not_cover_one_another():
-    figure = plots.draw_parameters(many(60))
+    figure = sizes.draw_parameters(Comparison(many(60)))
     assert figure is not None
     labels = [text for text in figure.axes[0].texts if text.get_text().startswith("net ")]
     boxes = [label.get_window_extent() for label in labels]
@@ -281,10 +320,24 @@ def test_labels_of_points_do_not_cover_one_another():
 
 
 def test_without_different_sizes_there_is_no_picture_of_size():
-    assert plots.draw_parameters([member("a"), member("b", val=0.5)]) is None
+    assert sizes.draw_parameters(Comparison([member("a"), member("b", val=0.5)])) is None
 
 
 # Fields
+
+
+def heatmap(members: list[dict], *expected: str):
+    its = Comparison(members)
+    grid = heatmaps.find_grid(its)
+    assert grid == expected
+    return heatmaps.draw_heatmap(its, *grid)
+
+
+def by_field(members: list[dict], expected: str):
+    its = Comparison(members)
+    [field] = fields.find_numeric(its)
+    assert field == expected
+    return fields.draw_field(its, field)
 
 
 def test_a_heat_map_writes_each_mean_and_what_is_missing():
@@ -292,8 +345,7 @@ def test_a_heat_map_writes_each_mean_and_what_is_missing():
     members += [member("relu softmax", 1, val=0.96, activation="relu", output="softmax")]
     members[1] = member("relu sigmoid", activation="relu", output="sigmoid", status=LOST)
     members += [member("tanh softmax", 1, activation="tanh", output="softmax", status=LOST)]
-    [(stem, figure)] = heatmaps.draw_heatmaps(members)
-    assert stem == "heatmap_activation_output"
+    figure = heatmap(members, "optimizer.activation", "optimizer.output")
     said = {text.get_text() for text in figure.axes[0].texts}
     assert said == {"93.00", "diverged", "92.00", "1 of 2 diverged", "94.00"}
     assert sum(bool(patch.get_hatch()) for patch in figure.axes[0].patches) == 1
@@ -305,20 +357,18 @@ def test_a_heat_map_averages_over_the_fields_that_it_does_not_show():
         member(f"{a}{b}{c}", val=0.9 + c, a=a, b=b, c=c)
         for a, b, c in product((1, 2, 3), (1, 2, 3), (0.02, 0.04))
     ]
-    [(stem, figure)] = heatmaps.draw_heatmaps(members)
-    assert stem == "heatmap_a_b"
+    figure = heatmap(members, "optimizer.a", "optimizer.b")
     assert {text.get_text() for text in figure.axes[0].texts} == {"93.00"}
     assert "mean over 2 trainings per cell, over all values of c" in flat(figure)
 
 
 def test_fields_that_change_together_are_no_grid():
     members = [member(f"{i}", val=0.9, a=i, b=-i) for i in range(6)]
-    assert list(heatmaps.draw_heatmaps(members)) == []
+    assert heatmaps.find_grid(Comparison(members)) is None
 
 
 def test_accuracy_by_a_numeric_field_marks_what_diverged():
-    [(stem, figure)] = fields.draw_fields(rates())
-    assert stem == "field_learning_rate"
+    figure = by_field(rates(), "optimizer.learning_rate")
     [axes] = figure.axes
     assert axes.get_xscale() == "log"
     x, y = drawn(axes, 0)
@@ -333,7 +383,7 @@ def test_accuracy_by_a_numeric_field_marks_what_diverged():
 
 def test_a_field_with_zero_and_a_wide_range_keeps_its_zero():
     members = [member(f"{decay}", weight_decay=decay) for decay in (0.0, 1e-5, 1e-2)]
-    [(_, figure)] = fields.draw_fields(members)
+    figure = by_field(members, "optimizer.weight_decay")
     assert figure.axes[0].get_xscale() == "symlog"
     assert "linear below 1e-05" in figure.axes[0].get_xlabel()
 
@@ -343,49 +393,29 @@ def test_other_fields_give_a_line_each():
         member(f"{rate} {a}", learning_rate=rate, activation=a)
         for rate, a in product((1, 2, 3), ("relu", "tanh"))
     ]
-    [(_, figure)] = fields.draw_fields(members)
+    figure = by_field(members, "optimizer.learning_rate")
     _, labels = figure.axes[0].get_legend_handles_labels()
     assert labels == ["activation relu", "activation tanh"]
     assert figure.axes[0].get_xscale() == "linear"
 
 
-@pytest.mark.parametrize(
-    ("values", "numbers"),
-    [
-        ([1, 2.5], [1.0, 2.5]),
-        ([(16,), (32,)], [16.0, 32.0]),
-        ([(16, 16), (32, 32)], [16.0, 32.0]),
-        ([(16,), (16, 16)], None),
-        ([(16, 8), (32, 8)], None),
-        ([(), (8,)], None),
-        ([True, False], None),
-        (["a", "b"], None),
-        ([None, 1], None),
-    ],
-)
-def test_what_counts_as_a_number(values: list, numbers: list | None):
-    found = fields.numeric(values)
-    assert (None if found is None else list(found.values())) == numbers
+def test_many_lines_are_grey_behind_their_mean():
+    members = [
+        member(f"{a} {b}", val=0.9 + a / 100 + b / 1000, a=a, b=f"b{b}")
+        for a, b in product((1, 2, 3), range(10))
+    ]
+    figure = by_field(members, "optimizer.a")
+    assert drawn(figure.axes[0], 0)[1] == pytest.approx([91.45, 92.45, 93.45])
+    assert len(figure.axes[0].containers) == 1
+    assert "in colour: mean over all seeds and all values of b" in flat(figure)
 
 
-def test_depth_and_epochs_are_crossed():
-    figure = fields.draw_depth(depths())
-    assert figure is not None
-    axes = {one.get_xlabel().removesuffix(" (log scale)"): one for one in figure.axes}
-    by_depth, by_epochs = axes["number of hidden layers"], axes["epochs"]
-    assert by_depth.get_legend_handles_labels()[1] == ["1", "4"]
-    assert by_epochs.get_legend_handles_labels()[1] == ["0", "1", "2"]
-    assert drawn(by_depth, 1)[1] == pytest.approx([90.14, 91.14, 92.14])
-    assert drawn(by_epochs, 0)[1] == pytest.approx([90.11, 90.14])
-    assert "3 seeds" in flat(figure)
-
-
-def test_one_budget_gives_one_panel():
-    members = [one for one in depths() if one.config["num_epochs"] == 4]
-    figure = fields.draw_depth(members)
-    assert figure is not None
-    assert len(figure.axes) == 1
-    assert "4 epochs" in flat(figure)
+def test_points_of_no_grid_are_dots():
+    members = [member(f"{i}", val=0.9 + i / 100, a=i, b=f"b{i}") for i in range(8)]
+    figure = by_field(members, "optimizer.a")
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [float(dot.get_ydata()[0]) for dot in dots] == pytest.approx([90 + i for i in range(8)])
+    assert "one dot per architecture" in flat(figure)
 
 
 # Axes and labels
@@ -393,7 +423,7 @@ def test_one_budget_gives_one_panel():
 
 def test_spread_labels_are_apart_and_within_and_in_order():
     wanted = [5.0, 1.0, 1.2, 1.1, 9.9]
-    found = spread(wanted, 1.0, 0.0, 10.0)
+    found = keep_apart(wanted, 1.0, 0.0, 10.0)
     assert np.argsort(found).tolist() == np.argsort(wanted).tolist()
     assert np.diff(sorted(found)).min() >= 1.0 - 1e-9
     assert min(found) >= 0
@@ -403,7 +433,7 @@ def test_spread_labels_are_apart_and_within_and_in_order():
 
 
 def test_what_is_apart_already_stays():
-    assert spread([3.0, 0.0], 1.0, 0.0, 10.0) == [3.0, 0.0]
+    assert keep_apart([3.0, 0.0], 1.0, 0.0, 10.0) == [3.0, 0.0]
 
 
 def test_accuracies_that_differ_a_lot_are_stretched_and_others_are_not():
@@ -415,7 +445,8 @@ def test_accuracies_that_differ_a_lot_are_stretched_and_others_are_not():
 
 def test_drawing_does_not_import_pyplot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would raise
-    plots.write_plots(tmp_path, rates())
+    written = plots.write_plots(tmp_path, Comparison(rates()))
+    assert len(written) == 4
 
 
 def test_importing_does_not_import_matplotlib_or_jax():
