@@ -26,6 +26,7 @@ import ml_collections
 from mnist_jax import binding, metrics
 from mnist_jax.binding import Choice, Range
 from mnist_jax.errors import UserError
+from mnist_jax.nested import leaves
 
 BELOW_1 = 1.0 - 1e-9
 HIGHEST_SEED = 2**32 - 1
@@ -292,22 +293,19 @@ def find_file(path: str) -> Path:
     raise UserError(f"there is no configuration file {path}; looked for\n{tried}")
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Returns one line per field in which two configurations differ, such as `seed: 0 -> 1`.
 
     Args:
       old: the first configuration's `to_dict()`.
       new: the second configuration's `to_dict()`.
-      path: prefix of the fields' names.
     """
-    lines = []
-    for name in sorted(old.keys() | new.keys()):
-        a, b = old.get(name, "(absent)"), new.get(name, "(absent)")
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            lines += difference(a, b, f"{path}{name}.")
-        elif a != b:
-            lines.append(f"{path}{name}: {a!r} -> {b!r}")
-    return lines
+    before, after = leaves(old), leaves(new)
+    pairs = {
+        name: (before.get(name, "(absent)"), after.get(name, "(absent)"))
+        for name in sorted(before.keys() | after.keys())
+    }
+    return [f"{name}: {a!r} -> {b!r}" for name, (a, b) in pairs.items() if a != b]
 
 
 def _check_values(config: Config) -> None:

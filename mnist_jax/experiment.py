@@ -71,7 +71,7 @@ def run(
     if workdir.finished(folder, config):
         return False
     keep_programs()
-    provenance.commit()  # cached now, since files may be edited while the run trains
+    commit = provenance.commit()  # now, since files may be edited while the run trains
     code = own_code.read(own_code.modules(config))  # now, for the same reason
     with opened(folder) as stop:
         if workdir.finished(folder, config):  # by another process, before this one had the lock
@@ -103,7 +103,7 @@ def run(
                 after=report,
             )
             with training as at:
-                result = _evaluate(program, at, clock, folder)
+                result = _evaluate(program, at, clock, folder, commit)
             result |= clock.record()
             write_json(folder / workdir.RESULT, result)  # last: the run is finished
         print(_closing(result, folder))
@@ -125,7 +125,9 @@ class _Reporter:
             self._on_epoch([dict(row) for row in rows])
 
 
-def _evaluate(program: Program, at: Position, clock: Clock, folder: Path) -> dict[str, Any]:
+def _evaluate(
+    program: Program, at: Position, clock: Clock, folder: Path, commit: str | None
+) -> dict[str, Any]:
     """Evaluates the last step's weights on the test split; returns the contents of `result.json`.
 
     Also writes the evaluation, the plots and the report.
@@ -154,7 +156,7 @@ def _evaluate(program: Program, at: Position, clock: Clock, folder: Path) -> dic
         "train_seconds": seconds,
         **clock.record(),
         "images_per_second": at.step * config.batch_size / seconds,
-        **provenance.conditions(),
+        **provenance.conditions(commit),
         **own_code.facts(folder),
     }
     publish(
@@ -235,7 +237,7 @@ def run_sweep(
     if _compared(plan, folder):
         return False
     keep_programs()
-    provenance.commit()  # cached now, as in `run`
+    commit = provenance.commit()  # now, as in `run`
     with opened(folder) as stop:
         if _compared(plan, folder):  # by another process, before this one had the lock
             return False
@@ -255,7 +257,7 @@ def run_sweep(
                 )
         finally:
             clock.keep()
-        result = _summary(results, clock) | own_code.facts(folder)
+        result = _summary(results, clock, commit) | own_code.facts(folder)
         # Imported late: only the end of a sweep needs pandas.
         from mnist_jax.analysis.sweep.report import WHOLE
         from mnist_jax.compare import compare
@@ -276,14 +278,16 @@ def _compared(plan: Sequence[Planned], folder: Path) -> bool:
     return path.exists() and its <= done.keys() and read_json(path)["members"] == len(its)
 
 
-def _summary(results: Sequence[dict[str, Any]], clock: "_SweepClock") -> dict[str, Any]:
+def _summary(
+    results: Sequence[dict[str, Any]], clock: "_SweepClock", commit: str | None
+) -> dict[str, Any]:
     return {
         "members": len(results),
         "architectures": len({its["architecture"] for its in results}),
         "diverged": sum(its["status"] != FINISHED for its in results),
         "train_seconds": sum(its["seconds"] for its in results),
         "total_seconds": clock.seconds(),
-        **provenance.conditions(),
+        **provenance.conditions(commit),
     }
 
 

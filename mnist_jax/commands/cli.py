@@ -43,6 +43,8 @@ def run(
         define(parser)
         arguments, rest = parser.parse_known_args(argv[1:])
         flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults
+        if rest and "config" not in arguments:
+            parser.error(f"unknown argument {rest[0]!r}")
         arguments.overrides = [_override(text, parser) for text in rest]
         return arguments
 
@@ -93,8 +95,6 @@ def add_accept_code(parser: Parser) -> None:
 
 def _override(text: str, parser: Parser) -> tuple[str, str]:
     name, equals, value = text.removeprefix("--config.").partition("=")
-    if "--config" not in parser._option_string_actions:
-        parser.error(f"unknown argument {text!r}")
     if not text.startswith("--config.") or not equals:
         parser.error(f"unknown argument {text!r}; set a field with --config.field=value")
     return name, value

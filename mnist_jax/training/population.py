@@ -17,6 +17,7 @@ import numpy as np
 from mnist_jax import data
 from mnist_jax.config import CHOICES, Choice, Config
 from mnist_jax.data import Spec
+from mnist_jax.nested import leaves
 from mnist_jax.training.state import init_state
 from mnist_jax.training.step import Batch, train_step
 from mnist_jax.training.task import build
@@ -26,7 +27,7 @@ STEPS_PER_EPOCH = 10  # for trial traces, which do not depend on its value
 
 def numbers(config: Config) -> dict[str, float]:
     """Returns the fields of `config` that are real numbers, by their dotted names."""
-    return {name: value for name, value in _leaves(config.to_dict()) if type(value) is float}
+    return {name: value for name, value in _fields(config).items() if type(value) is float}
 
 
 def replace(config: Config, values: Mapping[str, Any]) -> Config:
@@ -77,19 +78,13 @@ def together(configs: Sequence[Config]) -> list[list[int]]:
 
 def _rest(config: Config, free: Any) -> str:
     """Returns a key of `config` that ignores its seed and the values of the fields `free`."""
-    said = [(name, "*" if name in free else value) for name, value in _leaves(config.to_dict())]
+    said = [(name, "*" if name in free else value) for name, value in _fields(config).items()]
     return repr([pair for pair in said if pair[0] != "seed"])
 
 
-def _leaves(tree: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Lists `(dotted name, value)`; a mapping among the keywords of a `Choice` is one value."""
-    leaves = []
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves += [(f"{name}.{inner}", v) for inner, v in value.items()]
-        else:
-            leaves.append((name, value))
-    return leaves
+def _fields(config: Config) -> dict[str, Any]:
+    """Returns the fields by dotted name; a dict among the keywords of a `Choice` is one value."""
+    return leaves(config.to_dict(), depth=2)
 
 
 def _can_be_lifted(config: Config, names: Sequence[str]) -> bool:

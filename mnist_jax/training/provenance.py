@@ -1,6 +1,5 @@
 """Describes the device, the package versions and the commit that produced a result."""
 
-import functools
 import importlib.metadata
 import os
 import platform
@@ -14,9 +13,9 @@ VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}  # flags of Linux
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
-def conditions() -> dict[str, Any]:
-    """Returns the `device`, `versions` and `commit` that produce a result."""
-    return {"device": device(), "versions": versions(), "commit": commit()}
+def conditions(commit: str | None) -> dict[str, Any]:
+    """Returns the `device`, `versions` and `commit` of a result, for `result.json`."""
+    return {"device": device(), "versions": versions(), "commit": commit}
 
 
 def versions() -> dict[str, str]:
@@ -36,12 +35,8 @@ def device() -> str:
     return f"CPU {_cpu_model()}, {os.cpu_count()} cores{virtual}"
 
 
-@functools.cache
 def commit() -> str | None:
-    """Returns the commit of the code, with `+` if files were changed; `None` outside a checkout.
-
-    The first call, at the start of a run, decides: later changes are not in the code that runs.
-    """
+    """Returns the commit of the code, with `+` if files were changed; `None` outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from mnist_jax.config import parse
+from mnist_jax.nested import leaves
 from mnist_jax.training import population
 
 BASE = {
@@ -117,6 +118,6 @@ def test_populations_hold_each_member_once_in_the_order_of_the_first():
 @pytest.mark.parametrize("name", ["seed", *population.numbers(BASE_CONFIG)])
 def test_replace_sets_that_field_alone(name):
     changed = population.replace(BASE_CONFIG, {name: 0.25})
-    before, after = (dict(population._leaves(c.to_dict())) for c in (BASE_CONFIG, changed))
+    before, after = (leaves(c.to_dict()) for c in (BASE_CONFIG, changed))
     assert {n for n in after if after[n] != before[n]} == {name}
     assert after[name] == 0.25
