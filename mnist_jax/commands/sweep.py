@@ -16,7 +16,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from mnist_jax import STARTED
+from mnist_jax import STARTED, processors
 from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
@@ -71,15 +71,8 @@ def main(arguments: Namespace) -> int:
 
 
 def _use_all_cores() -> None:
-    """Makes each CPU core a JAX device, so that members train in parallel."""
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(_cores()))
-
-
-def _cores() -> int:
-    """Returns how many cores this process may use; all cores where the system does not tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Makes each usable CPU core a JAX device, so that members train in parallel."""
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(processors.count()))
 
 
 def command() -> None:

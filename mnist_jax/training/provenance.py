@@ -1,13 +1,14 @@
 """Describes the device, the package versions and the commit that produced a result."""
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import jax
+
+from mnist_jax import processors
 
 VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}  # flags of Linux, widest first
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
@@ -32,7 +33,7 @@ def device() -> str:
     if devices[0].platform != "cpu":
         return f"{len(devices)} x {kind}"
     virtual = f", {len(devices)} virtual devices" if len(devices) > 1 else ""
-    return f"CPU {_cpu_model()}, {os.cpu_count()} cores{virtual}"
+    return f"CPU {_cpu_model()}, {processors.count()} cores{virtual}"
 
 
 def commit() -> str | None:
