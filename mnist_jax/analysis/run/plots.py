@@ -106,7 +106,7 @@ PLOTS = (
 
 CURVE_HELP = {  # what to know of a metric's curves, besides which direction is better
     "loss": "If the training loss keeps falling while the validation loss rises, the model "
-    "overfits. The training loss includes label smoothing and distortion of the images where they "
+    "overfits. The training loss includes label smoothing and augmentation of the images where they "
     "are configured.",
     "accuracy": "Training accuracy is averaged over each epoch, during which the model still "
     "improves, so it may begin below validation accuracy.",
