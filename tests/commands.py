@@ -1,18 +1,22 @@
 """The commands as a user runs them, and what they leave behind."""
 
 import csv
+import functools
 import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mnist_jax.training import checkpoint
+from tests import forks
 
 ROOT = Path(__file__).resolve().parent.parent
+BASE = dict(os.environ)  # before any test changes it
 TIMINGS = ("seconds", "images_per_second")
 
 # Small, with everything on that a restart could lose: dropout, batch statistics, distortion, an
@@ -53,41 +57,49 @@ def command(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", f"mnist_jax.{name}", *arguments]
 
 
-def environment(devices: int = 1) -> dict[str, str]:
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
+def environment(devices: int = 1, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+    paths = [str(ROOT), base.get("PYTHONPATH", "")]
+    return {**base} | {
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "JAX_NUM_CPU_DEVICES": str(devices),
         "JAX_PLATFORMS": "cpu",
     }
 
 
-def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: int = 0) -> Any:
-    """Runs a command to its end; fails with its output where it ends with another status."""
-    done = subprocess.run(
-        command(name, *arguments),
-        cwd=cwd,
-        env=environment(devices),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+@functools.cache
+def _server() -> forks.Server:
+    return forks.Server(environment(base=BASE))
+
+
+def finished(
+    arguments: list[str], *, cwd: Path, status: int = 0, devices: int = 1, **variables: str
+) -> Any:
+    """Runs `python ARGUMENTS` to its end; fails with its output where it ends otherwise."""
+    its = environment(devices) | variables
+    if _server().fits(its):
+        done = _server().run(arguments, cwd=cwd, environment=its)
+    else:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=cwd,
+            env=its,
+            capture_output=True,
+            text=True,
+            timeout=forks.TIMEOUT,
+        )
     assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
 
 
+def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: int = 0) -> Any:
+    """Runs a command to its end; fails with its output where it ends with another status."""
+    words = ["-m", f"mnist_jax.{name}", *arguments]
+    return finished(words, cwd=cwd, status=status, devices=devices)
+
+
 def python(code: str, *arguments: str, cwd: Path = ROOT) -> str:
     """What a script prints that Python runs in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return finished(["-c", code, *arguments], cwd=cwd).stdout
 
 
 def refused(name: str, *arguments: str, cwd: Path = ROOT) -> str:
@@ -100,16 +112,8 @@ def refused(name: str, *arguments: str, cwd: Path = ROOT) -> str:
 
 def benchmark(name: str, *options: str, status: int = 0) -> Any:
     """Runs a script of benchmarks/ to its end; fails where it ends with another status."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", *options],
-        cwd=ROOT,
-        env=environment() | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done
+    words = ["-m", f"benchmarks.{name}", *options]
+    return finished(words, cwd=ROOT, status=status, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
 
 
 def interrupt(
@@ -145,16 +149,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 def stop_in_first_chunk(name: str, *arguments: str, cwd: Path = ROOT) -> str:
     """Stops a command in the first chunk that it trains; what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", STOPPED, f"mnist_jax.{name}", *arguments],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 75, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return finished(["-c", STOPPED, f"mnist_jax.{name}", *arguments], cwd=cwd, status=75).stdout
 
 
 def rows(workdir: Path, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
