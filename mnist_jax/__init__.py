@@ -35,6 +35,8 @@ __all__ = ["Config", "default", "load", "sweep", "train"]
 def __getattr__(name: str) -> Any:
     if name not in API:
         raise AttributeError(f"module 'mnist_jax' has no attribute {name!r}")
+    if API[name] == "mnist_jax.api":
+        importlib.import_module("mnist_jax.settings").imported()  # JAX; a bad setting is named
     return getattr(importlib.import_module(API[name]), name)
 
 

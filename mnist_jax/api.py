@@ -12,11 +12,12 @@ The package `mnist_jax` itself exports these functions.
 """
 
 import functools
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +25,11 @@ import ml_collections
 import numpy as np
 
 from mnist_jax import config as configuration
-from mnist_jax import data, experiment, members
+from mnist_jax import data, devices, experiment, members, settings, streams
 from mnist_jax.analysis.run.evaluation import evaluate
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
-from mnist_jax.files import read_json, read_rows
+from mnist_jax.files import local_path, read_json, read_rows
 from mnist_jax.models.outputs import probabilities
 from mnist_jax.training import network
 from mnist_jax.training.logs import OnEpoch
@@ -39,7 +40,22 @@ if TYPE_CHECKING:
     import pandas
 
 Overrides = Mapping[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 BATCH = 500  # images per call of the network in `Classifier.predict`
+
+
+def _door(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorator: calls the function with JAX's settings as this project needs them."""
+
+    @functools.wraps(function)
+    def inside(*arguments: P.args, **keywords: P.kwargs) -> T:
+        for stream in (sys.stdout, sys.stderr):
+            streams.replace_unknown(stream)
+        with settings.own():
+            return function(*arguments, **keywords)
+
+    return inside
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,7 @@ class Classifier:
         """The weights: nested dicts of arrays under the keys `params` and `variables`."""
         return self.restored.weights
 
+    @_door
     def predict(self, images: Any) -> Predictions:
         """Predicts the labels and the class probabilities of images.
 
@@ -148,6 +165,7 @@ class Classifier:
             raise UserError(f"{self.network.title}: a predicted probability is not finite")
         return Predictions(found.argmax(axis=1).astype(np.int32), found)
 
+    @_door
     def evaluate(self, split: str = "test") -> dict[str, Any]:
         """Evaluates the network on a split and returns the results; writes no files.
 
@@ -192,6 +210,7 @@ class Classifier:
         return images.astype(np.float32)
 
 
+@_door
 def train(
     config: str | Path | Config | ml_collections.ConfigDict,
     *,
@@ -232,6 +251,7 @@ def train(
     return Run(folder)
 
 
+@_door
 def sweep(
     config: str | Path | Config | ml_collections.ConfigDict | members.Sweep,
     *,
@@ -291,6 +311,7 @@ def sweep(
     return SweepRun(folder)
 
 
+@_door
 def load(
     workdir: str | Path,
     *,
@@ -312,7 +333,8 @@ def load(
     Raises:
       ValueError: the network or the checkpoint does not exist or is damaged.
     """
-    found = network.find(Path(workdir), member, seed)
+    devices.warn()
+    found = network.find(local_path(workdir, "workdir"), member, seed)
     return Classifier(found, restore(found, str(checkpoint)))
 
 
@@ -326,7 +348,7 @@ def _one(config: Any, changes: list[tuple[str, Any]]) -> Config:
 
 def _folder(config: Any, workdir: str | Path | None, suffix: str) -> Path:
     if workdir is not None:
-        return Path(workdir)
+        return local_path(workdir, "workdir")
     if not isinstance(config, str | Path):
         raise UserError("workdir: pass workdir= for a configuration that is not read from a file")
     return Path("runs") / f"{configuration.stem(str(config))}{suffix}"

@@ -9,19 +9,25 @@ import contextlib
 import dataclasses
 import difflib
 import functools
-import importlib
 import inspect
 import math
-import sys
+import os
+import reprlib
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
+from mnist_jax import users_code
 from mnist_jax.errors import UserError
 from mnist_jax.lifted import is_lifted
+
+LARGEST = 3.4e38  # of float32, in which training computes
+LARGEST_INT = 2**32 - 1  # of the seed; other integers have limits of their own
+DEEPEST = 20  # levels of lists and dicts within each other
+LONGEST = 120  # maximum number of characters of a value in a message
+QUOTES = "'\""
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,21 @@ class Range:
     high: float = math.inf
 
 
+def shown(value: Any) -> str:
+    """Returns the `repr` of a value for a message, shortened if it is long."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = LONGEST
+    short.maxlist = short.maxtuple = short.maxdict = 10
+    return short.repr(value)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Returns the end of an error message: a similar known name, or else all known names.
 
     For example `; did you mean 'mlp'?` or `; known: cnn, mlp`.
     """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name[:LONGEST], known, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(sorted(known)) or 'none'}"
@@ -75,32 +89,38 @@ def find(name: str, known: Mapping[str, Any], where: str) -> Any:
     """
     if ":" not in name:
         if name not in known:
-            raise UserError(f"{where}: there is no {name!r}{did_you_mean(name, known)}")
+            raise UserError(f"{where}: there is no {shown(name)}{did_you_mean(name, known)}")
         return known[name]
     module_name, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
-        raise UserError(f"{where}: {name!r} is not of the form 'package.module:Name'")
-    look_in_current_folder()
+        raise UserError(f"{where}: {shown(name)} is not of the form 'package.module:Name'")
+    module = users_code.import_named(module_name, where)
+    with users_code.told(f"{where}: cannot read {name!r}"):
+        if hasattr(module, attribute):
+            return getattr(module, attribute)
+    raise UserError(
+        f"{where}: {module_name} has no {attribute!r}{did_you_mean(attribute, vars(module))}"
+    )
+
+
+def parameters(function: Callable[..., Any], where: str) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of a function, or those of a class' constructor without `self`.
+
+    Raises:
+      UserError: Python does not know them, as for some functions that are written in C.
+    """
+    # The signature of __init__: a metaclass such as NNX's hides it from inspect.signature.
+    target = function.__init__ if inspect.isclass(function) else function
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # an import inside the user's module failed: keep its traceback
+        found = dict(inspect.signature(target).parameters)
+    except (TypeError, ValueError) as error:
         raise UserError(
-            f"{where}: cannot import {module_name!r} (from {name!r}); "
-            f"run in the folder that holds it, or install it"
+            f"{where}: {shown(function)} does not say which arguments it takes; call it from a "
+            f"function of your own, and name that"
         ) from error
-    if not hasattr(module, attribute):
-        raise UserError(
-            f"{where}: {module_name} has no {attribute!r}{did_you_mean(attribute, vars(module))}"
-        )
-    return getattr(module, attribute)
-
-
-def look_in_current_folder() -> None:
-    """Adds the current folder to Python's import path, so that the user's modules are found."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    if inspect.isclass(function) and found:
+        del found[next(iter(found))]
+    return found
 
 
 def find_function(
@@ -125,10 +145,10 @@ def find_function(
     """
     function = find(choice.name, known, where)
     if not callable(function):
-        raise UserError(f"{where}: {choice.name!r} is not a function, but {function!r}")
+        raise UserError(f"{where}: {choice.name!r} is not a function, but {shown(function)}")
     positional = [
         name
-        for name, parameter in inspect.signature(function).parameters.items()
+        for name, parameter in parameters(function, where).items()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
     ]
     passed = (*positional[:arguments], *given)
@@ -156,12 +176,8 @@ def bind(
     Raises:
       UserError: a name is unknown or missing, or a value has the wrong type.
     """
-    # Use the signature of __init__: a metaclass such as NNX's hides it from inspect.signature.
-    function = target.__init__ if inspect.isclass(target) else target
-    signature = dict(inspect.signature(function).parameters)
-    if inspect.isclass(target):
-        del signature[next(iter(signature))]  # self
-    annotations = hints(function)
+    signature = parameters(target, where)
+    annotations = hints(target.__init__ if inspect.isclass(target) else target)
     kinds = {p.kind for p in signature.values()}
     fields = {
         n: p
@@ -171,7 +187,7 @@ def bind(
     bound = {}
     for name, value in values.items():
         if name not in fields and inspect.Parameter.VAR_KEYWORD not in kinds:
-            raise UserError(f"{where}: there is no field {name!r}{did_you_mean(name, fields)}")
+            raise UserError(f"{where}: there is no field {shown(name)}{did_you_mean(name, fields)}")
         bound[name] = convert(value, annotations.get(name, Any), f"{where}.{name}")
     missing = [n for n, p in fields.items() if n not in bound and p.default is p.empty]
     if missing:
@@ -187,8 +203,70 @@ def hints(function: Callable[..., Any]) -> dict[str, Any]:
         function = function.func
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError):  # TypeError: an object that is called like a function
+    except Exception:  # an annotation is any code; TypeError: an object called like a function
         return {}
+
+
+def plain(value: Any, where: str, depth: int = 0) -> Any:
+    """Returns a value of a configuration as Python's own numbers, strings, tuples and dicts.
+
+    Takes NumPy's and JAX's numbers and arrays, the names of their types, and paths, too.
+
+    Args:
+      value: what a configuration file, the command line or a JSON file gives.
+      where: path of the field that holds the value, for messages.
+      depth: how deep the value lies within lists and dicts.
+
+    Raises:
+      UserError: the value is something else, or it is too large or too deep.
+    """
+    if depth > DEEPEST:
+        raise UserError(f"{where}: is nested too deeply")
+    if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > LARGEST:
+            raise UserError(f"{where}: a number of {value.bit_length():,} bits is too large")
+        return int(value)
+    if value is None or isinstance(value, bool | Choice) or is_lifted(value):
+        return value
+    if not isinstance(value, type) and hasattr(value, "to_dict"):
+        value = value.to_dict()  # of ml_collections
+    if isinstance(value, float | str):
+        return float(value) if isinstance(value, float) else str(value)
+    if isinstance(value, Mapping):
+        return {
+            _key(name, where): plain(its, f"{where}.{shown(name).strip(QUOTES)}", depth + 1)
+            for name, its in value.items()
+        }
+    if isinstance(value, list | tuple | range):
+        return tuple(plain(its, f"{where}[{i}]", depth + 1) for i, its in enumerate(value))
+    if isinstance(value, os.PathLike):
+        return plain(os.fspath(value), where, depth)
+    return _of_arrays(value, where, depth)
+
+
+def _key(name: Any, where: str) -> str:
+    if isinstance(name, str | int | float) and not isinstance(name, bool):
+        return str(plain(name, where))  # JSON has only string keys
+    raise UserError(f"{where}: a name must be a string, not {shown(name)}")
+
+
+def _of_arrays(value: Any, where: str, depth: int) -> Any:
+    """Converts a number, an array or a type of NumPy or JAX, which are not imported for this."""
+    if not isinstance(value, type) and callable(getattr(value, "tolist", None)):
+        its = value.tolist()
+        if isinstance(its, bool | int | float | str | list):
+            return plain(its, where, depth)
+    for kind in (value, getattr(value, "dtype", None)):  # a dtype, or JAX's name of one
+        name = getattr(kind, "name", None)
+        if isinstance(getattr(kind, "itemsize", None), int) and isinstance(name, str):
+            return name
+    if isinstance(value, type) and value.__module__ in ("numpy", "ml_dtypes"):
+        return value.__name__
+    hint = "; name your own code as 'package.module:name'" if callable(value) else ""
+    raise UserError(
+        f"{where}: expected a number, a text, True, False, None, a list or a dict, got "
+        f"{shown(value)}{hint}"
+    )
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:
@@ -223,9 +301,26 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         return value
     if hint in (bool, int, float, str):
         if type(value) is not hint:
-            raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")
+            raise UserError(f"{where}: expected {_describe(hint)}, got {shown(value)}")
         return value
     return value
+
+
+def refuse_absurd(values: Mapping[str, Any], where: str) -> None:
+    """Raises UserError for a number that is not finite, or larger than any field can mean.
+
+    Args:
+      values: plain values by name, nested as they may be.
+      where: the configuration's path to `values`, for messages.
+    """
+    for name, value in values.items():
+        items = {str(i): its for i, its in enumerate(value)} if type(value) is tuple else value
+        if isinstance(items, Mapping):
+            refuse_absurd(items, f"{where}.{name}")
+        elif isinstance(items, float) and not abs(items) <= LARGEST:
+            raise UserError(f"{where}.{name}: must be a finite number, got {items}")
+        elif isinstance(items, int) and abs(items) > LARGEST_INT:
+            raise UserError(f"{where}.{name}: {shown(items)} is too large")
 
 
 def _within(value: Any, extras: Iterable[Any], where: str) -> Any:
@@ -245,7 +340,9 @@ def _convert_choice(value: Any, where: str) -> Choice:
     if isinstance(value, str):
         return Choice(value)
     if not isinstance(value, Mapping):
-        raise UserError(f"{where}: expected a name, or dict(name=..., keyword=...), got {value!r}")
+        raise UserError(
+            f"{where}: expected a name, or dict(name=..., keyword=...), got {shown(value)}"
+        )
     if not isinstance(value.get("name"), str):
         raise UserError(f"{where}.name: a name must be given")
     return Choice(value["name"], {k: _freeze(v) for k, v in value.items() if k != "name"})
@@ -279,7 +376,7 @@ def _convert_union(value: Any, hint: Any, where: str) -> Any:
         with contextlib.suppress(UserError):
             if option is not type(None):
                 return convert(value, option, where)
-    raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")
+    raise UserError(f"{where}: expected {_describe(hint)}, got {shown(value)}")
 
 
 def _convert_tuple(value: Any, hint: Any, where: str) -> tuple:
@@ -290,11 +387,11 @@ def _convert_tuple(value: Any, hint: Any, where: str) -> tuple:
         value = (value,)
     items = (value,) if isinstance(value, (bool, int, float, str)) else value
     if not isinstance(items, (list, tuple)):
-        raise UserError(f"{where}: expected {_describe(hint)}, got {value!r}")
+        raise UserError(f"{where}: expected {_describe(hint)}, got {shown(value)}")
     if kinds[-1] is ...:
         kinds = kinds[:1] * len(items)
     if len(kinds) != len(items):
-        raise UserError(f"{where}: expected {len(kinds)} values, got {value!r}")
+        raise UserError(f"{where}: expected {len(kinds)} values, got {shown(value)}")
     pairs = zip(items, kinds, strict=True)
     return tuple(convert(item, kind, f"{where}[{i}]") for i, (item, kind) in enumerate(pairs))
 

@@ -106,17 +106,33 @@ def _but_seed(run: Result) -> str:
 def _name(run: Result, runs: Sequence[Result]) -> str:
     """Names a run's architecture by its folder without the seed: `mlp` for `runs/mlp-0`.
 
-    If several architectures would have that name, the name is the path of the folder instead.
+    Only if its runs have several seeds: the end of `lr-0.1` is no seed, whatever the seed is. If
+    several architectures would have that name, the name is the path of the folder instead.
     """
-    first = {_but_seed(r): r for r in reversed(runs)}
-    names = [_bare(r) for r in first.values()]
-    name = _bare(first[_but_seed(run)])
-    return name if names.count(name) == 1 else first[_but_seed(run)]["architecture"]
+    groups: dict[str, list[Result]] = {}
+    for its in runs:
+        groups.setdefault(_but_seed(its), []).append(its)
+    names = {said: _common_name(group) for said, group in groups.items()}
+    name = names[_but_seed(run)]
+    taken = list(names.values()).count(name) > 1
+    return groups[_but_seed(run)][0]["architecture"] if taken else name
+
+
+def _common_name(runs: Sequence[Result]) -> str:
+    """Returns what the names of the folders of one architecture have in common but for the seed."""
+    bare = {_bare(run) for run in runs}
+    if len(runs) > 1 and len(bare) == 1:
+        return bare.pop()
+    return _folder(runs[0])
+
+
+def _folder(run: Result) -> str:
+    return Path(run["architecture"]).resolve().name
 
 
 def _bare(run: Result) -> str:
-    name = Path(run["architecture"]).resolve().name
-    return re.sub(rf"[-_. ](seed)?[-_. ]?{run['seed']}$", "", name)
+    # Not after a point, which is one of a number such as that of `lr-0.1` or `v2.0`.
+    return re.sub(rf"([-_ ]|[-_. ]?seed[-_. ]?){run['seed']}$", "", _folder(run)) or _folder(run)
 
 
 def _common(results: Sequence[dict[str, Any]], name: str) -> Any:

@@ -3,22 +3,32 @@
 The packages `training` and `analysis` do not import each other; this module combines them.
 """
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import data, models
+from mnist_jax import data, devices, models, users_code
 from mnist_jax.analysis.network.summary import summary
 from mnist_jax.analysis.run.evaluation import Predictions
 from mnist_jax.analysis.run.report import publish
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
-from mnist_jax.files import read_json, write_json
+from mnist_jax.files import DamagedFileError, damaged, file_name, read_json, write_json, writing
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED, Planned, find_analysis
-from mnist_jax.training import loggers, own_code, provenance, sweep, sweepdir, trace, workdir
+from mnist_jax.training import (
+    loggers,
+    own_code,
+    provenance,
+    sweep,
+    sweepdir,
+    task,
+    trace,
+    workdir,
+)
 from mnist_jax.training.console import Console
 from mnist_jax.training.inference import Outputs
 from mnist_jax.training.logs import OnEpoch, Row, RunLog
@@ -67,20 +77,26 @@ def run(
       UserError: the configuration is invalid, the folder holds something else, the user's code has
         changed since the run began, or the network diverged.
     """
+    users_code.refresh()
+    users_code.refuse_inside(config.modules(), folder)
     config = models.resolve(config)
     if workdir.finished(folder, config):
+        own_code.warn_of_changes(folder, own_code.modules(config))
         return False
     keep_programs()
+    provenance.announce()
     commit = provenance.commit()  # now, since files may be edited while the run trains
     code = own_code.read(own_code.modules(config))  # now, for the same reason
     with opened(folder) as stop:
-        if workdir.finished(folder, config):  # by another process, before this one had the lock
+        # Again, as another process may have finished it before this one had the lock.
+        if workdir.finished(folder, config, warn=True):
             return False
         if not accept_code:
             own_code.refuse_changes(folder, code)
         on_row = loggers.of_run(config, folder)
-        data.check_splits(config.data.name, config.data.train_split, config.data.val_split)
+        warnings = _warned(_repeated_rows([config]))
         program = prepare_one(config)
+        warnings += _warned(task.warnings([config]))
         print(summary(program.task.model), flush=True)
         if profile:
             trace.write(program, folder / "profile")
@@ -103,7 +119,7 @@ def run(
                 after=report,
             )
             with training as at:
-                result = _evaluate(program, at, clock, folder, commit)
+                result = _evaluate(program, at, clock, folder, commit, warnings)
             result |= clock.record()
             write_json(folder / workdir.RESULT, result)  # last: the run is finished
         print(_closing(result, folder))
@@ -125,8 +141,33 @@ class _Reporter:
             self._on_epoch([dict(row) for row in rows])
 
 
+def _repeated_rows(configs: Iterable[Config]) -> list[str]:
+    """Returns a warning for each split that lists rows more than once.
+
+    Raises:
+      UserError: training, validation and test splits overlap, as in `data.check_splits`.
+    """
+    splits = dict.fromkeys(
+        (its.data.name, its.data.train_split, its.data.val_split) for its in configs
+    )
+    found = [text for names in splits for text in data.check_splits(*names)]
+    return list(dict.fromkeys(found))
+
+
+def _warned(warnings: list[str]) -> list[str]:
+    """Prints warnings that `result.json` records as well, and returns them."""
+    for text in warnings:
+        print(f"warning: {text}", file=sys.stderr, flush=True)
+    return warnings
+
+
 def _evaluate(
-    program: Program, at: Position, clock: Clock, folder: Path, commit: str | None
+    program: Program,
+    at: Position,
+    clock: Clock,
+    folder: Path,
+    commit: str | None,
+    warnings: list[str],
 ) -> dict[str, Any]:
     """Evaluates the last step's weights on the test split; returns the contents of `result.json`.
 
@@ -157,6 +198,7 @@ def _evaluate(
         **clock.record(),
         "images_per_second": at.step * config.batch_size / seconds,
         **provenance.conditions(commit),
+        "warnings": [*devices.notice(), *warnings],
         **own_code.facts(folder),
     }
     publish(
@@ -232,20 +274,27 @@ def run_sweep(
       UserError: the configuration of a member is invalid, the analysis cannot be imported, the
         folder holds something else, or the user's code has changed since the sweep began.
     """
+    users_code.refresh()
+    named = {name for its in plan for name in its.config.modules()}
+    users_code.refuse_inside(named, folder)
     write_sections = find_analysis(analysis)
     plan = sweep.resolve(plan)
     if _compared(plan, folder):
+        own_code.warn_of_changes(folder, [n for its in plan for n in own_code.modules(its.config)])
         return False
     keep_programs()
+    provenance.announce()
     commit = provenance.commit()  # now, as in `run`
     with opened(folder) as stop:
-        if _compared(plan, folder):  # by another process, before this one had the lock
+        if _compared(plan, folder, warn=True):  # as in `run`
             return False
+        warnings = _warned(_repeated_rows(member.config for member in plan))
         left = sweepdir.unfinished(folder, plan)
         code = own_code.read(name for its in left for name in own_code.modules(its.config))
         if not accept_code:
             own_code.refuse_changes(folder, code)
         on_row = loggers.of_sweep(left, folder)
+        warnings += _warned(task.warnings(member.config for member in plan))
         sweep.try_new(plan, folder)
         plan = sweepdir.claim(folder, plan)
         own_code.record(folder, code)
@@ -258,24 +307,26 @@ def run_sweep(
         finally:
             clock.keep()
         result = _summary(results, clock, commit) | own_code.facts(folder)
+        result["warnings"] += warnings
         # Imported late: only the end of a sweep needs pandas.
         from mnist_jax.analysis.sweep.report import WHOLE
         from mnist_jax.compare import compare
 
         times = {WHOLE: result["total_seconds"], "training": result["train_seconds"]}
         facts = times | {name: result[name] for name in ("device", "versions", "commit")}
-        compare(results, folder, facts, write_sections)
+        with writing(folder):
+            compare(results, folder, facts, write_sections)
         write_json(folder / workdir.RESULT, result)  # last: the sweep is finished
     return True
 
 
-def _compared(plan: Sequence[Planned], folder: Path) -> bool:
+def _compared(plan: Sequence[Planned], folder: Path, *, warn: bool = False) -> bool:
     """True if all members of `plan` and of the folder are finished and in the report."""
     both = sweepdir.merged(folder, plan)
-    path = folder / workdir.RESULT
+    result = workdir.read_result(folder, "members", int, warn=warn)
     done = sweepdir.finished(sweepdir.populations(folder))
     its = {sweepdir.key(member) for member in both}
-    return path.exists() and its <= done.keys() and read_json(path)["members"] == len(its)
+    return result is not None and its <= done.keys() and result["members"] == len(its)
 
 
 def _summary(
@@ -288,6 +339,7 @@ def _summary(
         "train_seconds": sum(its["seconds"] for its in results),
         "total_seconds": clock.seconds(),
         **provenance.conditions(commit),
+        "warnings": devices.notice(),
     }
 
 
@@ -296,8 +348,19 @@ class _SweepClock:
 
     def __init__(self, folder: Path, started: float) -> None:
         self._path = folder / "clock.json"
-        self._earlier = read_json(self._path)["seconds"] if self._path.exists() else 0.0
+        self._earlier = self._read() if self._path.exists() else 0.0
         self._started = started
+
+    def _read(self) -> float:
+        try:
+            seconds = read_json(self._path, dict).get("seconds")
+            if isinstance(seconds, int | float):
+                return seconds
+            raise damaged(self._path, "there are no seconds")
+        except DamagedFileError as error:
+            cause = str(error).partition(". ")[0]
+            print(f"warning: {cause}; the time starts anew", file=sys.stderr, flush=True)
+            return 0.0
 
     def seconds(self) -> float:
         return self._earlier + time.perf_counter() - self._started
@@ -326,10 +389,12 @@ def evaluate(network: Network, which: str, split: str) -> tuple[dict[str, Any], 
         network is not finite.
     """
     keep_programs()
+    provenance.announce()
     restored = restore(network, which)
+    _warned(list(filter(None, [data.repeated(restored.config.data.name, split)])))
     folder = network.output
     if split != TEST:
-        folder = folder / "evaluations" / split.replace("/", "-")
+        folder = folder / "evaluations" / file_name(split)
     with sole_writer(folder, ".evaluate.lock"):  # its own: `main` may hold the other
         found = publish(
             folder,

@@ -1,53 +1,188 @@
-"""Writes text and JSON files atomically, and reads JSON files."""
+"""Writes files whole or not at all, and reads JSON files.
 
+Whatever keeps the system from writing or reading a file becomes a `UserError`.
+"""
+
+import contextlib
+import hashlib
 import json
 import os
+import re
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mnist_jax.errors import UserError
 
+RESTORE = "Restore it, or use another folder"
+LONGEST = 100  # bytes of a text in the name of a file
+ADVICE = "Correct this (a full disk? permissions?), then run the same command again"
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file atomically: either the whole text or nothing.
+
+class DamagedFileError(UserError):
+    """The content of a file is not what this project writes."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Context manager that turns what the system raises into a UserError which names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {reason(error)}. {ADVICE}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Returns the system's own words for an error, without numbers and paths."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def make_folder(path: Path) -> None:
+    """Creates a folder and its parents, unless they exist.
+
+    Raises:
+      UserError: the folder cannot be created.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def file_name(text: str) -> str:
+    """Converts a text, such as the name of a split, to part of a file name; keeps texts apart."""
+    safe = re.sub(r"[/\0-\x1f\x7f]", "-", text)
+    if safe == text and not text.startswith(".") and len(text.encode()) <= LONGEST:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    short = safe.lstrip(".").encode()[:LONGEST].decode(errors="ignore")
+    return f"{short}-{digest}"
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Writes a file atomically: a reader sees the whole new content or what was there before.
+
+    Args:
+      path: the file.
+      content: what it will hold.
+      durable: False for what can be written again; a loss of power may then leave an empty file,
+        but nothing waits for the disk.
 
     Raises:
       UserError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")
+    with writing(path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Writes a text file atomically, as `write_bytes` does."""
+    write_bytes(path, text.encode(), durable=durable)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a value to a JSON file, atomically as in `write_text`."""
+    """Writes a value to a JSON file, atomically as in `write_bytes`."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Reads a JSON file and returns its value.
+def append(path: Path, text: str) -> None:
+    """Appends whole lines to a text file in one write.
 
     Raises:
-      UserError: the file is missing or damaged.
+      UserError: the file cannot be written.
+    """
+    with writing(path), path.open("ab", buffering=0) as file:
+        content = text.encode()
+        if content and file.write(content) != len(content):
+            raise OSError("only a part could be written; the disk may be full")
+
+
+def read_json(path: Path, kind: type | None = None, *, advice: str = RESTORE) -> Any:
+    """Reads a JSON file and returns its value.
+
+    Args:
+      path: the file.
+      kind: `dict` or `list`: what the value must be; None: anything.
+      advice: what to do if the file is damaged.
+
+    Raises:
+      DamagedFileError: the file is not JSON, or its value is of another kind.
+      UserError: the file is missing, or the system refuses to read it.
     """
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        content = path.read_bytes()
+        value = json.loads(content)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {reason(error)}") from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, str(error) if content else "it is empty", advice) from error
+    if kind is not None and not isinstance(value, kind):
+        raise damaged(path, f"expected a {kind.__name__}, found {str(value)[:40]!r}", advice)
+    return value
+
+
+def damaged(path: Path, why: str, advice: str = RESTORE) -> DamagedFileError:
+    """Returns the error for a file whose content is not what this project writes."""
+    return DamagedFileError(
+        f"{path} cannot be read: {why}. It was edited, or not written completely. {advice}"
+    )
 
 
 def read_rows(path: Path) -> list[Any]:
     """Reads a JSON Lines file and returns one value per line.
 
+    An unfinished last line is left out: another process is writing it, or was killed meanwhile.
+
     Raises:
       UserError: the file is missing or damaged.
     """
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        *lines, last = path.read_bytes().split(b"\n")
+        rows = [json.loads(line) for line in lines]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {reason(error)}") from error
+    except ValueError as error:
+        raise damaged(path, str(error)) from error
+    with contextlib.suppress(ValueError):
+        rows.append(json.loads(last))
+    return rows
+
+
+def local_path(given: Any, where: str) -> Path:
+    """Returns the path on this machine that a user has given, with `~` expanded.
+
+    Args:
+      given: a text or a path.
+      where: what was given, for messages, such as `--workdir`.
+
+    Raises:
+      UserError: it is empty, a URL, not a path, or the system does not accept it.
+    """
+    try:
+        text = os.fsdecode(given)
+        if not text.strip():
+            raise UserError(f"{where}: is empty; give the path of a file or a folder")
+        if re.match(r"\w[\w+.-]+:/", text):  # `Path` makes gs:/ of gs://
+            raise UserError(
+                f"{where}: {text!r} is a URL; mount it, or copy it to this machine, and give that "
+                "local folder or file"
+            )
+        path = Path(text).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()
+    except OSError as error:
+        raise UserError(f"{where}: {text[:100]!r} is no usable path: {reason(error)}") from error
+    except UserError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:  # no path, a null byte, no such user
+        raise UserError(f"{where}: {given!r} is no usable path: {error}") from error
+    return path

@@ -1,11 +1,16 @@
 """Locks a folder, so that only one process writes to it."""
 
 import contextlib
+import errno
 import fcntl
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from mnist_jax.errors import UserError
+
+HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # by another process
 
 
 @contextlib.contextmanager
@@ -17,7 +22,7 @@ def sole_writer(workdir: Path, name: str = ".lock") -> Iterator[None]:
       name: file name of the lock.
 
     Raises:
-      UserError: another process holds the lock, or the folder cannot be written.
+      UserError: somebody else holds the lock, or the folder cannot be written.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -25,10 +30,32 @@ def sole_writer(workdir: Path, name: str = ".lock") -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error}; give another --workdir=") from error
     with file:  # closing the file releases the lock
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not acquired(file):
             raise UserError(
-                f"another process is writing to {workdir}; wait for it, or give another --workdir="
-            ) from error
+                f"another process (or another thread of this one) is writing to {workdir}; wait "
+                "for it, or give another --workdir="
+            )
         yield
+
+
+def acquired(file: IO[str], *, wait: bool = False) -> bool:
+    """Locks a file; returns False if somebody else holds its lock.
+
+    Some file systems (NFS, mounted drives) have no locks. There a warning is printed, and the
+    process goes on as if it were alone.
+
+    Args:
+      file: the open file; closing it releases the lock.
+      wait: True to wait for whoever holds the lock.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno in HELD:
+            return False
+        print(
+            f"warning: {file.name} cannot be locked ({error.strerror}); "
+            "make sure that no other process writes to that folder",
+            file=sys.stderr,
+        )
+    return True

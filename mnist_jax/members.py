@@ -37,9 +37,11 @@ from typing import Any
 
 from mnist_jax import binding
 from mnist_jax import config as configuration
+from mnist_jax.binding import shown
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 
+MOST = 100_000  # networks in a sweep
 FINISHED, DIVERGED = "finished", "diverged"  # statuses; an epoch and a cause follow DIVERGED
 
 
@@ -72,7 +74,7 @@ def read(path: str) -> Sweep:
         return Sweep({configuration.stem(path): configuration.from_module(module, path)})
     sweep = configuration.call(module, "get_sweep", path)
     if not isinstance(sweep, Sweep):
-        raise UserError(f"{path}: get_sweep() must return a Sweep, not {sweep!r}")
+        raise UserError(f"{path}: get_sweep() must return a Sweep, not {shown(sweep)}")
     return sweep
 
 
@@ -89,7 +91,8 @@ def find_analysis(analysis: str | Callable[..., Any]) -> Callable[..., Any] | No
     where = "Sweep.analysis"
     if not isinstance(analysis, str) or ":" not in analysis:
         raise UserError(
-            f"{where}: must be 'FILE.py:function' or 'package.module:function', not {analysis!r}"
+            f"{where}: must be 'FILE.py:function' or 'package.module:function', not "
+            f"{shown(analysis)}"
         )
     file, name = configuration.split_path(analysis)
     if name is None:
@@ -120,11 +123,12 @@ def plan(
         members differ.
     """
     count = sweep.seeds if seeds is None else seeds
-    if count < 1 or not sweep.members:
-        raise UserError(f"{path}: a sweep needs at least one member and one seed")
+    _check(sweep.members, count, path)
     for name in sweep.members:
         if not isinstance(name, str) or not name.strip():
-            raise UserError(f"{path}: a member must be named by a non-empty string, not {name!r}")
+            raise UserError(
+                f"{path}: a member must be named by a non-empty string, not {shown(name)}"
+            )
         if name == "best":
             raise UserError(f"{path}: rename the member 'best': --member=best means the best one")
     values = {
@@ -132,12 +136,31 @@ def plan(
         for name, config in sweep.members.items()
     }
     for name, _ in overrides:
-        _refuse_varied(name, list(values.values()), path)
+        _refuse_varied(str(name), list(values.values()), path)
+    told: set[str] = set()
     return [
         Planned(name, config)
         for name, its in values.items()
-        for config in _seeds(_parse(name, its, overrides), count)
+        for config in _seeds(_parse(name, its, overrides, told), count)
     ]
+
+
+def _check(members: Any, count: Any, path: str) -> None:
+    """Raises UserError unless there are members by name, and a sensible number of networks."""
+    if not isinstance(members, Mapping):
+        raise UserError(
+            f"{path}: a sweep's members must be a dict of configurations by name, not "
+            f"{type(members).__name__}"
+        )
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise UserError(f"{path}: the number of seeds must be an int, not {shown(count)}")
+    if count < 1 or not members:
+        raise UserError(f"{path}: a sweep needs at least one member and one seed")
+    if count * len(members) > MOST:
+        raise UserError(
+            f"{path}: {shown(count)} seeds of {len(members)} architectures are more networks than "
+            f"a sweep takes, {MOST:,}"
+        )
 
 
 def _seeds(config: Config, count: int) -> list[Config]:
@@ -147,9 +170,11 @@ def _seeds(config: Config, count: int) -> list[Config]:
     return [dataclasses.replace(config, seed=config.seed + i) for i in range(count)]
 
 
-def _parse(name: str, values: dict[str, Any], overrides: Sequence[tuple[str, Any]]) -> Config:
+def _parse(
+    name: str, values: dict[str, Any], overrides: Sequence[tuple[str, Any]], told: set[str]
+) -> Config:
     try:
-        return configuration.parse(configuration.overridden(values, overrides))
+        return configuration.parse(configuration.overridden(values, overrides, told))
     except UserError as error:
         raise UserError(f"member {name!r}: {error}") from error
 

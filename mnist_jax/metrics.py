@@ -136,10 +136,16 @@ def find(names: Iterable[str] = ()) -> tuple[Metric, ...]:
       UserError: a name is unknown, already in use, or not the name of a function.
     """
     found = {"loss": LOSS, "accuracy": _described("accuracy", accuracy)}
+    said: set[str] = set()
     for name in names:
         function = binding.find(name, BUILT_IN, "config.metrics")
         if not callable(function):
-            raise UserError(f"config.metrics: {name!r} is not a function, but {function!r}")
+            raise UserError(
+                f"config.metrics: {name!r} is not a function, but {binding.shown(function)}"
+            )
+        if name in said:
+            raise UserError(f"config.metrics: there are two metrics named {name!r}; leave one out")
+        said.add(name)
         short = short_name(name)
         if short in ALWAYS:
             raise UserError(f"config.metrics: {short!r} is always computed; leave {name!r} out")
@@ -212,7 +218,28 @@ def best_epoch(rows: Sequence[Mapping[str, Any]], column: str, metric: Metric) -
     return best
 
 
+def without_value(row: Mapping[str, Any], told: set[str]) -> list[str]:
+    """Returns a warning for each further metric of a row whose mean is not finite.
+
+    Args:
+      row: of an epoch, in which such a mean is None; so is each of a split that there is not.
+      told: columns that were warned of already; gets the new ones.
+    """
+    lost = []
+    for column in row.keys() - told:
+        split, _, name = column.partition("_")
+        there = split in SPLITS and row.get(f"{split}_loss") is not None
+        if there and name not in ALWAYS and row[column] is None:
+            lost.append(column)
+    told.update(lost)
+    return [
+        f"config.metrics: {column} is not finite in epoch {row['epoch']}, because it is nan or inf "
+        f"for some example; the row has no value, and such an epoch is never the best"
+        for column in sorted(lost)
+    ]
+
+
 def _described(name: str, function: Function) -> Metric:
-    said: dict[str, Any] = {"label": name.replace("_", " ")}
-    said |= getattr(function, "__metric__", {})
-    return Metric(name=name, function=function, **said)
+    told: dict[str, Any] = {"label": name.replace("_", " ")}
+    told |= getattr(function, "__metric__", {})
+    return Metric(name=name, function=function, **told)

@@ -9,15 +9,20 @@ import zlib
 import jax
 import jax.numpy as jnp
 
+from mnist_jax.settings import PRNG
+
 
 def root_key(seed: int) -> jax.Array:
-    """Returns the key of a seed as plain data, `[2]` uint32, which a checkpoint can hold."""
-    return jax.random.key_data(jax.random.key(seed))
+    """Returns the key of a seed as plain data, `[2]` uint32, which a checkpoint can hold.
+
+    These are the data of `jax.random.key(seed, impl=PRNG)`, which the environment could change.
+    """
+    return jnp.stack([jnp.uint32(0), jnp.asarray(seed, jnp.uint32)])
 
 
 def stream_key(root: jax.Array, stream: str, step: jax.Array | int = 0) -> jax.Array:
     """Returns the key of a named stream at a step; `root` is the `root_key`, `[2]` uint32."""
-    key = jax.random.wrap_key_data(root)
+    key = jax.random.wrap_key_data(root, impl=PRNG)
     named = jax.random.fold_in(key, zlib.crc32(stream.encode()))
     return jax.random.fold_in(named, step)
 

@@ -11,6 +11,8 @@ from benchmarks.accelerator.table import table
 from mnist_jax.errors import UserError
 from tests.commands import benchmark
 
+pytestmark = pytest.mark.slow
+
 SAID = {
     "date": "2030-01-02",
     "device": "1 x Abacus",

@@ -300,7 +300,7 @@ def test_difference_names_each_leaf():
     new = {"a": 1, "b": {"c": 5, "d": 3}, "g": 1}
     assert difference(old, new) == [
         "b.c: 2 -> 5",
-        "e: {'f': 1} -> '(absent)'",
+        "e.f: 1 -> '(absent)'",
         "g: '(absent)' -> 1",
     ]
     assert difference(old, old) == []
@@ -441,11 +441,41 @@ def test_a_config_file_that_gives_no_configuration_is_refused(config_file, sourc
         load(config_file)
 
 
-def test_an_error_in_a_config_files_own_code_keeps_its_traceback(config_file):
-    Path(config_file).write_text(FILE.replace("= 3", "= (3).three"))
-    with pytest.raises(AttributeError, match="'int' object has no attribute 'three'") as error:
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (FILE.replace("= 3", "= (3).three"), r"mine.py:6: AttributeError: 'int' object has no att"),
+        (FILE.replace("= 3", "= 1 / 0"), r"mine.py:6: ZeroDivisionError: division by zero"),
+        (FILE.replace("= 3", "="), r"mine.py:6: SyntaxError: invalid syntax"),
+        (FILE.replace("= 3", "= 3, num"), r"mine.py:6: NameError: name 'num' is not defined"),
+        (f"import no_such_package\n{FILE}", r"mine.py:1: ModuleNotFoundError: No module named 'no"),
+        (f"raise SystemExit(3)\n{FILE}", r"mine.py:1: SystemExit: 3"),
+        (FILE.replace("= 3", "= get_config()"), r"mine.py:\d+: RecursionError"),
+        (FILE.replace("get_config()", "get_config(width)"), r"--config=mine.py:ARGUMENT"),
+        (FILE.encode("utf-16"), r"(Syntax|Value)Error: .*null bytes"),
+        (b"\x00\x01", r"(Syntax|Value)Error: .*null bytes"),
+    ],
+    ids=lambda text: None if isinstance(text, bytes) else text[-20:],
+)
+def test_an_error_in_a_config_files_own_code_is_one_message_with_its_line(
+    config_file, source, message
+):
+    Path(config_file).write_bytes(source if isinstance(source, bytes) else source.encode())
+    with pytest.raises(UserError, match=f"^mine.py: .*{message}") as error:
         load(config_file)
-    assert not isinstance(error.value, UserError)
+    assert "\n" not in str(error.value)
+
+
+def test_a_function_that_takes_no_argument_gets_none(config_file):
+    with pytest.raises(UserError, match=r"takes no argument: give --config=mine.py$"):
+        load("mine.py:12")
+
+
+def test_a_config_file_that_changes_is_read_anew(config_file):
+    """Even within the second in which Python's compiled code of the first one was written."""
+    for epochs in "345":
+        Path(config_file).write_text(FILE.replace("= 3", f"= {epochs}"))
+        assert load(config_file).num_epochs == int(epochs)
 
 
 def test_there_are_the_configurations_of_the_readme():

@@ -10,8 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+import mnist_jax
+from mnist_jax import data
+from mnist_jax.training import checkpoint
 from tests.commands import (
     SMALL,
     bits,
@@ -72,6 +77,28 @@ def short(tmp_path_factory):
     (folder / "long.py").write_text(LONG)
     run("main", "--config=long.py", SHORT, cwd=folder)
     return folder
+
+
+def test_the_average_is_evaluated_with_its_own_batch_statistics(short):
+    """By `main`, `evaluate` and `load` alike; the loss by hand, from the checkpoint's arrays."""
+    workdir = short / "runs" / "long"
+    result = read(workdir / "result.json")
+    run("evaluate", f"--workdir={workdir}")
+    assert read(workdir / "evaluation.json")["loss"] == pytest.approx(result["test_loss"], rel=1e-6)
+    parts = ("average", "params", "variables")
+    (*_, step) = checkpoint.steps(workdir / "checkpoints")
+    arrays, _ = checkpoint.read(workdir / "checkpoints", step, parts, 0)
+    restored = mnist_jax.load(workdir).restored
+    used = checkpoint.flatten(restored.weights)
+    assert any(name.startswith("variables/") for name in used)
+    for name, array in used.items():
+        np.testing.assert_array_equal(array, arrays[f"average/{name}"])
+        assert np.any(array != arrays[name])
+    test = data.load("mnist", "test")
+    outputs = np.float64(restored.outputs(jnp.asarray(test.images) / jnp.float32(255.0)))
+    likely = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
+    loss = -likely[np.arange(len(likely)), test.labels].mean()
+    assert loss == pytest.approx(result["test_loss"], rel=1e-5)
 
 
 # A longer run

@@ -56,6 +56,7 @@ RESULT = [
     "device",
     "versions",
     "commit",
+    "warnings",
 ]
 
 

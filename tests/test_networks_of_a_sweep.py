@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mnist_jax.files import file_name
 from mnist_jax.training import checkpoint, network
 from tests.commands import SMALL, bits, fingerprint, read, refused, rows, run, table
 
@@ -213,7 +214,7 @@ def test_a_sweep_starts_from_a_network_of_a_sweep(folder, tmp_path):
 
 def test_names_that_look_alike_have_folders_of_their_own():
     names = ["a b", "a/b", "a-b", "x" * 300, "x" * 301]
-    folders = [network._file_name(name) for name in names]
+    folders = [file_name(name) for name in names]
     assert folders[0] == "a b"
     assert len(set(folders)) == len(names)
     assert not any("/" in folder or len(folder) > 200 for folder in folders)

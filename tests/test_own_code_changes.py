@@ -131,10 +131,14 @@ def test_other_code_is_accepted_where_the_user_says_so(finished, edit):
     run("main", CONFIG, "--config.num_epochs=3", RUN, cwd=folder)  # it is the run's code from now
 
 
-def test_a_finished_run_is_finished_whatever_its_code(finished, edit):
-    folder = edit(finished, CHANGED)
+@pytest.mark.parametrize(("source", "count"), [(CHANGED, 1), (AS_BEFORE, 0)])
+def test_a_finished_run_is_finished_whatever_its_code(finished, edit, source, count):
+    """But it is said that the code is another one by now."""
+    folder = edit(finished, source.replace("config.num_epochs = 2", "config.num_epochs = 1"))
     before = fingerprint(folder / "run")
-    assert "finished; nothing to do" in run("main", CONFIG, RUN, cwd=folder).stdout
+    done = run("main", CONFIG, RUN, cwd=folder)
+    assert "finished; nothing to do" in done.stdout
+    assert len(warnings(done.stderr)) == count
     assert fingerprint(folder / "run") == before
 
 
@@ -173,7 +177,9 @@ def test_a_run_of_the_projects_own_code_keeps_none(tmp_path):
 def test_a_sweep_does_not_go_on_with_other_code(swept, edit):
     folder = edit(swept, CHANGED)
     before = fingerprint(folder / "run")
-    assert "finished; nothing to do" in run("sweep", CONFIG, RUN, cwd=folder).stdout
+    done = run("sweep", CONFIG, RUN, cwd=folder)
+    assert "finished; nothing to do" in done.stdout
+    assert len(warnings(done.stderr)) == 1
     message = refused("sweep", CONFIG, RUN, "--seeds=2", cwd=folder)
     assert f"{folder / 'mine.py'}: its code has changed" in message
     assert "--accept_code" in message

@@ -23,6 +23,8 @@ from mnist_jax import config, data, models
 from mnist_jax.errors import UserError
 from tests.commands import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 NOT_INSTALLED = "not installed: torch; run pip install -e '.[peers]'"
 IMAGE = jax.numpy.zeros((1, 28, 28, 1))
 FRAMEWORKS = [one.name for one in CONTESTANTS.values() if one.needs]  # what may not be installed

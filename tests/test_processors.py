@@ -13,12 +13,13 @@ from mnist_jax import processors
 def limits(tmp_path, monkeypatch):
     """A function that writes a container's limits; the system allows eight processors."""
     monkeypatch.setattr(processors, "LIMITS", tmp_path)
+    monkeypatch.setattr(processors, "GROUPS", tmp_path / "groups")
     monkeypatch.setattr(processors.os, "sched_getaffinity", lambda process: set(range(8)))
 
     def write(**files: str) -> None:
         for name, text in files.items():
             path = tmp_path / name.replace("__", "/").replace("DOT", ".")
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
 
     return write
@@ -42,6 +43,21 @@ def test_a_container_may_allow_fewer(limits, text, count):
 def test_the_first_version_of_the_limits(limits, quota, count):
     limits(cpu__cpuDOTcfs_quota_us=quota, cpu__cpuDOTcfs_period_us="100000")
     assert processors.count() == count
+
+
+@pytest.mark.parametrize(
+    ("groups", "count"),
+    [("0::/job/step\n", 2), ("0::/job\n", 3), ("0::/../..\n", 8), ("7:memory:/job\n1:x", 8)],
+)
+def test_the_lowest_limit_of_nested_groups_counts(limits, groups, count):
+    limits(groups=groups, job__cpuDOTmax="300000 100000", job__step__cpuDOTmax="150000 100000")
+    assert processors.count() == count
+
+
+def test_nested_groups_of_the_first_version(limits):
+    limits(groups="4:cpu,cpuacct:/job\n", cpu__job__cpuDOTcfs_quota_us="200000")
+    limits(cpu__job__cpuDOTcfs_period_us="100000")
+    assert processors.count() == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")

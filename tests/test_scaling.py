@@ -11,6 +11,8 @@ from benchmarks.scaling.tables import table
 from mnist_jax.errors import UserError
 from tests.commands import benchmark
 
+pytestmark = pytest.mark.slow
+
 SAID = {
     "date": "2030-01-02",
     "device": "CPU of glass, 2 cores",

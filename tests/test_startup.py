@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
 
@@ -144,15 +143,15 @@ class WatchedLock:
 def test_data_that_are_read_ahead_are_read_once(monkeypatch):
     data.load("mnist", "test")
     cache._read_version.cache_clear()
-    reads, read_bytes, reading = [], Path.read_bytes, WatchedLock()
+    reads, split, reading = [], cache._split, WatchedLock()
 
-    def when_another_waits(path):
-        reads.append(path)
+    def when_another_waits(*arguments):
+        reads.append(arguments)
         reading.awaited.wait(timeout=10)
-        return read_bytes(path)
+        return split(*arguments)
 
     monkeypatch.setattr(cache, "READING", reading)
-    monkeypatch.setattr(Path, "read_bytes", when_another_waits)
+    monkeypatch.setattr(cache, "_split", when_another_waits)
     data.read_ahead("mnist")
     assert len(data.load("mnist", "test").labels) == 10_000
     finish_reading()
@@ -184,21 +183,13 @@ def test_a_folder_that_cannot_be_made_is_named_before_the_first_step(tmp_path):
         Checkpoints(tmp_path / "file" / "checkpoints", keep_latest=1)
 
 
-class FullDisk:
-    """In the place of orbax, where the last checkpoint fails while the report is written."""
+def test_a_run_whose_last_checkpoint_fails_is_not_finished(tmp_path, monkeypatch):
+    """Where it fails while the report is written."""
 
-    def save_async(self, *arguments, **keywords):
-        return self
-
-    def result(self):
+    def full_disk(*arguments):
         raise OSError("No space left on device")
 
-    def close(self):
-        pass
-
-
-def test_a_run_whose_last_checkpoint_fails_is_not_finished(tmp_path, monkeypatch):
-    monkeypatch.setattr(Checkpoints, "_checkpointer", lambda self: FullDisk())
+    monkeypatch.setattr(Checkpoints, "_write", full_disk)
     small = {"train_split": "train[:256]", "val_split": ""}
     config = parse({"num_epochs": 1, "data": small, "model": {"name": "mlp", "hidden": (8,)}})
     with pytest.raises(UserError, match="No space left"):

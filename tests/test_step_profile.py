@@ -26,6 +26,8 @@ OWN = """
 from flax import nnx
 from mnist_jax.models.layers import Dropout
 
+pytestmark = pytest.mark.slow
+
 class Twice(nnx.Module):
     def __init__(self, *, rngs):
         self.first = nnx.Linear(784, 12, rngs=rngs)

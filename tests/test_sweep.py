@@ -244,6 +244,14 @@ def test_mistakes_are_named_and_no_folder_is_taken(uninterrupted, tmp_path, argu
     assert not (tmp_path / "runs" / "some-sweep" / "sweep.json").exists()
 
 
+def test_an_unknown_argument_is_refused(tmp_path):
+    """`--seed` is none of `sweep`, and is not taken for `--seeds`."""
+    message = run("sweep", "--config=configs/mlp.py", "--seed=3", cwd=tmp_path, status=2).stderr
+    assert "--seed=3" in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """Two seeds of one configuration and one of another, trained by main."""

@@ -7,6 +7,7 @@ says too.
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,13 +55,30 @@ STYLE: dict[Any, Any] = {
 
 def styled() -> Any:
     """Returns a context manager under which matplotlib draws in `STYLE`."""
-    import matplotlib
+    return _matplotlib().rc_context(STYLE)
 
-    return matplotlib.rc_context(STYLE)
+
+def _matplotlib() -> Any:
+    """Imports and returns matplotlib, also if `MPLBACKEND` names a backend that is not there.
+
+    Only a session of its own has that backend, and no plot here needs one.
+    """
+    try:
+        import matplotlib
+    except ValueError:
+        backend = os.environ.pop("MPLBACKEND", None)
+        if backend is None:
+            raise
+        try:
+            import matplotlib
+        finally:
+            os.environ["MPLBACKEND"] = backend
+    return matplotlib
 
 
 def new_figure(width: float, height: float) -> Figure:
     """Creates a figure of this size in inches, without registering it with pyplot."""
+    _matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

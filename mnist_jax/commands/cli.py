@@ -2,19 +2,24 @@
 
 import atexit
 import gc
+import os
 import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from logging import ERROR
 from typing import Any
 
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
-from mnist_jax import imports
+from mnist_jax import imports, settings, streams
 from mnist_jax.errors import UserError
+from mnist_jax.files import local_path
 from mnist_jax.training.stop import EXIT_STATUS, StoppedError
 
 Parser = argparse_flags.ArgumentParser
+PATHS = ("workdir", "compare")  # arguments that hold paths
+INTERRUPTED = 130  # exit status by convention: 128, and the number of SIGINT
 OBJECTS = 100_000  # allocations per garbage collection: the imports alone make 400,000
 
 
@@ -23,8 +28,9 @@ def run(
 ) -> None:
     """Parses the command line, runs `main` and exits with its status.
 
-    Turns a `UserError` into a message on standard error and exit status 1, and a `StoppedError`
-    into a message and exit status 75.
+    Turns a `UserError` into a message on standard error and exit status 1, a `StoppedError` into a
+    message and exit status 75, and an interrupt into exit status 130. JAX has this project's
+    settings, and a stream that is closed or breaks does not end the command.
 
     Args:
       main: the command; takes the parsed arguments and returns the exit status (None means 0).
@@ -51,22 +57,32 @@ def run(
     def guarded(arguments: Namespace) -> int | None:
         gc.set_threshold(OBJECTS)
         atexit.register(gc.freeze)  # else a last collection delays the exit by half a second
-        logging.set_verbosity(logging.ERROR)  # hides the log messages of libraries
+        logging.set_verbosity(logging.WARNING)
+        # JAX's warnings are shown: they say when it falls back to the CPU. Those of orbax, tfds and
+        # Flax, which log by the name of absl, are not.
+        logging.get_absl_logger().addFilter(lambda record: record.levelno >= ERROR)
         try:
-            return main(arguments)
+            _read_paths(arguments)
+            with settings.own():
+                return main(arguments)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
         except StoppedError as stopped:
             print(stopped, flush=True)
             return EXIT_STATUS
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
 
+    streams.make_lasting()
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's may be inherited; here there are only files
     app.run(guarded, flags_parser=parse)
 
 
 def experiment() -> Any:
     """Imports and returns the module that trains and evaluates; the import takes a second."""
-    with imports.without("IPython"):  # Flax imports it only to detect a notebook
+    with imports.without("IPython"):  # Flax imports it to detect a notebook, in 0.2 s and more
         from mnist_jax import experiment
     return experiment
 
@@ -91,6 +107,16 @@ def add_accept_code(parser: Parser) -> None:
         action="store_true",
         help="go on although your own code has changed since the training began",
     )
+
+
+def _read_paths(arguments: Namespace) -> None:
+    """Replaces the text of arguments by paths; here, since argparse would hide what is wrong."""
+    for name in PATHS:
+        value = getattr(arguments, name, None)
+        if isinstance(value, list):
+            setattr(arguments, name, [local_path(text, f"--{name}") for text in value])
+        elif value is not None:
+            setattr(arguments, name, local_path(value, f"--{name}"))
 
 
 def _override(text: str, parser: Parser) -> tuple[str, str]:

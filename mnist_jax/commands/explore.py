@@ -8,10 +8,10 @@ in DIR is not affected, even while it trains.
 """
 
 import shutil
-import sys
 from argparse import Namespace
 from pathlib import Path
 
+from mnist_jax import streams
 from mnist_jax.commands import cli
 
 WIDTH = 80  # columns of the text; fewer in a narrower terminal
@@ -22,7 +22,7 @@ def define(parser: cli.Parser) -> None:
     parser.add_argument(
         "--config", required=True, metavar="FILE", help="a configuration file, e.g. configs/cnn.py"
     )
-    parser.add_argument("--workdir", type=Path, metavar="DIR", help="default: runs/<stem of FILE>")
+    parser.add_argument("--workdir", metavar="DIR", help="default: runs/<stem of FILE>")
 
 
 def main(arguments: Namespace) -> None:
@@ -42,7 +42,7 @@ def main(arguments: Namespace) -> None:
     found = figures.explore(asked, loaded)
     plots.write_pictures(folder, found, loaded, asked.seed)
     write_text(folder / "explore.txt", text.tell(found, WIDTH))
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    columns = shutil.get_terminal_size().columns if streams.is_terminal() else WIDTH
     print(f"{text.tell(found, min(columns, WIDTH))}\n{folder}")
 
 

@@ -22,7 +22,7 @@ def define(parser: cli.Parser) -> None:
     parser.add_argument(
         "--config", required=True, metavar="FILE", help="a configuration file, e.g. configs/cnn.py"
     )
-    parser.add_argument("--workdir", type=Path, metavar="DIR", help="default: runs/<stem of FILE>")
+    parser.add_argument("--workdir", metavar="DIR", help="default: runs/<stem of FILE>")
     parser.add_argument(
         "--profile", action="store_true", help="write a profiler trace of some steps to DIR/profile"
     )

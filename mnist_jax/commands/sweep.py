@@ -25,13 +25,10 @@ def define(parser: cli.Parser) -> None:
     """Adds the command's arguments to the parser."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--config", metavar="FILE", help="a sweep, e.g. configs/sweeps/depth.py")
-    what.add_argument(
-        "--compare", nargs="+", type=Path, metavar="DIR", help="finished runs of mnist_jax.main"
-    )
+    what.add_argument("--compare", nargs="+", metavar="DIR", help="finished runs of mnist_jax.main")
     parser.add_argument("--seeds", type=int, metavar="N", help="number of seeds per architecture")
     parser.add_argument(
         "--workdir",
-        type=Path,
         metavar="DIR",
         help="default: runs/<stem of FILE>-sweep; with --compare: runs/comparison",
     )
@@ -40,7 +37,6 @@ def define(parser: cli.Parser) -> None:
 
 def main(arguments: Namespace) -> int:
     """Trains or compares networks; returns the exit status."""
-    _use_all_cores()
     from mnist_jax import config, data, members  # imported late: --help does not need it
 
     if arguments.compare:
@@ -71,10 +67,14 @@ def main(arguments: Namespace) -> int:
 
 
 def _use_all_cores() -> None:
-    """Makes each usable CPU core a JAX device, so that members train in parallel."""
+    """Makes each usable CPU core a JAX device, so that members train in parallel.
+
+    JAX reads the number when it is imported.
+    """
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(processors.count()))
 
 
 def command() -> None:
     """Runs the command with the arguments of the process, and exits with its status."""
+    _use_all_cores()
     cli.run(main, __doc__, define)

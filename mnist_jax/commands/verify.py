@@ -10,7 +10,6 @@ configuration names, has changed since the run began. Changes no files.
 """
 
 from argparse import Namespace
-from pathlib import Path
 
 from mnist_jax.commands import cli
 
@@ -18,7 +17,7 @@ from mnist_jax.commands import cli
 def define(parser: cli.Parser) -> None:
     """Adds the command's arguments to the parser."""
     parser.add_argument(
-        "--workdir", type=Path, required=True, metavar="DIR", help="folder of a run or a sweep"
+        "--workdir", required=True, metavar="DIR", help="folder of a run or a sweep"
     )
     cli.add_member(parser)
 

@@ -1,10 +1,29 @@
 """Data sets: `load` reads a split into memory, `source` opens it for random access.
 
-`spec` returns the image shape and the classes of a data set. `check_splits` refuses training and
-validation splits that overlap each other or the test split.
+`spec` returns the image shape and the classes of a data set, `count` the size of a split.
+`check_splits` refuses training and validation splits that overlap each other or the test split.
 """
 
-from mnist_jax.data.dataset import Split, check_splits, load, read_ahead, source, spec
+from mnist_jax.data.dataset import (
+    Split,
+    check_splits,
+    count,
+    load,
+    read_ahead,
+    repeated,
+    source,
+    spec,
+)
 from mnist_jax.data.spec import Spec
 
-__all__ = ["Spec", "Split", "check_splits", "load", "read_ahead", "source", "spec"]
+__all__ = [
+    "Spec",
+    "Split",
+    "check_splits",
+    "count",
+    "load",
+    "read_ahead",
+    "repeated",
+    "source",
+    "spec",
+]

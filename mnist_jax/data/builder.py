@@ -24,6 +24,7 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.resource import get_dl_fname
 from tensorflow_datasets.image_classification import mnist as stock
 
+from mnist_jax import users_code
 from mnist_jax.data import features, idx, network, png
 from mnist_jax.data.catalog import PACKAGED_FILES, Dataset, builder_class, data_dir, own_dir
 from mnist_jax.errors import UserError
@@ -153,9 +154,10 @@ def folder(dataset: Dataset) -> Path:
 
 def open_builder(dataset: Dataset) -> tfds.core.DatasetBuilder:
     """Returns the tfds builder of the data set."""
-    return builder_class(dataset.builder)(
-        config=dataset.config, data_dir=_root(dataset), file_format=FORMAT
-    )
+    with users_code.told(f"config.data.name: {dataset.builder} cannot be opened"):
+        return builder_class(dataset.builder)(
+            config=dataset.config, data_dir=_root(dataset), file_format=FORMAT
+        )
 
 
 def prepare(dataset: Dataset) -> None:
@@ -172,7 +174,8 @@ def prepare(dataset: Dataset) -> None:
     builder = open_builder(dataset)
     known = isinstance(builder, Idx)
     if not known:
-        features.encode_without_tensorflow(builder.info)
+        with users_code.told(f"config.data.name: {dataset.builder} cannot be opened"):
+            features.encode_without_tensorflow(builder.info)
     effort = f"once{builder.effort() if known else ''}"
     print(
         f"preparing {dataset.name} {dataset.version} in {folder(dataset)} ({effort})",
@@ -254,6 +257,8 @@ def _explained(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
     """Turns the errors that can occur while tfds prepares a data set into a UserError."""
     try:
         yield
+    except UserError:
+        raise
     except NonMatchingChecksumError as error:
         raise UserError(_mismatch(builder, str(error))) from error
     except (requests.RequestException, tfds.download.DownloadError) as error:
@@ -269,10 +274,8 @@ def _explained(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
             f"cannot prepare {builder.name} in {builder.data_dir}: {error}. "
             "Free space there, or set TFDS_DATA_DIR to a writable folder"
         ) from error
-    except Exception as error:
-        cause = _caused_by(error, features.BadExample)
-        if cause is None:
-            raise
+    except (Exception, SystemExit) as error:
+        cause = _caused_by(error, features.BadExample) or users_code.said(error)
         raise UserError(f"cannot prepare {builder.name}: {cause}") from error
 
 

@@ -2,6 +2,8 @@
 
 The file consists of a line of JSON, a line with the SHA-256 of that JSON, and the concatenated
 bytes of the arrays, whose SHA-256 is in the JSON. Both digests are checked before any byte is used.
+The arrays are then mapped into memory, not read. A cache is only ever replaced as a whole, so that
+what is mapped does not change.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import mmap
 import os
 import re
 import sys
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from mnist_jax.data.records import Prepared
 
 HEAD = re.compile(rb"(.*\n)([0-9a-f]{64})\n")
+HEAD_BYTES = 16 << 20  # upper bound on a line of the header
 BLOCK_BYTES = 16 << 20  # of images that are decoded and written at a time
 Arrays = Mapping[str, tuple[np.ndarray, np.ndarray]]
 READING = threading.Lock()  # so that a file is read once, even if two threads ask for it
@@ -106,13 +110,15 @@ def _read(dataset: Dataset, path: Path) -> Decoded:
 @functools.lru_cache(maxsize=2)
 def _read_version(dataset: Dataset, path: Path, version: tuple[int, int, int]) -> Decoded:
     del version
-    content = memoryview(path.read_bytes())
-    head = HEAD.match(content)
-    if not head:
-        raise _Damaged(f"its header is incomplete (the file has {len(content)} bytes)")
-    _check("header", head[2].decode(), _sha256(head[1]))
-    fields, body = json.loads(head[1]), content[head.end() :]
-    _check("content", fields["sha256"], _sha256(body))
+    with path.open("rb") as file:
+        head = HEAD.match(file.readline(HEAD_BYTES) + file.readline(HEAD_BYTES))
+        if not head:
+            raise _Damaged(f"its header is incomplete (the file has {path.stat().st_size} bytes)")
+        _check("header", head[2].decode(), _sha256(head[1]))
+        fields = json.loads(head[1])
+        _check("content", fields["sha256"], hashlib.file_digest(file, "sha256").hexdigest())
+        # Mapped, so that only what is used is in memory, and only as long as there is room.
+        body = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[head.end() :]
     if (fields["name"], fields["version"]) != (dataset.name, dataset.version):
         raise _Damaged(f"it holds {fields['name']} {fields['version']}")
     if dataset.class_names and dataset.class_names != tuple(fields["class_names"]):
@@ -221,5 +227,5 @@ def _blocks(prepared: Prepared) -> Iterator[memoryview]:
         yield from (block.data for block in labels)
 
 
-def _sha256(content: bytes | memoryview) -> str:
+def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()

@@ -6,8 +6,9 @@ from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
-from mnist_jax import binding
+from mnist_jax import binding, home
 from mnist_jax.errors import UserError
+from mnist_jax.files import local_path
 
 PACKAGED_FILES = Path(__file__).parent / "files"
 
@@ -125,13 +126,13 @@ def _of_class(cls: Any, path: str) -> Dataset:
 def data_dir() -> Path:
     """Returns tfds' data directory: $TFDS_DATA_DIR if set, otherwise ~/tensorflow_datasets.
 
+    A user without a home has a temporary folder instead.
+
     Raises:
-      UserError: TFDS_DATA_DIR is a URL, not a local folder.
+      UserError: TFDS_DATA_DIR is a URL, not a local folder, or no usable path.
     """
-    value = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    if "://" in value:
-        raise UserError(f"TFDS_DATA_DIR: {value!r} is a URL; set it to a local folder")
-    return Path(value).expanduser().absolute()
+    value = os.environ.get("TFDS_DATA_DIR")
+    return local_path(value, "TFDS_DATA_DIR").absolute() if value else home.data()
 
 
 def own_dir() -> Path:

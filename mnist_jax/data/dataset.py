@@ -44,14 +44,30 @@ def spec(name: str) -> Spec:
     return load(name, "").spec
 
 
-def check_splits(name: str, train_split: str, val_split: str) -> None:
+def check_splits(name: str, train_split: str, val_split: str) -> list[str]:
     """Checks, row by row, that the training, validation and test splits do not overlap.
+
+    Returns:
+      Warnings of rows that a split lists more than once.
 
     Raises:
       UserError: the data set `name` has no `test` split, the training or validation split contains
         rows of it, or they share rows; also as `load` does.
     """
-    separation.check(name, train_split, val_split, cache.decoded(catalog.find(name)).shards)
+    shards = cache.decoded(catalog.find(name)).shards
+    separation.check(name, train_split, val_split, shards)
+    asked = {"train_split": train_split, "val_split": val_split}
+    found = [separation.repeated(f"config.data.{f}", split, shards) for f, split in asked.items()]
+    return [warning for warning in found if warning]
+
+
+def repeated(name: str, split: str) -> str:
+    """Returns a warning if the split lists rows more than once, else an empty string.
+
+    Raises:
+      UserError: as `load` does.
+    """
+    return separation.repeated("split", split, cache.decoded(catalog.find(name)).shards)
 
 
 def load(name: str, split: str) -> Split:
@@ -70,11 +86,22 @@ def load(name: str, split: str) -> Split:
     dataset = catalog.find(name)
     decoded = cache.decoded(dataset)
     rows = splits.resolve(split, decoded.shards)
-    parts = [tuple(array[start:stop] for array in decoded.arrays[key]) for key, start, stop in rows]
-    images, labels = parts[0] if len(parts) == 1 else _joined(parts, decoded)
-    found = Split(images, labels, decoded.class_names, dataset.name, split)
-    _check_labels(found)
-    return found
+    images, labels = (_joined(i, rows, decoded) for i in (0, 1))
+    _check_labels(dataset.name, split, labels, len(decoded.class_names))
+    return Split(images, labels, decoded.class_names, dataset.name, split)
+
+
+def count(name: str, split: str) -> int:
+    """Returns the number of examples that `load` returns, without reading their images.
+
+    Raises:
+      UserError: as `load` does.
+    """
+    dataset = catalog.find(name)
+    decoded = cache.decoded(dataset)
+    labels = _joined(1, splits.resolve(split, decoded.shards), decoded)
+    _check_labels(dataset.name, split, labels, len(decoded.class_names))
+    return len(labels)
 
 
 def read_ahead(name: str) -> None:
@@ -103,21 +130,22 @@ def source(name: str, split: str) -> Records:
     return records.Prepared(dataset).records(split)
 
 
-def _check_labels(split: Split) -> None:
-    classes = len(split.class_names)
-    wrong = np.flatnonzero((split.labels < 0) | (split.labels >= classes))
+def _check_labels(name: str, split: str, labels: np.ndarray, classes: int) -> None:
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if len(wrong):
         raise UserError(
-            f"{split.name}, split {split.split!r}: image {wrong[0]} has the label "
-            f"{split.labels[wrong[0]]}, but the labels of its {classes} classes run from 0 to "
+            f"{name}, split {split!r}: image {wrong[0]} has the label {labels[wrong[0]]}, "
+            f"but the labels of its {classes} classes run from 0 to "
             f"{classes - 1}. Choose a split whose images are labelled"
         )
 
 
-def _joined(parts: list[tuple], decoded: cache.Decoded) -> tuple[np.ndarray, np.ndarray]:
-    """Concatenates the parts; no parts give arrays with no examples."""
-    images, labels = next(iter(decoded.arrays.values()))
-    images = np.concatenate([images[:0], *(part[0] for part in parts)])
-    labels = np.concatenate([labels[:0], *(part[1] for part in parts)])
-    images.flags.writeable = labels.flags.writeable = False
-    return images, labels
+def _joined(which: int, rows: list[splits.Rows], decoded: cache.Decoded) -> np.ndarray:
+    """Returns the images (`which` is 0) or labels (1) of the rows; copies several parts only."""
+    parts = [decoded.arrays[key][which][start:stop] for key, start, stop in rows]
+    if len(parts) == 1:
+        return parts[0]
+    empty = next(iter(decoded.arrays.values()))[which][:0]
+    joined = np.concatenate([empty, *parts])
+    joined.flags.writeable = False
+    return joined

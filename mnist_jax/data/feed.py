@@ -178,8 +178,8 @@ def open_feed(
     """
     check(config)
     seeds = tuple(seeds or (config.seed,))
-    split = data.load(config.data.name, config.data.train_split)
-    count, shape = len(split.labels), split.spec.image_shape
+    name, split = config.data.name, config.data.train_split
+    count, shape = data.count(name, split), data.spec(name).image_shape
     most = [count if most_steps is None else most_steps]
     if config.data.placement == "host":
         most.append(HOST_BYTES // (len(seeds) * config.batch_size * int(np.prod(shape))))
@@ -187,9 +187,13 @@ def open_feed(
     length = chunk_length(steps, config.chunk_steps or steps, min(most))
     plan = _Plan(seeds, count, config.batch_size, length)
     if config.data.placement == "host":
-        source = data.source(config.data.name, config.data.train_split)
-        return HostFeed(plan, source, shape)
-    return DeviceFeed(plan, split, sharding)
+        return HostFeed(plan, data.source(name, split), shape)
+    return DeviceFeed(plan, data.load(name, split), sharding)
+
+
+def most_bytes(config: Config) -> int | None:
+    """Returns how many bytes of a split to evaluate may be on the devices at a time; None: any."""
+    return HOST_BYTES if config.data.placement == "host" else None
 
 
 def chunk_length(steps: int, wanted: int, most: int) -> int:
@@ -215,7 +219,7 @@ def check(config: Config) -> None:
         raise UserError(
             f"config.data.placement: {config.data.placement!r} is none of {', '.join(PLACEMENTS)}"
         )
-    count = len(data.load(config.data.name, config.data.train_split).labels)
+    count = data.count(config.data.name, config.data.train_split)
     if count < config.batch_size:
         raise UserError(
             f"config.batch_size: {config.batch_size} is more than the {count} examples of "

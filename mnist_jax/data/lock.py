@@ -1,12 +1,12 @@
 """A file lock that lets only one process at a time prepare a data set."""
 
 import contextlib
-import fcntl
 import sys
 from collections.abc import Iterator
 
 from mnist_jax.data.catalog import Dataset, own_dir
 from mnist_jax.errors import UserError
+from mnist_jax.lock import acquired
 
 
 @contextlib.contextmanager
@@ -22,19 +22,20 @@ def exclusive(dataset: Dataset) -> Iterator[None]:
     path = own_dir() / f"{dataset.label}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        try:
+            file = path.open("w")
+        except PermissionError:  # another user's, whose lock can be held all the same
+            file = path.open()
     except OSError as error:
         raise UserError(
             f"{path.parent} is not writable, and holds no valid cache of {dataset.name}: {error}. "
             "Set TFDS_DATA_DIR to a writable folder"
         ) from error
     with file:  # closing it releases the lock
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not acquired(file):
             print(
                 f"another process holds {path} to prepare {dataset.name}; waiting for it",
                 file=sys.stderr,
             )
-            fcntl.flock(file, fcntl.LOCK_EX)
+            acquired(file, wait=True)
         yield

@@ -89,7 +89,9 @@ class Prepared:
             self._builder: Any = builder.open_builder(dataset)
             info = self._builder.info
             self.shards = {name: list(split.shard_lengths) for name, split in info.splits.items()}
-        except UserError:
+        except UserError as error:
+            if isinstance(error.__cause__, DAMAGE):  # tfds could not read its description of it
+                raise DamagedRecords(f"{self.folder} is damaged: {error.__cause__}") from error
             raise
         except DAMAGE as error:
             raise DamagedRecords(f"{self.folder} is damaged: {error}") from error

@@ -41,6 +41,18 @@ def check(name: str, train_split: str, val_split: str, shards: Shards) -> None:
         )
 
 
+def repeated(field: str, split: str, shards: Shards) -> str:
+    """Returns a warning if a split lists rows more than once, else an empty string.
+
+    Split strings mean what tfds means by them: `train+train` is all of `train`, twice.
+    """
+    listed = sum(max(stop - start, 0) for _, start, stop in splits.resolve(split, shards))
+    more = listed - int(_marks(split, shards).sum())
+    if not more:
+        return ""
+    return f"{field}: {split!r} lists {more} rows again; each counts as often as it is listed"
+
+
 def _refuse_test(
     field: str, split: str, marks: np.ndarray, instead: list[np.ndarray], shards: Shards
 ) -> None:

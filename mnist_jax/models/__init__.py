@@ -3,30 +3,29 @@
 import dataclasses
 import functools
 import inspect
-import re
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
-from mnist_jax import binding
+from mnist_jax import binding, users_code
+from mnist_jax.binding import shown
 from mnist_jax.config import Choice, Config
 from mnist_jax.data import Spec
 from mnist_jax.errors import UserError
 from mnist_jax.models.cnn import CNN
+from mnist_jax.models.layers import ACTIVATIONS, Dropout
 from mnist_jax.models.mlp import MLP
 
 Tree = dict[str, Any]  # nested dicts of arrays
 
 MODELS = {"mlp": MLP, "cnn": CNN}
 FROM_DATA = ("image_shape", "num_classes")  # fields of `Spec` passed to constructors that take them
-PACKAGE = Path(__file__).resolve().parent.parent
-LIBRARIES = re.compile(r"[/\\](site-packages|jax|flax)[/\\]|^<")
+SUM_ERROR = 0.02  # of probabilities computed in bfloat16
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,11 @@ class Model:
         narrow = jax.tree.map(lambda p: p.astype(self.dtype), params)
         module = nnx.merge(self.graph, narrow, variables)
         outputs = module(images.astype(self.dtype), train=train, keys=keys)
+        if not isinstance(outputs, jax.Array):
+            raise UserError(
+                f"config.model: {self.module.__name__} returns {type(outputs).__name__}, but must "
+                f"return one array of outputs, [B, {self.num_classes}]"
+            )
         after = nnx.to_pure_dict(nnx.state(module, nnx.Not(nnx.Param)))
         return outputs.astype(jnp.float32), after
 
@@ -90,10 +94,19 @@ def resolve(config: Config) -> Config:
       UserError: the model has an unknown name, keyword or value.
     """
     _, keywords = _bind(config.model)
-    # A default that a file cannot hold, such as a function, is not written out.
-    plain = (bool, int, float, str, tuple, type(None))
-    said = {k: v for k, v in keywords.items() if isinstance(v, plain)}
+    said = {name: value for name, value in keywords.items() if _can_be_written(value)}
     return dataclasses.replace(config, model=Choice(config.model.name, said))
+
+
+def _can_be_written(value: Any) -> bool:
+    """False for a default that a file cannot hold, such as a function or an infinite number."""
+    if not isinstance(value, (bool, int, float, str, tuple, type(None))):
+        return False
+    try:
+        binding.refuse_absurd({"": binding.plain(value, "")}, "")
+    except UserError:
+        return False
+    return True
 
 
 def build(
@@ -115,8 +128,12 @@ def build(
     module, keywords = _bind(choice)
     keywords |= _from_data(module, keywords, spec)
     _require_call(module, choice.name)
-    abstract = nnx.eval_shape(lambda: module(**keywords, rngs=nnx.Rngs(0)))
+    with users_code.told(f"config.model: {module.__name__} cannot be built"):
+        abstract = nnx.eval_shape(lambda: module(**keywords, rngs=nnx.Rngs(0)))
+        params = nnx.state(abstract, nnx.Param)
     _refuse_random_state(abstract)
+    _refuse_untrainable(module, nnx.to_pure_dict(params))
+    _refuse_shared_masks(abstract)
     for _, part in nnx.iter_modules(abstract):
         if isinstance(part, nnx.BatchNorm):
             part.axis_name = axis_name
@@ -126,7 +143,7 @@ def build(
         keywords=keywords,
         graph=nnx.graphdef(abstract),
         dtype=jnp.dtype(dtype),
-        output_activation=getattr(abstract, "output_activation", "softmax"),
+        output_activation=_output_activation(abstract),
         image_shape=spec.image_shape,
         num_classes=spec.num_classes,
     )
@@ -138,42 +155,94 @@ def check_outputs(model: Model) -> None:
     Raises:
       UserError: it does not; the message states the expected and the actual shapes.
     """
-    image = f"an image of shape {model.image_shape}"
-    images = jax.ShapeDtypeStruct((1, *model.image_shape), jnp.float32)
-    weights = jax.eval_shape(model.init, jax.random.key(0))
-    try:
-        outputs, _ = jax.eval_shape(functools.partial(model.apply, train=False), *weights, images)
-    except UserError:
-        raise
-    except (TypeError, ValueError, IndexError) as error:
-        raise UserError(
-            f"config.model: {model.module.__name__} fails on {image} (height, width, channels), "
-            f"the shape in this data set; a constructor with a parameter image_shape receives it\n"
-            f"{place(error)}{type(error).__name__}: {error}"
-        ) from error
+    name, image = model.module.__name__, f"an image of shape {model.image_shape}"
+    outputs, _ = _traced(model, functools.partial(model.apply, train=False), 1)
     expected = (1, model.num_classes)
     if outputs.shape != expected:
         raise UserError(
-            f"config.model: {model.module.__name__} gives outputs of shape {outputs.shape} for "
+            f"config.model: {name} gives outputs of shape {outputs.shape} for "
             f"{image}, but the data set has {model.num_classes} classes; expected {expected}. "
             "A constructor with a parameter num_classes receives that number"
         )
 
 
-def place(error: Exception) -> str:
-    """Returns `file:line in function: ` of the last frame in the user's code; empty if none is."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        frame
-        for frame in frames
-        if not LIBRARIES.search(frame.filename) and PACKAGE not in Path(frame.filename).parents
-    ]
-    return f"{own[-1].filename}:{own[-1].lineno} in {own[-1].name}: " if own else ""
+def check_training(model: Model, batch: int) -> None:
+    """Checks that a network of the user's own can be called in training, and has a gradient.
+
+    Args:
+      model: built without `axis_name`.
+      batch: the number of examples in a call.
+
+    Raises:
+      UserError: it cannot, or its other variables change their shapes or types.
+    """
+
+    def train(params: Tree, variables: Tree, images: jax.Array) -> Any:
+        def total(params: Tree) -> Any:
+            keys = jax.random.split(jax.random.key(0), batch)
+            outputs, after = model.apply(params, variables, images, train=True, keys=keys)
+            return outputs.sum(), (outputs, variables, after)
+
+        return jax.grad(total, has_aux=True)(params)[1]
+
+    outputs, before, after = _traced(model, train, batch)
+    name, expected = model.module.__name__, (batch, model.num_classes)
+    if outputs.shape != expected:
+        raise UserError(
+            f"config.model: {name} gives outputs of shape {outputs.shape} in training; expected "
+            f"{expected}"
+        )
+    kinds = [str(jax.tree.map(_kind, variables)) for variables in (before, after)]
+    if kinds[0] != kinds[1]:
+        raise UserError(
+            f"config.model: a call of {name} in training changes the shapes or types of its "
+            f"variables: {kinds[0]} -> {kinds[1]}"
+        )
+
+
+def _traced(model: Model, function: Callable[..., Any], batch: int) -> Any:
+    """Returns the shapes of what a function of weights and images returns."""
+    what = (
+        f"config.model: {model.module.__name__} fails on an image of shape {model.image_shape} "
+        f"(height, width, channels), the shape in this data set; a constructor with a parameter "
+        f"image_shape receives it"
+    )
+    images = jax.ShapeDtypeStruct((batch, *model.image_shape), jnp.float32)
+    with users_code.told(what, function=True):
+        weights = jax.eval_shape(model.init, jax.random.key(0))
+        return jax.eval_shape(function, *weights, images)
+
+
+def _kind(leaf: Any) -> str:
+    return f"{leaf.dtype}{list(leaf.shape)}"
+
+
+def gives_probabilities(model: Model) -> bool:
+    """True if a freshly drawn network returns probabilities: rows that are >= 0 and sum to 1."""
+
+    def outputs(key: jax.Array) -> jax.Array:
+        images = jax.random.uniform(key, (4, *model.image_shape))
+        return model.apply(*model.init(key), images, train=False)[0]
+
+    found = np.asarray(jax.jit(outputs)(jax.random.key(0)))
+    return bool((found >= 0.0).all() and (abs(found.sum(axis=-1) - 1.0) < SUM_ERROR).all())
 
 
 def _bind(choice: Choice) -> tuple[Callable[..., Any], dict[str, Any]]:
     """Returns the class and its keywords, without those that the program or the data set gives."""
-    module = binding.find(choice.name, MODELS, "config.model.name")
+    where = "config.model.name"
+    module = binding.find(choice.name, MODELS, where)
+    if not inspect.isclass(module) or not issubclass(module, nnx.Module):
+        raise UserError(
+            f"{where}: {choice.name!r} must be a subclass of flax.nnx.Module, but is "
+            f"{shown(module)}"
+        )
+    parameters = binding.parameters(module, where)
+    if "rngs" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        raise UserError(
+            f"{where}: the constructor of {choice.name} must take rngs, from which its layers draw "
+            f"their weights; it takes ({', '.join(parameters)})"
+        )
     unsaid = [name for name in FROM_DATA if name not in choice.keywords]
     given = ("rngs", *unsaid)
     return module, binding.bind(module, choice.keywords, "config.model", given=given)
@@ -183,7 +252,7 @@ def _from_data(
     module: Callable[..., Any], keywords: Mapping[str, Any], spec: Spec
 ) -> dict[str, Any]:
     """Returns the fields of the spec that the constructor takes by name."""
-    parameters = inspect.signature(getattr(module, "__init__", module)).parameters
+    parameters = binding.parameters(module, "config.model.name")
     taken = {name: getattr(spec, name) for name in FROM_DATA if name in parameters}
     for name, value in taken.items():
         if keywords.get(name, value) != value:
@@ -195,7 +264,7 @@ def _from_data(
 
 
 def _require_call(module: Callable[..., Any], name: str) -> None:
-    parameters = inspect.signature(module.__call__).parameters
+    parameters = binding.parameters(module.__call__, "config.model.name")
     if not {"train", "keys"} <= parameters.keys():
         raise UserError(
             f"config.model.name: {name}.__call__ must take (images, *, train, keys); "
@@ -214,3 +283,42 @@ def _refuse_random_state(module: nnx.Module) -> None:
             f"nnx.Dropout(rngs=...) does; use mnist_jax.models.layers.Dropout, which receives its "
             f"keys with each call"
         )
+
+
+def _refuse_untrainable(module: Callable[..., Any], params: Tree) -> None:
+    """Raises UserError unless a network has parameters, all of them real numbers."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise UserError(f"config.model: {module.__name__} has no parameters (nnx.Param) to train")
+    for path, leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise UserError(
+                f"config.model: the parameter {name} of {module.__name__} is {leaf.dtype}, but is "
+                f"trained by its gradient and must be real; make it an nnx.Variable to keep it"
+            )
+
+
+def _refuse_shared_masks(module: nnx.Module) -> None:
+    """Raises UserError if two dropout layers would draw the same masks."""
+    found: dict[int, str] = {}
+    for path, part in nnx.iter_modules(module):
+        if isinstance(part, Dropout):
+            here = ".".join(map(str, path)) or type(module).__name__
+            other = found.setdefault(part.stream, here)
+            if other != here:
+                raise UserError(
+                    f"config.model: the Dropout layers {other} and {here} have the same name, by "
+                    f"which they would drop the same values; give each a name of its own"
+                )
+
+
+def _output_activation(module: nnx.Module) -> str:
+    name = getattr(module, "output_activation", "softmax")
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        known = binding.did_you_mean(str(name), ACTIVATIONS)
+        raise UserError(
+            f"config.model: the attribute output_activation of {type(module).__name__} is "
+            f"{shown(name)}, which is no activation's name{known}"
+        )
+    return name

@@ -7,13 +7,20 @@ holds a SHA-256 digest of the record and of each network's share of each array. 
 is checked against them. No other module imports orbax.
 """
 
+import concurrent.futures
 import contextlib
+import functools
 import hashlib
 import json
+import logging
+import os
+import re
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,8 +30,12 @@ from mnist_jax.errors import UserError
 SHOWN = 12  # maximum number of differences in a message
 FORMAT = 2  # version of the format; version 1 had no member axis
 METADATA = "_CHECKPOINT_METADATA"  # orbax's file; `ocp.metadata` would open every array, too
+UNFINISHED = ".orbax-checkpoint-tmp"  # orbax's suffix of a checkpoint while it is being written
+REMOVED = ".removed"  # suffix of a checkpoint that is being deleted
+ORBAX = threading.Lock()  # orbax' operations share state of the process: two at once can hang
 Arrays = dict[str, np.ndarray]
 Record = dict[str, Any]
+Found = TypeVar("Found")
 
 
 class DamagedError(Exception):
@@ -32,30 +43,18 @@ class DamagedError(Exception):
 
 
 class Checkpoints:
-    """Writes checkpoints to a folder asynchronously; there may be only one writer per folder."""
+    """Writes checkpoints to a folder in a thread; there may be only one writer per folder."""
 
     def __init__(self, folder: Path, *, keep_latest: int) -> None:
         self.folder = folder.resolve()  # orbax refuses relative paths
         self._keep_latest = keep_latest
-        self._orbax: Any = None  # created at the first save, so that training starts sooner
-        self._pending: Any = None
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
+        self._pending: concurrent.futures.Future[None] | None = None
         self._pending_step = -1
-        with self._usable():
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
-
-    def _checkpointer(self) -> Any:
-        if self._orbax is None:
-            ocp = _import_orbax()
-            with self._usable():
-                self._orbax = ocp.training.Checkpointer(
-                    self.folder,
-                    save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-                    preservation_policy=ocp.training.preservation_policies.LatestN(
-                        self._keep_latest
-                    ),
-                    cleanup_tmp_directories=True,
-                )
-        return self._orbax
+        except OSError as error:
+            raise UserError(f"cannot write checkpoints to {self.folder}: {error}") from error
 
     def save(self, state: Any, step: int, record: Record) -> None:
         """Writes a checkpoint asynchronously; the next call waits until it is on disk.
@@ -63,27 +62,35 @@ class Checkpoints:
         Args:
           state: dict of parts, each a tree of arrays `[M, ...]`.
           step: number of steps done, which names the checkpoint.
-          record: plain JSON.
+          record: plain JSON, whose lists may grow afterwards.
 
         Raises:
-          UserError: this or the previous checkpoint could not be written.
+          UserError: the previous checkpoint could not be written.
         """
         self.wait()
-        arrays = flatten(state)
+        arrays = {name: np.array(array) for name, array in flatten(state).items()}  # copies
         sealed = {
             "format": FORMAT,
-            "record": record,
+            "record": {name: _snapshot(value) for name, value in record.items()},
             "digests": {name: digests(array) for name, array in arrays.items()},
             "shapes": {name: list(array.shape) for name, array in arrays.items()},
             "dtypes": {name: array.dtype.name for name, array in arrays.items()},
         }
-        sealed["seal"] = _seal(sealed)
-        sealed = json.loads(json.dumps(sealed))  # a copy, as it is written asynchronously
-        with self._explained(step):
-            self._pending_step = step
-            self._pending = self._checkpointer().save_async(step, arrays, custom_metadata=sealed)
-            if self._pending is None:
-                raise OSError("orbax did not save it; is there a later checkpoint in the folder?")
+        self._pending_step = step
+        self._pending = self._thread.submit(self._write, step, arrays, sealed)
+
+    def _write(self, step: int, arrays: Arrays, sealed: Record) -> None:
+        there = steps(self.folder)
+        if there and step <= there[-1]:
+            raise OSError(f"the folder holds a later checkpoint, {there[-1]}")
+        _clean(self.folder)  # what a killed process left behind
+        sealed["seal"] = _seal(sealed)  # here, as it takes longer the more rows there are
+        with _orbax() as ocp:
+            ocp.save(self.folder / str(step), arrays, custom_metadata=sealed)
+        for old in [*there, step][: -self._keep_latest]:
+            path = self.folder / str(old)
+            path.rename(path.with_suffix(REMOVED))  # a reader finds all of its files or none
+        _clean(self.folder)
 
     def wait(self) -> None:
         """Waits until the checkpoint being written is on disk.
@@ -93,37 +100,10 @@ class Checkpoints:
         """
         if self._pending is None:
             return
-        with self._explained(self._pending_step):
-            pending, self._pending = self._pending, None
+        pending, self._pending = self._pending, None
+        step = self._pending_step
+        try:
             pending.result()
-
-    def close(self) -> None:
-        """Waits until the checkpoint being written is on disk, then closes orbax's writer."""
-        try:
-            self.wait()
-        finally:
-            orbax, self._orbax = self._orbax, None
-            if orbax is not None:
-                with self._explained(self._pending_step):
-                    orbax.close()
-
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    @contextlib.contextmanager
-    def _usable(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"cannot write checkpoints to {self.folder}: {error}") from error
-
-    @contextlib.contextmanager
-    def _explained(self, step: int) -> Iterator[None]:
-        try:
-            yield
         except Exception as error:
             good = [s for s in steps(self.folder) if s != step]
             raise UserError(
@@ -131,6 +111,30 @@ class Checkpoints:
                 f"the last one on disk is {good[-1] if good else 'none'}. "
                 f"Check the disk, then run the same command again"
             ) from error
+
+    def close(self) -> None:
+        """Waits until the checkpoint being written is on disk, and ends the thread."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _snapshot(value: Any) -> Any:
+    """Copies lists of lists; what they hold does not change."""
+    return [_snapshot(each) for each in value] if isinstance(value, list) else value
+
+
+def _clean(folder: Path) -> None:
+    """Deletes checkpoints that were removed, or never finished."""
+    for path in [*folder.glob(f"*{REMOVED}"), *folder.glob(f"*{UNFINISHED}*")]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def steps(folder: Path) -> list[int]:
@@ -261,6 +265,32 @@ def check(folder: Path, step: int, member: int | None = None) -> None:
         _compare(name, array, sealed["digests"][name], member)
 
 
+def newest_first(
+    folder: Path, read: Callable[[int], Found]
+) -> Iterator[tuple[int, Found | DamagedError]]:
+    """Yields each checkpoint's step with what `read(step)` returns, or with how it is damaged.
+
+    The writer of the folder may be at work: a checkpoint that it removes meanwhile is left out, and
+    those that it adds are read.
+
+    Raises:
+      UserError: as `read` does.
+    """
+    tried: set[int] = set()
+    while left := [step for step in steps(folder) if step not in tried]:
+        step = left[-1]
+        tried.add(step)
+        try:
+            found = read(step)
+        except (DamagedError, UserError) as error:
+            if not _is_there(folder, step):
+                continue
+            if isinstance(error, UserError):
+                raise
+            found = error
+        yield step, found
+
+
 def newest_sound(
     folder: Path, template: Any, *, set_aside: bool, member: int | None = None
 ) -> tuple[Any, Record, int] | None:
@@ -268,42 +298,80 @@ def newest_sound(
 
     Warns on standard error of each damaged checkpoint that it skips. With `set_aside`, it also
     renames them to `<step>.damaged`, so that they are not tried again. Only missing files, wrong
-    digests and unreadable content count as damage.
+    digests and unreadable content count as damage. A checkpoint that another process removes
+    meanwhile is not damaged.
 
     Raises:
       UserError: a checkpoint does not fit `template` or has another format, or the system refuses
         to read it; that checkpoint is not renamed.
     """
-    for step in reversed(steps(folder)):
-        try:
-            return *load(folder, step, template, member), step
-        except DamagedError as error:
-            note = f"; set aside as {_set_aside(folder, step)}" if set_aside else ""
-            print(
-                f"warning: checkpoint {folder / str(step)} is damaged: {error}{note}",
-                file=sys.stderr,
-                flush=True,
-            )
+    for step, found in newest_first(folder, lambda step: load(folder, step, template, member)):
+        if not isinstance(found, DamagedError):
+            return *found, step
+        warn_of_damage(folder, step, found, _set_aside(folder, step) if set_aside else "")
     return None
 
 
+def warn_of_damage(folder: Path, step: int, error: DamagedError, new_name: str = "") -> None:
+    """Prints a warning that a checkpoint is damaged, and was set aside under `new_name`, if any."""
+    note = f"; set aside as {new_name}" if new_name else ""
+    text = f"warning: checkpoint {folder / str(step)} is damaged: {error}{note}"
+    print(text, file=sys.stderr, flush=True)
+
+
 def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]:
-    """Yields `(step, problem)` for each checkpoint; the problem of a sound one is empty."""
-    for step in steps(folder):
-        try:
-            check(folder, step, member)
-            yield step, ""
-        except DamagedError as error:
-            yield step, str(error)
+    """Yields `(step, problem)` for each checkpoint; the problem of a sound one is empty.
 
-
-def _import_orbax() -> Any:
-    """Imports orbax when it is first needed, because the import takes a quarter of a second.
-
-    The result is typed as `Any`: orbax's annotations reject plain paths and its own policies.
+    A checkpoint that the writer of the folder removes meanwhile is left out. If it removes all,
+    those that it has added are checked.
     """
+    last = -1
+    found = False
+    while not found and (left := [step for step in steps(folder) if step > last]):
+        for last in left:
+            try:
+                check(folder, last, member)
+                problem = ""
+            except (DamagedError, UserError) as error:
+                if not _is_there(folder, last):
+                    continue
+                if isinstance(error, UserError):
+                    raise
+                problem = str(error)
+            found = True
+            yield last, problem
+
+
+def _is_there(folder: Path, step: int) -> bool:
+    return (folder / str(step)).is_dir()
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """Context manager that gives orbax to one thread at a time.
+
+    Orbax is imported when it is first needed, because the import takes a quarter of a second. It is
+    typed as `Any`: its annotations reject plain paths and its own policies.
+    """
+    ocp = _import_orbax()
+    with ORBAX:
+        yield ocp
+
+
+@functools.cache
+def _import_orbax() -> Any:
     from orbax.checkpoint import v1
 
+    # After an error, orbax' threads log tracebacks of it, and go on to call a loop that is closed:
+    # dozens of lines, which would bury the one that says what to do.
+    logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+    shown = sys.unraisablehook
+
+    def hook(found: Any) -> None:
+        if found.object is not None or str(found.exc_value) != "Event loop is closed":
+            shown(found)
+
+    sys.unraisablehook = hook
     return v1
 
 
@@ -334,15 +402,15 @@ def _read_seal(path: Path) -> Record:
 
 def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:
     """Loads the arrays that `shapes` names, or all arrays if it is `None`."""
-    ocp = _import_orbax()
-    context = ocp.Context()
-    context.pytree.loading.partial_load = shapes is not None
     try:
-        with context:
-            if shapes is None:
-                return ocp.load(path)
-            dtypes = sealed["dtypes"]
-            return ocp.load(path, {n: np.empty(s, dtypes[n]) for n, s in shapes.items()})
+        with _orbax() as ocp:
+            context = ocp.Context()
+            context.pytree.loading.partial_load = shapes is not None
+            with context:
+                if shapes is None:
+                    return ocp.load(path)
+                dtypes = sealed["dtypes"]
+                return ocp.load(path, {n: np.empty(s, dtypes[n]) for n, s in shapes.items()})
     except (OSError, MemoryError) as error:
         if not isinstance(error, FileNotFoundError):
             raise _refused(path, error) from error
@@ -358,6 +426,8 @@ def _refuse_unreadable_files(path: Path) -> None:
         for file in path.rglob("*"):
             if file.is_file():
                 file.read_bytes()
+    except FileNotFoundError:  # it is being removed
+        return
     except OSError as error:
         raise _refused(path, error) from error
 
@@ -409,5 +479,7 @@ def _root(error: BaseException) -> str:
     """Describes an error's first cause, which orbax hides behind a long general message."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):  # of orbax' C++
+        return os.strerror(int(code[1]))
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else ''}"[:300]

@@ -9,6 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from mnist_jax.metrics import Metric
+from mnist_jax.streams import is_terminal
 
 SILENCE = 10.0  # minimum seconds between two lines of `Console.say`
 
@@ -26,7 +27,7 @@ class Console:
 
     def start_epoch(self, epoch: int, done: int) -> None:
         """Shows the progress bar of an epoch, counted from 0, with `done` steps done already."""
-        if sys.stdout.isatty():
+        if is_terminal():
             self._bar = tqdm(
                 total=self._steps,
                 initial=done,
@@ -59,7 +60,7 @@ class Console:
     def end_epoch(self, row: dict[str, Any], metrics: Sequence[Metric]) -> None:
         """Prints an epoch's row as a line; prints the column heads above the first one."""
         self.clear()
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+        width = shutil.get_terminal_size().columns if is_terminal() else 1000
         heads, texts = zip(*cells(row, metrics, self._num_epochs), strict=True)
         if not self._headed:
             print(fit(heads, width))

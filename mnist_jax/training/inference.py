@@ -87,18 +87,61 @@ def examine(
 
 
 class Examiner:
-    """Applies M networks to a split that stays on the devices, as often as it is called.
+    """Applies M networks to a split as often as it is called.
 
-    The split is padded to whole blocks for each device; the outputs for the padding are dropped.
+    The split stays on the devices, or is copied to them part by part at each call. It is padded to
+    whole blocks for each device; the outputs for the padding are dropped.
     """
 
     def __init__(
-        self, layout: Layout, function: Any, weights: Any, numbers: Any, split: Split
+        self,
+        layout: Layout,
+        function: Any,
+        weights: Any,
+        numbers: Any,
+        split: Split,
+        most_bytes: int | None = None,
     ) -> None:
-        """Compiles `function(weights, numbers, blocks)`, which returns what `examine` does."""
-        self._layout, self._numbers, self._count = layout, numbers, len(split.labels)
-        self._blocks = layout.place_blocks(in_blocks(split, layout.block_multiple))
+        """Compiles the program.
+
+        Args:
+          layout: of the networks.
+          function: `function(weights, numbers, blocks)` returns what `examine` does.
+          weights: tree of arrays `[P, ...]` or their shapes.
+          numbers: values of the networks, as for the layout.
+          split: the examples.
+          most_bytes: upper bound on the images on the devices at a time; None: the whole split.
+        """
+        self._layout, self._numbers, self._split = layout, numbers, split
+        self._count = len(split.labels)
+        multiple = layout.block_multiple
+        size = BLOCK * multiple  # examples in the least number of blocks
+        whole = -(-self._count // size) * size
+        self._part = whole
+        if most_bytes is not None and split.images.nbytes > most_bytes:
+            # Two blocks for each device at least: a loop of one is compiled to another rounding.
+            image = split.images.nbytes // self._count
+            self._part = min(whole, size * max(2, most_bytes // (image * size)))
+        self._blocks = self._placed(0)
         self._program = layout.compile_blocks(function, weights, numbers, self._blocks)
+        if self._part < whole:
+            self._blocks = None
+
+    def _placed(self, start: int) -> Any:
+        """Returns a part of the split in blocks on the devices, padded with zeros."""
+
+        def in_blocks(x: np.ndarray) -> np.ndarray:
+            x = x[start : start + self._part]
+            x = np.pad(x, [(0, self._part - len(x))] + [(0, 0)] * (x.ndim - 1))
+            return x.reshape(-1, BLOCK, *x.shape[1:])
+
+        both = in_blocks(self._split.images), in_blocks(self._split.labels)
+        return self._layout.place_blocks(both)
+
+    @property
+    def parts(self) -> int:
+        """Number of calls of the program, each for as many blocks of the split."""
+        return -(-self._count // self._part)
 
     @property
     def bytes_needed(self) -> int:
@@ -107,8 +150,11 @@ class Examiner:
 
     def __call__(self, weights: Any) -> Outputs:
         """Applies all networks, with weights `[P, ...]`, to every example of the split."""
-        found = self._layout.members(self._program(weights, self._numbers, self._blocks))
-        found = jax.tree.map(self._examples, found)
+        parts = []
+        for start in range(0, self._count, self._part):
+            blocks = self._placed(start) if self._blocks is None else self._blocks
+            parts.append(self._layout.members(self._program(weights, self._numbers, blocks)))
+        found = jax.tree.map(lambda *its: self._examples(np.concatenate(its, axis=1)), *parts)
         return Outputs(
             values=found["values"],
             finite=found["finite"].all(axis=1),
@@ -121,14 +167,3 @@ class Examiner:
         if x.shape[1] != self._count:
             raise RuntimeError(f"expected outputs for {self._count} examples, got {x.shape[1]}")
         return x
-
-
-def in_blocks(split: Split, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images and labels `[n, BLOCK, ...]`, padded with zeros; `multiple` divides n."""
-    padding = -len(split.labels) % (BLOCK * multiple)
-
-    def padded(x: np.ndarray) -> np.ndarray:
-        x = np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1))
-        return x.reshape(-1, BLOCK, *x.shape[1:])
-
-    return padded(split.images), padded(split.labels)

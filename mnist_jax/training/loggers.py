@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import binding
+from mnist_jax import binding, metrics, users_code
 from mnist_jax.binding import Choice
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
@@ -68,14 +68,13 @@ class Logger:
     def _guarded(self, call: Callable[[], Any]) -> None:
         try:
             call()
-        except Exception as error:  # whatever the user's code raises
+        except (Exception, SystemExit) as error:  # whatever the user's code raises
             if self._failed:
                 return
             self._failed = True
-            lines = str(error).strip().splitlines()
             print(
                 f"warning: {FIELD}: {self._name} fails and is not called again: "
-                f"{type(error).__name__}: {lines[0] if lines else ''}",
+                f"{users_code.said(error)}",
                 file=sys.stderr,
                 flush=True,
             )
@@ -103,6 +102,7 @@ class Loggers:
         given = {"config": configs, "workdir": workdir}
         self._loggers: dict[str, Logger] = {}
         self._of: dict[Name | None, list[Logger]] = {}
+        self._missing: set[str] = set()  # columns of metrics that were warned of
         for name, its in choices.items():
             for i, choice in enumerate(its):
                 if repr(choice) not in self._loggers:
@@ -110,7 +110,9 @@ class Loggers:
             self._of[name] = [self._loggers[said] for said in dict.fromkeys(map(repr, its))]
 
     def __call__(self, row: Row) -> None:
-        """Passes a row to the loggers of its network."""
+        """Passes a row to the loggers of its network; warns once of a metric without a value."""
+        for warning in metrics.without_value(row, self._missing):
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
         name = (row["architecture"], row["seed"]) if "architecture" in row else None
         for logger in self._of[name]:
             logger.log(row)
@@ -161,7 +163,7 @@ def _maker(
             f"the row of each epoch"
         )
     keywords = binding.bind(target, choice.keywords, where, given=GIVEN, defaults=False)
-    taken = inspect.signature(target).parameters
+    taken = binding.parameters(target, where)
     keywords |= {name: value for name, value in given.items() if name in taken}
     make: Any = functools.partial(target, **keywords)
     return make

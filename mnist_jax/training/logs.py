@@ -9,14 +9,15 @@ import csv
 import io
 import json
 import math
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from mnist_jax import imports
 from mnist_jax.errors import UserError
-from mnist_jax.files import write_text
+from mnist_jax.files import append, reason, write_text, writing
 from mnist_jax.metrics import Metric, columns
 
 Row = dict[str, Any]
@@ -95,8 +96,8 @@ def fields(metrics: Sequence[Metric]) -> list[str]:
 class RunLog:
     """Writes `metrics.jsonl` and `metrics.csv` of one network, and TensorBoard if installed.
 
-    The checkpoint holds the rows. When a run resumes, the files are rewritten from it, so that they
-    never hold an epoch twice, or one that was lost.
+    The checkpoint holds the rows. When a run resumes, the files are replaced by what it holds, so
+    that they never hold an epoch twice, or one that was lost, and are never empty meanwhile.
     """
 
     def __init__(self, workdir: Path, metrics: Sequence[Metric], on_row: OnRow = nothing) -> None:
@@ -106,23 +107,28 @@ class RunLog:
         self._on_row = on_row
         self._shown: int | None = None  # rows written; None: the files are an earlier process's
         self._earlier = 0  # epochs that earlier processes passed to `on_row`
-        self._board: Any = None
+        self._board: _Board | None = None
 
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
-        """Appends the new rows of the one network; the first call rewrites the files."""
+        """Appends the new rows of the one network; the first call replaces the files.
+
+        Raises:
+          UserError: a file cannot be written.
+        """
         (its,) = rows
-        if self._shown is None:
+        new, first = its[self._shown or 0 :], self._shown is None
+        if first:
             self._earlier = max(len(its), *(row["epoch"] for row in _written(self._jsonl)), 0)
-            write_text(self._jsonl, "")
-            write_text(self._csv, self._lines([], head=True))
-            self._board, self._shown = _tensorboard(self._workdir), 0
-        new, self._shown = its[self._shown :], len(its)
-        with self._jsonl.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in new)
-        with self._csv.open("a", newline="") as file:
-            file.write(self._lines(new))
+            write_text(self._jsonl, _jsonl(new), durable=False)
+            write_text(self._csv, self._lines(new, head=True), durable=False)
+            self._board = _Board.open(self._workdir / "tensorboard")
+        elif new:
+            append(self._jsonl, _jsonl(new))
+            append(self._csv, self._lines(new))
+        self._shown = len(its)
         for row in new:
-            self._show_board(row)
+            if self._board is not None:
+                self._board.add({name: row[name] for name in self._fields[2:]}, row["step"])
             if row["epoch"] > self._earlier:
                 self._on_row(row)
 
@@ -133,14 +139,6 @@ class RunLog:
             writer.writeheader()
         writer.writerows(rows)
         return text.getvalue()
-
-    def _show_board(self, row: Row) -> None:
-        if self._board is None:
-            return
-        for name in self._fields[2:]:
-            if row[name] is not None:
-                self._board.add_scalar(name, row[name], row["step"])
-        self._board.flush()
 
     def close(self) -> None:
         """Closes TensorBoard's file."""
@@ -157,52 +155,68 @@ class RunLog:
 class SweepLog:
     """Writes `sweep.jsonl`: one line per network and epoch of a sweep.
 
-    When a sweep resumes, the file is rewritten from the checkpoints' rows, as by `RunLog`.
+    When a sweep resumes, the lines of each population are replaced by those that its checkpoint
+    holds, as by `RunLog`.
     """
 
     def __init__(self, workdir: Path, on_row: OnRow = nothing) -> None:
         self._path = workdir / "sweep.jsonl"
         self._on_row = on_row
+        # All that the file holds.
+        self._lines = [line for line in _written(self._path) if {"architecture", "seed"} <= {*line}]
         self._earlier: Counter[Name] = Counter()  # epochs that earlier processes wrote
-        for row in _written(self._path):
-            name = row["architecture"], row["seed"]
-            self._earlier[name] = max(self._earlier[name], row["epoch"])
-        write_text(self._path, "")
+        for line in self._lines:
+            self._earlier[_name(line)] = max(self._earlier[_name(line)], line["epoch"])
+        if not self._path.exists():
+            write_text(self._path, "", durable=False)
 
     def of(self, names: Sequence[Name]) -> "SweepPart":
         """Returns the log of one population, whose networks have these names."""
-        return SweepPart(self._path, {name: self._earlier[name] for name in names}, self._on_row)
+        return SweepPart(self, {name: self._earlier[name] for name in names}, self._on_row)
+
+    def replace(self, names: Container[Name], lines: Sequence[Row]) -> None:
+        """Replaces all lines of some networks; the file changes only if the lines do."""
+        if [line for line in self._lines if _name(line) in names] != lines:
+            self._lines = [line for line in self._lines if _name(line) not in names] + [*lines]
+            write_text(self._path, _jsonl(self._lines), durable=False)
+
+    def append(self, lines: Sequence[Row]) -> None:
+        """Adds lines at the end."""
+        self._lines += lines
+        append(self._path, _jsonl(lines))
 
 
 class SweepPart:
     """Writes the lines of one population to `sweep.jsonl`."""
 
-    def __init__(self, path: Path, earlier: Mapping[Name, int], on_row: OnRow) -> None:
+    def __init__(self, log: SweepLog, earlier: Mapping[Name, int], on_row: OnRow) -> None:
         """Prepares the log; writes nothing.
 
         Args:
-          path: of `sweep.jsonl`.
+          log: of the whole sweep.
           earlier: how many epochs of each network earlier processes passed to `on_row`.
           on_row: called with each later line.
         """
-        self._path, self._earlier, self._on_row = path, dict(earlier), on_row
+        self._log, self._earlier, self._on_row = log, dict(earlier), on_row
         self._shown: list[int] | None = None  # rows written; None: none, not even earlier ones
 
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
         """Appends the new rows of the population's networks, ordered by epoch."""
-        if self._shown is None:
+        first, shown = self._shown is None, self._shown or [0] * len(rows)
+        if first:
             for name, its in zip(self._earlier, rows, strict=True):
                 self._earlier[name] = max(self._earlier[name], len(its))
-            self._shown = [0] * len(rows)
         new = [
             named(name, row)
-            for name, old, its in zip(self._earlier, self._shown, rows, strict=True)
+            for name, old, its in zip(self._earlier, shown, rows, strict=True)
             for row in its[old:]
         ]
         self._shown = [len(its) for its in rows]
         new.sort(key=lambda row: row["epoch"])
-        with self._path.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in new)
+        if first:
+            self._log.replace(self._earlier.keys(), new)
+        else:
+            self._log.append(new)
         for row in new:
             if row["epoch"] > self._earlier[row["architecture"], row["seed"]]:
                 self._on_row(row)
@@ -213,27 +227,71 @@ def named(name: Name, row: Row) -> Row:
     return {"architecture": name[0], "seed": name[1]} | row
 
 
+def _name(line: Row) -> Name:
+    return line["architecture"], line["seed"]
+
+
+def _jsonl(rows: Sequence[Row]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
 def _written(path: Path) -> list[Row]:
-    """Returns the rows that an earlier process wrote; a line that it left unfinished is skipped.
+    """Returns the rows that an earlier process wrote; what is not a row is skipped.
 
     Raises:
       UserError: the system refuses to read the file.
     """
     try:
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}") from error
     rows = []
     for line in lines:
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
-    return rows
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("epoch"), int)]
 
 
-def _tensorboard(workdir: Path) -> Any:
-    try:
-        with imports.without("torch"):  # saves seconds and 500 MB; no torch tensor is logged
-            from tensorboardX import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(workdir / "tensorboard"), purge_step=0)
+class _Board:
+    """Writes TensorBoard's file.
+
+    tensorboardX's own writer does so in a thread that ends at the first error; whoever writes then
+    waits for it for ever.
+    """
+
+    def __init__(self, folder: Path, board: Any) -> None:
+        self._folder, self._board = folder, board
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._writer = board.event_file_writer.EventsWriter(str(folder / "events"))
+        # TensorBoard shall forget what earlier processes wrote.
+        start = board.proto.event_pb2.SessionLog(status=1)
+        self._write(step=0, session_log=start)
+
+    @classmethod
+    def open(cls, folder: Path) -> "_Board | None":
+        """Creates a file in `folder`; returns None if tensorboardX is not installed."""
+        try:
+            with imports.without("torch"):  # saves seconds and 500 MB; no torch tensor is logged
+                import tensorboardX
+        except ImportError:
+            return None
+        return cls(folder, tensorboardX)
+
+    def add(self, values: Mapping[str, float | None], step: int) -> None:
+        """Adds the values of a step, by name; those that are None are left out."""
+        for name, value in values.items():
+            if value is not None:
+                self._write(step=step, summary=self._board.summary.scalar(name, value))
+        with writing(self._folder):
+            self._writer.flush()
+
+    def _write(self, **content: Any) -> None:
+        event = self._board.proto.event_pb2.Event(wall_time=time.time(), **content)
+        with writing(self._folder):
+            self._writer.write_event(event)
+
+    def close(self) -> None:
+        """Closes the file."""
+        with writing(self._folder):
+            self._writer.close()

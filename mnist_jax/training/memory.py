@@ -1,11 +1,27 @@
-"""Memory that compiled programs need and that devices have, in bytes."""
+"""Memory that programs need and that devices have, in bytes."""
 
+import contextlib
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SHARE = 0.8  # of a device's memory; the rest is for the process and the system
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+import jax
+
+from mnist_jax.errors import UserError
+
+SHARE = 0.8  # of a device's memory, for populations; the rest is for the process and the system
+GROUPS, CONTROL = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+HOST = ()  # in place of devices: the memory of the process itself
+SIZES = Path("/proc/self/statm")
+EXHAUSTED = "RESOURCE_EXHAUSTED"  # how XLA's message begins
+ADVICE = "Use a smaller network or config.batch_size, or a machine with more memory"
+UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+class TooLargeError(UserError):
+    """A program needs more memory than there is."""
 
 
 def needed(compiled: Any) -> int:
@@ -21,23 +37,104 @@ def needed(compiled: Any) -> int:
     )
 
 
+def size(tree: Any) -> int:
+    """Returns the bytes of the arrays in a tree, or of arrays of these shapes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
 def available(devices: Any) -> float:
-    """Returns the bytes that a program may use on each of the devices; infinite if unknown."""
+    """Returns the bytes that a population may use on each of the devices; infinite if unknown."""
     if devices[0].platform != "cpu":
-        told = devices[0].memory_stats() or {}
-        return SHARE * told.get("bytes_limit", float("inf"))
-    return SHARE * _of_machine() / len(devices)
+        return SHARE * _told(devices[0])
+    return SHARE * min(_limits()) / len(devices)
 
 
-def _of_machine() -> float:
-    """Returns the memory of the machine, or the limit of this process's container if lower."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    known = [float(pages)]
-    for path in LIMITS:
+def most(devices: Any) -> float:
+    """Returns the bytes beyond which a program cannot run; infinite if unknown."""
+    if devices and devices[0].platform != "cpu":
+        return _told(devices[0])
+    return max(min(_limits()) - _in_use()[1], 0) / max(1, len(devices))
+
+
+def refuse(need: int, devices: Any, what: str) -> None:
+    """Raises TooLargeError if each of the devices needs more than there is.
+
+    Args:
+      need: bytes per device.
+      devices: in use, or `HOST`.
+      what: needs them, as the message begins; it ends with what to do.
+    """
+    room = most(devices)
+    if need > room:
+        share = f" for each of {len(devices)} devices" if len(devices) > 1 else ""
+        raise TooLargeError(
+            f"{what} needs {_text(need)} of memory, but there are {_text(room)}{share}. {ADVICE}"
+        )
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Context manager that turns running out of memory into a UserError."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        text = str(error).strip().splitlines() or ["no memory is left"]
+        if not isinstance(error, MemoryError) and EXHAUSTED not in text[0]:
+            raise
+        raise UserError(f"the memory does not suffice: {text[0]}. {ADVICE}") from error
+
+
+def _text(count: float) -> str:
+    """Formats a number of bytes: `1.5 GiB`."""
+    power = next((n for n in range(len(UNITS)) if count < 1024 ** (n + 1)), len(UNITS) - 1)
+    return f"{count / 1024**power:,.1f} {UNITS[power]}"
+
+
+def _told(device: Any) -> float:
+    return (device.memory_stats() or {}).get("bytes_limit", float("inf"))
+
+
+def _limits() -> Iterator[float]:
+    """Yields the machine's memory, and the limits of this process and its containers."""
+    yield float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for path in _limit_files():
         try:
-            text = Path(path).read_text().strip()
+            text = path.read_text().strip()
         except OSError:
             continue
         if text.isdecimal():
-            known.append(float(text))
-    return min(known)
+            yield float(text)
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)  # `ulimit -v`
+    if limit != resource.RLIM_INFINITY:
+        virtual, resident = _in_use()
+        yield float(max(limit - virtual, 0) + resident)
+
+
+def _limit_files() -> Iterator[Path]:
+    """Yields the files with the limits of this process's control groups, versions 1 and 2."""
+    try:
+        lines = GROUPS.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in [*lines, "0::/", "0:memory:/"]:  # a container may see its own group as the root
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            root, name = CONTROL, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = CONTROL / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        folder = root / group.lstrip("/")
+        while folder != root.parent:
+            yield folder / name
+            folder = folder.parent
+
+
+def _in_use() -> tuple[int, int]:
+    """Returns the bytes of address space and of memory that this process uses; 0 if unknown."""
+    try:
+        virtual, resident, *_ = map(int, SIZES.read_text().split())
+    except (OSError, ValueError):  # not on Linux
+        return 0, 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    return virtual * page, resident * page

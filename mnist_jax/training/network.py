@@ -1,6 +1,5 @@
 """Finds a trained network in a folder: that of a run, or one member of a sweep."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Any
 from mnist_jax import metrics
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
+from mnist_jax.files import file_name
 from mnist_jax.members import FINISHED, Planned
 from mnist_jax.training import sweepdir
 from mnist_jax.training.workdir import RUN, SWEEP, read_config
 
 BEST = "best"
-LONGEST = 100  # maximum number of characters of an architecture's name in a file name
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def _member(workdir: Path, member: str, seed: int | None) -> Network:
         config=chosen.config,
         checkpoints=folder.checkpoints,
         position=position,
-        output=workdir / "members" / f"{_file_name(name)}-{its_seed}",
+        output=workdir / "members" / f"{file_name(name)}-{its_seed}",
         result=(folder.results or [None] * len(folder.members))[position],
     )
 
@@ -124,11 +123,3 @@ def _best(folders: Sequence[sweepdir.PopulationDir], workdir: Path) -> Planned:
             f"architecture of which no seed diverged; choose one by --member= and --seed="
         )
     return best[1]
-
-
-def _file_name(name: str) -> str:
-    """Converts an architecture's name to part of a file name."""
-    if "/" not in name and len(name) <= LONGEST:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:6]  # keeps shortened names unique
-    return f"{name.replace('/', '-')[:LONGEST]}-{digest}"

@@ -10,16 +10,15 @@ and modules that a named module imports are not examined.
 
 import ast
 import hashlib
-import importlib.util
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import binding
-from mnist_jax.config import Config
+from mnist_jax import users_code
+from mnist_jax.config import Config, own_modules
 from mnist_jax.errors import UserError
-from mnist_jax.files import read_json, write_json
+from mnist_jax.files import damaged, read_json, write_json
 from mnist_jax.training.workdir import free_name
 
 FILE = "code.json"
@@ -34,17 +33,22 @@ def modules(config: Config) -> list[str]:
     """Returns the modules of the user's own code that decides how the weights are trained."""
     choices = (config.model, config.loss, config.optimizer, config.schedule)
     names = [choice.name for choice in (*choices, *config.augment.functions)]
-    return [name.partition(":")[0] for name in (*names, config.data.name) if ":" in name]
+    return own_modules([*names, config.data.name])
 
 
 def read(names: Iterable[str]) -> Code:
-    """Returns the file and the digest of each module; leaves out modules without a source file."""
+    """Returns the file and the digest of each module; leaves out modules without a source file.
+
+    The digest is that of the source that this process has imported, even if the file has changed.
+    """
     code: Code = {}
     for name in dict.fromkeys(names):
-        path = _source(name)
+        its = users_code.source(name)
+        path = its.file if its is not None else _source(name)
         try:
             if path is not None:
-                code[name] = {"file": str(path), "sha256": digest(path.read_bytes())}
+                source = its.source if its is not None else path.read_bytes()
+                code[name] = {"file": str(path), "sha256": digest(source)}
         except (OSError, SyntaxError, ValueError):
             continue  # it cannot be imported either, which has a message of its own
     return code
@@ -72,7 +76,15 @@ def digest(source: bytes) -> str:
 def recorded(folder: Path) -> Code:
     """Returns the contents of `code.json`; empty if the folder has none."""
     path = folder / FILE
-    return read_json(path) if path.exists() else {}
+    if not path.exists():
+        return {}
+    advice = "Remove it to go on without knowing whether your code has changed"
+    code = read_json(path, dict, advice=advice)
+    for its in code.values():
+        fields = (its.get("file"), its.get("sha256")) if isinstance(its, dict) else ()
+        if not fields or not all(isinstance(field, str) for field in fields):
+            raise damaged(path, "a module has no file or no digest", advice)
+    return code
 
 
 def record(folder: Path, code: Code) -> None:
@@ -108,10 +120,13 @@ def refuse_changes(folder: Path, code: Code) -> None:
 def warn_of_changes(folder: Path, names: Iterable[str] | None = None) -> None:
     """Prints a warning if modules are no longer as the training in `folder` has recorded them.
 
+    What this process has imported of them before they changed is imported again when it is needed.
+
     Args:
       folder: of the run or the sweep.
       names: the modules to compare; None: all that are recorded.
     """
+    users_code.refresh()
     there = recorded(folder)
     if files := _changed(there, read(there if names is None else names)):
         print(f"warning: {_said(files, folder)}", file=sys.stderr, flush=True)
@@ -135,11 +150,7 @@ def _source(name: str) -> Path | None:
     """Returns the source file of a module; None if it has none or cannot be found."""
     if name in sys.modules:
         path = getattr(sys.modules[name], "__file__", None)
-    else:
-        binding.look_in_current_folder()
-        try:
-            spec = importlib.util.find_spec(name)
-        except Exception:  # whatever the import of its package raises
-            return None
-        path = None if spec is None else spec.origin
-    return Path(path) if path is not None and path.endswith(".py") else None
+        return Path(path) if path is not None and path.endswith(".py") else None
+    users_code.look_in_current_folder()
+    found = users_code.files(name)
+    return found[-1] if found and found[-1].suffix == ".py" else None

@@ -8,13 +8,14 @@ cannot be lifted: members that differ in it belong to different populations.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnist_jax import data
+from mnist_jax import data, users_code
 from mnist_jax.config import CHOICES, Choice, Config
 from mnist_jax.data import Spec
 from mnist_jax.nested import leaves
@@ -106,7 +107,17 @@ def _can_be_lifted(config: Config, names: Sequence[str]) -> bool:
 
 
 def try_step(config: Config, spec: Spec) -> Any:
-    """Takes one step on a batch of zeros; meant to be traced, to see whether that succeeds."""
+    """Takes one step on a batch of zeros; meant to be traced, to see whether that succeeds.
+
+    Raises:
+      UserError: the user's own code fails.
+    """
+    own = config.modules()
+    with users_code.told(f"a training step with {', '.join(own)} fails") if own else nullcontext():
+        return _step(config, spec)
+
+
+def _step(config: Config, spec: Spec) -> Any:
     task = build(config, spec, STEPS_PER_EPOCH)
     examples = config.batch_size
     batch = Batch(

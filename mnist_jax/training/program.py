@@ -13,7 +13,7 @@ import numpy as np
 from mnist_jax import data, models
 from mnist_jax.config import Config
 from mnist_jax.data import Spec, Split
-from mnist_jax.data.feed import Chunk, Feed, open_feed
+from mnist_jax.data.feed import Chunk, Feed, most_bytes, open_feed
 from mnist_jax.training import layout as layouts
 from mnist_jax.training import memory, optimizer, population, task
 from mnist_jax.training.inference import Examiner, examine
@@ -103,7 +103,7 @@ class Program:
 
     @property
     def fits(self) -> bool:
-        """True if the program fits into the memory of the devices."""
+        """True if the program fits well into the memory of the devices."""
         return self.bytes_needed <= memory.available(self.layout.devices)
 
     def start(self) -> TrainState:
@@ -148,7 +148,8 @@ class Program:
         """
         weights = jax.eval_shape(evaluation_weights, self.shapes)
         function = functools.partial(self.lane.examine, p=p)
-        return Examiner(self.layout, function, weights, self.numbers, split)
+        most = most_bytes(self.config)
+        return Examiner(self.layout, function, weights, self.numbers, split, most)
 
     def learning_rates(self, step: int) -> list[float | None]:
         """Returns each network's learning rate at a step; `None` if the optimizer uses its own."""
@@ -209,6 +210,9 @@ def _compiled(configs: Sequence[Config], layout: Layout, lane: Lane) -> Program:
     numbers = layout.place(population.stacked(configs))
     draw = jax.jit(jax.vmap(lane.start))
     shapes = jax.eval_shape(draw, seeds, numbers)
+    held, what = _held(layout, shapes), _what(configs)
+    # Before anything is compiled: a step needs at least the state and the gradients.
+    memory.refuse(_least(layout, shapes) + held, layout.devices, what)
     compiled = {
         length: layout.compile_steps(lane.steps, shapes, numbers, rows, feed.resident)
         for length, rows in feed.shapes().items()
@@ -231,12 +235,33 @@ def _compiled(configs: Sequence[Config], layout: Layout, lane: Lane) -> Program:
     if first.data.val_split:
         validate = program.examiner(data.load(first.data.name, first.data.val_split))
     examining = 0 if validate is None else validate.bytes_needed
+    most = max(program.bytes_needed, examining)
+    memory.refuse(most + held, layout.devices, what)
     return dataclasses.replace(
         program,
         validate=validate,
-        bytes_needed=max(program.bytes_needed, examining),
+        bytes_needed=most,
         compile_seconds=time.perf_counter() - started,
     )
+
+
+def _least(layout: Layout, shapes: TrainState) -> int:
+    """Returns the bytes that a device needs for the states and the gradients of its networks."""
+    (networks,) = shapes["step"].shape
+    its = max(1, networks // len(layout.devices))  # a single one is on every device
+    return (memory.size(shapes) + memory.size(shapes["params"])) * its // networks
+
+
+def _held(layout: Layout, shapes: TrainState) -> int:
+    """Returns the bytes per device for copies of the weights: in a checkpoint, and of the best."""
+    if layout.devices[0].platform != "cpu":
+        return 0  # these are not on the devices
+    copies = memory.size(shapes) + 3 * memory.size(evaluation_weights(shapes))
+    return copies // len(layout.devices)
+
+
+def _what(configs: Sequence[Config]) -> str:
+    return "the network" if len(configs) == 1 else f"a population of {len(configs)} networks"
 
 
 def _shape(array: np.ndarray) -> jax.ShapeDtypeStruct:

@@ -1,14 +1,13 @@
 """Describes the device, the package versions and the commit that produced a result."""
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from mnist_jax import processors
+from mnist_jax import devices, processors
 
 VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}  # flags of Linux, widest first
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
@@ -17,6 +16,16 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-da
 def conditions(commit: str | None) -> dict[str, Any]:
     """Returns the `device`, `versions` and `commit` of a result, for `result.json`."""
     return {"device": device(), "versions": versions(), "commit": commit}
+
+
+def announce() -> None:
+    """Prints the hardware, and a warning if an accelerator lies idle.
+
+    Raises:
+      UserError: JAX cannot start its devices.
+    """
+    print(f"device: {device()}", flush=True)
+    devices.warn()
 
 
 def versions() -> dict[str, str]:
@@ -28,11 +37,11 @@ def versions() -> dict[str, str]:
 
 def device() -> str:
     """Describes the hardware, such as `2 x TPU v5e` or `CPU AMD EPYC (...), 2 cores`."""
-    devices = jax.devices()
-    kind = devices[0].device_kind
-    if devices[0].platform != "cpu":
-        return f"{len(devices)} x {kind}"
-    virtual = f", {len(devices)} virtual devices" if len(devices) > 1 else ""
+    found = devices.start()
+    kind = found[0].device_kind
+    if found[0].platform != "cpu":
+        return f"{len(found)} x {kind}"
+    virtual = f", {len(found)} virtual devices" if len(found) > 1 else ""
     return f"CPU {_cpu_model()}, {processors.count()} cores{virtual}"
 
 
@@ -50,9 +59,10 @@ def commit() -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-    )
+    # Variables such as GIT_DIR, which a hook of git hands over, name another repository.
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(root), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

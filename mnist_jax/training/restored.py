@@ -10,11 +10,12 @@ import jax
 from mnist_jax import data, metrics, models
 from mnist_jax.config import Config
 from mnist_jax.data import Spec, Split
+from mnist_jax.data.feed import most_bytes
 from mnist_jax.errors import UserError
 from mnist_jax.members import DIVERGED
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
-from mnist_jax.training import checkpoint, own_code
+from mnist_jax.training import checkpoint, memory, own_code
 from mnist_jax.training.inference import Examiner, Outputs, examine
 from mnist_jax.training.layout import BatchLayout
 from mnist_jax.training.logs import Row
@@ -45,7 +46,10 @@ class Restored:
         def function(weights: Tree, numbers: Any, blocks: Any) -> Any:
             return examine(self.model, self.loss, self.metrics, weights, blocks, p=True)
 
-        return Examiner(layout, function, weights, {}, split)(weights)
+        with memory.explained():
+            examiner = Examiner(layout, function, weights, {}, split, most_bytes(self.config))
+            memory.refuse(examiner.bytes_needed, layout.devices, "the network")
+            return examiner(weights)
 
     @functools.cached_property
     def outputs(self) -> Callable[[jax.Array], jax.Array]:
@@ -84,6 +88,9 @@ def restore(network: Network, which: str = LATEST) -> Restored:
         _refuse_unranked(network, config)
     else:
         template = {"average": weights} if config.ema_decay > 0.0 else weights
+    # What is read into the host's memory is then copied to the devices.
+    memory.refuse(2 * memory.size(weights), memory.HOST, f"{network.title}: the network")
+    memory.refuse(memory.size(weights), jax.devices(), f"{network.title}: the network")
     tree, record, step = _load(network, which, template)
     status, rows = record["status"][network.position], record["rows"][network.position]
     if status.startswith(DIVERGED):
@@ -108,13 +115,14 @@ def _load(network: Network, which: str, template: Any) -> tuple[Any, dict[str, A
     if not which.isdecimal():
         raise UserError(f"--checkpoint={which}: give latest, best or a step")
     step = int(which)
-    if step not in checkpoint.steps(folder):
-        there = ", ".join(map(str, checkpoint.steps(folder))) or "none"
-        raise UserError(f"{folder}: there is no checkpoint {step}; there are: {there}")
     try:
         return *checkpoint.load(folder, step, template, network.position), step
     except checkpoint.DamagedError as error:
-        raise UserError(f"checkpoint {folder / str(step)} is damaged: {error}") from error
+        there = checkpoint.steps(folder)
+        if step in there:
+            raise UserError(f"checkpoint {folder / str(step)} is damaged: {error}") from error
+        listed = ", ".join(map(str, there)) or "none"
+        raise UserError(f"{folder}: there is no checkpoint {step}; there are: {listed}") from error
 
 
 def _refuse_unranked(network: Network, config: Config) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
+from mnist_jax.training import memory
 from mnist_jax.training.checkpoint import Checkpoints, newest_sound, steps
 from mnist_jax.training.console import Console
 from mnist_jax.training.epoch import out_of_patience
@@ -48,10 +49,11 @@ def opened(workdir: Path) -> Iterator[StopSignal]:
     """Holds the lock of a folder and catches stop signals, as a context manager.
 
     Raises:
-      UserError: another process holds the lock, or the folder cannot be written.
+      UserError: another process holds the lock, the folder cannot be written, or the memory does
+        not suffice.
       StoppedError: raised inside the context; its message now says what is saved.
     """
-    with sole_writer(workdir), StopSignal() as stop:
+    with sole_writer(workdir), StopSignal() as stop, memory.explained():
         try:
             yield stop
         except StoppedError as stopped:

@@ -2,10 +2,14 @@
 
 import signal
 import threading
+import time
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 EXIT_STATUS = 75  # EX_TEMPFAIL: run the same command again
+# A scheduler or a closing terminal may signal a process and its group, or send SIGHUP and SIGTERM:
+# what follows the first signal within so many seconds is the same request.
+SAME_REQUEST = 1.0
 
 
 class StoppedError(Exception):
@@ -13,10 +17,14 @@ class StoppedError(Exception):
 
 
 class StopSignal:
-    """Sets `requested` at the first stop signal; a second one ends the process at once."""
+    """Sets `requested` at the first stop signal; a later one has the effect that it had before.
+
+    In a command, the later one ends the process; in a notebook, Ctrl-C raises `KeyboardInterrupt`.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._first = 0.0  # when the first signal came, by `time.monotonic`
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopSignal":
@@ -28,10 +36,17 @@ class StopSignal:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+            # None: a handler that was not set from Python, which cannot be set again.
+            signal.signal(number, handler or signal.SIG_DFL)  # pyright: ignore[reportArgumentType]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        for either in self._previous:
-            signal.signal(either, signal.SIG_DFL)
+        now = time.monotonic()
+        if not self.requested:
+            self.requested, self._first = True, now
+        elif now - self._first > SAME_REQUEST:
+            self._restore()
+            signal.raise_signal(number)

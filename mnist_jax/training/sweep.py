@@ -15,7 +15,7 @@ from mnist_jax.config import Config
 from mnist_jax.data import feed
 from mnist_jax.errors import UserError
 from mnist_jax.members import FINISHED, Planned
-from mnist_jax.training import checkpoint, layout, logs, population, sweepdir, task
+from mnist_jax.training import checkpoint, layout, logs, memory, population, sweepdir, task
 from mnist_jax.training.console import Console
 from mnist_jax.training.logs import OnEpoch, OnRow, Row, SweepLog, SweepPart, named
 from mnist_jax.training.position import Position
@@ -61,7 +61,8 @@ def try_new(plan: Sequence[Planned], workdir: Path) -> None:
     """Traces a step of each architecture that is new in `workdir`, and loads its initial weights.
 
     Raises:
-      UserError: the weights that `config.init_from` names are missing or do not fit.
+      UserError: a network needs more memory than there is, or the weights that `config.init_from`
+        names are missing or do not fit.
       Exception: whatever the user's own code raises.
     """
     folders = sweepdir.populations(workdir)
@@ -73,7 +74,10 @@ def try_new(plan: Sequence[Planned], workdir: Path) -> None:
         if code not in tried or config.init_from:  # traced once per code, as it is slow
             spec = data.spec(config.data.name)
             state = jax.eval_shape(lambda c=config, s=spec: population.try_step(c, s))
-            warm_start(jax.tree.map(lambda x: np.empty((1, *x.shape), x.dtype), state), config)
+            need = memory.size(state) + memory.size(state["params"])  # gradients
+            memory.refuse(need, jax.devices()[:1], "the network")
+            if config.init_from:
+                warm_start(jax.tree.map(lambda x: np.empty((1, *x.shape), x.dtype), state), config)
         tried.add(code)
 
 
@@ -154,8 +158,12 @@ def _prepared(folder: PopulationDir) -> Program | None:
     can_be_split = len(folder.members) > 1 and not checkpoint.steps(folder.checkpoints)
     try:
         program = prepare_many([member.config for member in folder.members])
+    except memory.TooLargeError:
+        if can_be_split:
+            return None
+        raise
     except jax.errors.JaxRuntimeError as error:
-        if can_be_split and "RESOURCE_EXHAUSTED" in str(error):
+        if can_be_split and memory.EXHAUSTED in str(error):
             return None
         raise
     return program if program.fits or not can_be_split else None

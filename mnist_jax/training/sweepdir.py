@@ -12,19 +12,32 @@ sweep can go on with other ones.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mnist_jax.errors import UserError
-from mnist_jax.files import read_json, write_json
+from mnist_jax.files import (
+    DamagedFileError,
+    damaged,
+    make_folder,
+    read_json,
+    write_json,
+    writing,
+)
 from mnist_jax.members import Planned
 from mnist_jax.training.workdir import RUN, SWEEP, identity, parsed, plain, refuse, refuse_kind
 
 FORMAT = 2  # version of sweep.json; in version 1, populations were numbered
+READ = 512  # files of populations that are kept in memory once they are read
+REMOVE = "Remove it, then run the same command again: the folders of the populations hold the rest"
+RESULTS = {"architecture", "seed", "config", "parameters", "history", "seconds", "test", "status"}
+Version = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -41,18 +54,24 @@ class PopulationDir:
 
     @property
     def results(self) -> list[dict[str, Any]] | None:
-        """The result of each member; `None` if the population is not finished."""
+        """The result of each member; `None` if the population is not finished.
+
+        Results that are damaged count as none, with a warning: the population is evaluated again.
+        """
         path = self.path / "results.json"
-        return read_json(path) if path.exists() else None
+        version = _version(path)
+        return None if version is None else _read_results(path, version, len(self.members))
 
     def begin(self) -> None:
         """Creates the folder and writes the list of its members."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         write_json(self.path / "members.json", [_values(member) for member in self.members])
 
     def forget(self) -> None:
         """Removes the list of members: undoes `begin` for a population that was not trained."""
-        (self.path / "members.json").unlink(missing_ok=True)
+        path = self.path / "members.json"
+        with writing(path):
+            path.unlink(missing_ok=True)
 
     def finish(self, results: Sequence[dict[str, Any]]) -> None:
         """Writes the result of each member, which marks the population as finished."""
@@ -72,7 +91,8 @@ def populations(workdir: Path) -> list[PopulationDir]:
       UserError: a population's `members.json` is damaged.
     """
     paths = sorted((workdir / "populations").glob("*/members.json"))
-    found = [_read(path) for path in paths]
+    read = [_read(path) for path in paths]
+    found = [folder for folder in read if folder is not None]
     order = {key(member): i for i, member in enumerate(asked(workdir))}
     return sorted(found, key=lambda its: order.get(key(its.members[0]), len(order)))
 
@@ -84,15 +104,20 @@ def asked(workdir: Path) -> list[Planned]:
       UserError: the sweep was written by another version.
     """
     path = workdir / SWEEP
-    if not path.exists():
-        return []
-    values = read_json(path)
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise UserError(
-            f"{path} was written by another version of mnist_jax, whose sweeps this version cannot "
-            f"read. Use that version (its commit is in result.json), or another --workdir="
-        )
-    return [_planned(its, path) for its in values["members"]]
+    version = _version(path)
+    return [] if version is None else list(_read_asked(path, version))
+
+
+@functools.lru_cache(maxsize=READ)
+def _read_asked(path: Path, version: Version) -> tuple[Planned, ...]:
+    del version
+    values = read_json(path, advice=REMOVE)
+    if isinstance(values, dict) and values.get("format") == FORMAT:
+        return _planned(values.get("members"), path, REMOVE)
+    raise UserError(
+        f"{path} was written by another version of mnist_jax, whose sweeps this version cannot "
+        f"read. Use that version (its commit is in result.json), or another --workdir="
+    )
 
 
 def claim(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
@@ -168,16 +193,59 @@ def _name(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _read(path: Path) -> PopulationDir:
-    """Reads the `members.json` of a population."""
-    values = read_json(path)
+def _version(path: Path) -> Version | None:
+    """Identifies the content of a file without reading it; `None` if there is no file."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _read(path: Path) -> PopulationDir | None:
+    """Reads the `members.json` of a population; `None` if the sweep removes it meanwhile."""
+    version = _version(path)
+    try:
+        return None if version is None else _read_members(path, version)
+    except UserError:
+        if not path.exists():
+            return None
+        raise
+
+
+# Memoised, because a sweep asks for its populations several times.
+@functools.lru_cache(maxsize=READ)
+def _read_members(path: Path, version: Version) -> PopulationDir:
+    del version
+    again = f"Remove {path.parent} to train its members again"
+    values = read_json(path, list, advice=again)
     if _name(values) != path.parent.name:
         raise UserError(
-            f"{path} is damaged: the members that it lists do not match the folder's name. "
-            f"Remove {path.parent} to train them again"
+            f"{path} is damaged: the members that it lists do not match the folder's name. {again}"
         )
-    return PopulationDir(path.parent, tuple(_planned(its, path) for its in values))
+    return PopulationDir(path.parent, _planned(values, path, again))
 
 
-def _planned(values: dict[str, Any], path: Path) -> Planned:
-    return Planned(values["architecture"], parsed(values["config"], path))
+@functools.lru_cache(maxsize=READ)
+def _read_results(path: Path, version: Version, count: int) -> list[dict[str, Any]] | None:
+    del version
+    try:
+        found = read_json(path, list)
+        sound = all(isinstance(its, dict) and its.keys() >= RESULTS for its in found)
+        if len(found) != count or not sound:
+            raise damaged(path, f"expected the results of {count} members")
+    except DamagedFileError as error:
+        cause = str(error).partition(". ")[0]
+        print(f"warning: {cause}; taken as not finished", file=sys.stderr, flush=True)
+        return None
+    return found
+
+
+def _planned(values: Any, path: Path, advice: str) -> tuple[Planned, ...]:
+    """Returns members from their values in the file `path`."""
+    sound = isinstance(values, list) and all(
+        isinstance(its, dict) and isinstance(its.get("architecture"), str) for its in values
+    )
+    if not sound:
+        raise damaged(path, "it does not hold a list of members", advice)
+    return tuple(Planned(its["architecture"], parsed(its.get("config"), path)) for its in values)

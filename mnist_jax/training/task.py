@@ -1,7 +1,7 @@
 """Builds and checks a configuration's model, loss, metrics, optimizer and schedule."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from mnist_jax import config as configuration
-from mnist_jax import metrics, models
+from mnist_jax import data, metrics, models, users_code
 from mnist_jax.config import Config
 from mnist_jax.data import Spec, augment
 from mnist_jax.errors import UserError
@@ -66,6 +66,9 @@ def check(task: Task) -> None:
     """
     config = task.config
     models.check_outputs(task.model)
+    if _is_own(config.model.name):
+        spec = Spec(task.model.image_shape, tuple(map(str, range(task.model.num_classes))))
+        models.check_training(models.build(config.model, spec, config.dtype), config.batch_size)
     refuse_odd(config, config.batch_size)
     if config.augment.functions:
         _check_augmentation(task)
@@ -77,8 +80,33 @@ def check(task: Task) -> None:
             _check_values(task, "config.metrics", metric.name, metric.function, labels=True)
     if _is_own(config.schedule.name):
         _check_schedule(task)
-    if _is_own(config.optimizer.name):
+    if _is_own(config.optimizer.name) or not all(
+        isinstance(value, bool | int | float | str) for value in config.optimizer.keywords.values()
+    ):
         _check_optimizer(task)
+
+
+def warnings(configs: Iterable[Config]) -> list[str]:
+    """Returns warnings of networks of the user's own that are allowed, but probably mistaken.
+
+    A network whose outputs are probabilities already must not be taken for one that gives logits.
+    """
+    found: dict[str, list[str]] = {}
+    for config in configs:
+        key = repr((config.model, config.data.name, config.dtype))
+        if key not in found and _is_own(config.model.name):
+            model = models.build(config.model, data.spec(config.data.name), config.dtype)
+            mistaken = model.output_activation == "softmax" and models.gives_probabilities(model)
+            found[key] = [_probabilities(config.model.name)] if mistaken else []
+    return list(dict.fromkeys(text for texts in found.values() for text in texts))
+
+
+def _probabilities(name: str) -> str:
+    return (
+        f"config.model: the outputs of {name.rpartition(':')[2]} are probabilities already, but "
+        f"the loss takes them for logits and applies a softmax again. Return logits, or write "
+        f'self.output_activation = "linear" in the constructor'
+    )
 
 
 def refuse_odd(config: Config, part: int) -> None:
@@ -143,9 +171,15 @@ def _check_values(
         f"return an array [{size}]"
     )
     called = functools.partial(function, output_activation=kind)
+
+    def slope(outputs: Any, targets: Any) -> Any:
+        return jax.grad(lambda outputs: called(outputs, targets).sum())(outputs)
+
     found = _shapes(where, name, called, (outputs, targets), expected)
     if getattr(found, "shape", None) != (size,):
         raise UserError(f"{where}: {name} returns {_text(found)}; {expected}")
+    if not labels:
+        _shapes(where, name, slope, (outputs, targets), "a loss must have a gradient")
 
 
 def _check_schedule(task: Task) -> None:
@@ -194,9 +228,8 @@ def _shapes(
     """Returns the shapes of what `function` returns; turns whatever it raises into a UserError."""
     try:
         return jax.eval_shape(function, *arguments)
-    except Exception as error:
-        text = str(error).strip().splitlines()
-        said = f"{models.place(error)}{type(error).__name__}: {text[0] if text else ''}"
+    except (Exception, SystemExit) as error:
+        said = users_code.said(error, function=True)
         raise UserError(f"{where}: {name} fails: {said}; {expected}") from error
 
 

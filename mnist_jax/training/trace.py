@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from mnist_jax.files import make_folder, writing
 from mnist_jax.training.program import Program
 
 STEPS = 5
@@ -20,11 +21,13 @@ def write(program: Program, folder: Path) -> None:
     rows = jax.tree.map(lambda x: x[:, :STEPS], chunk.rows)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), rows)
     steps, _ = program.compile(shapes)
+    make_folder(folder)
     active = np.ones(len(program.configs), np.bool_)
     for traced in (False, True):  # an untraced call first, for one-time costs
         state = program.start()
         if traced:
             jax.profiler.start_trace(str(folder), create_perfetto_trace=True)
         jax.block_until_ready(steps(state, program.numbers, active, rows, program.feed.resident))
-    jax.profiler.stop_trace()
+    with writing(folder):
+        jax.profiler.stop_trace()
     print(f"trace of {STEPS} steps: {folder}")

@@ -49,18 +49,21 @@ def _weights(source: network.Network) -> dict[str, np.ndarray]:
     """Reads the newest sound checkpoint as arrays by names like `params/layers/output/kernel`."""
     averaged = source.config.ema_decay > 0.0
     parts = ("average",) if averaged else PARTS
-    for step in reversed(checkpoint.steps(source.checkpoints)):
-        try:
-            arrays, record = checkpoint.read(source.checkpoints, step, parts, source.position)
-        except checkpoint.DamagedError as error:
-            path = source.checkpoints / str(step)
-            print(f"warning: checkpoint {path} is damaged: {error}", file=sys.stderr)
+    folder = source.checkpoints
+
+    def read(step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return checkpoint.read(folder, step, parts, source.position)
+
+    for step, found in checkpoint.newest_first(folder, read):
+        if isinstance(found, checkpoint.DamagedError):
+            checkpoint.warn_of_damage(folder, step, found)
             continue
+        arrays, record = found
         if record["status"][source.position].startswith(DIVERGED):
             break
         return {name.removeprefix("average/"): array for name, array in arrays.items()}
     raise UserError(
-        f"config.init_from: there is no usable checkpoint of {source.title} in {source.checkpoints}"
+        f"config.init_from: there is no usable checkpoint of {source.title} in {folder}"
     )
 
 

@@ -5,40 +5,72 @@ holds the new ones.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from mnist_jax import config as configuration
+from mnist_jax import users_code
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
-from mnist_jax.files import read_json, write_json
+from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
 
 RUN, SWEEP, RESULT = "config.json", "sweep.json", "result.json"
 SHOWN = 12  # maximum number of differences in a message
 
 
-def finished(workdir: Path, config: Config) -> bool:
+def finished(workdir: Path, config: Config, *, warn: bool = False) -> bool:
     """True if `workdir` holds the run of `config`, trained and evaluated; writes nothing.
 
-    Compares all fields but `loggers`.
+    Compares all fields but `loggers`. With `warn`, it warns of a `result.json` that is damaged.
 
     Raises:
       UserError: the folder holds something else that cannot be extended to `config`.
     """
     _refuse_other(workdir, config)
-    path = workdir / RESULT
-    return path.exists() and identity(spelled_out(read_json(path)["config"])) == identity(
+    found = read_result(workdir, "config", dict, warn=warn)
+    return found is not None and identity(spelled_out(found["config"], workdir)) == identity(
         plain(config.to_dict())
     )
 
 
 def result(workdir: Path) -> dict[str, Any] | None:
     """Reads `result.json`; `None` if the run is not finished, or is being extended."""
+    found = read_result(workdir, "config", dict)
+    if found is None:
+        return None
+    return found if identity(found["config"]) == identity(read_json(workdir / RUN, dict)) else None
+
+
+def read_result(
+    workdir: Path, field: str, kind: type, *, warn: bool = True
+) -> dict[str, Any] | None:
+    """Reads the `result.json` that marks a run or a sweep as finished; `None` if there is none.
+
+    One that is empty or damaged, as after a loss of power, counts as none: it is written again.
+
+    Args:
+      workdir: the folder of the run or the sweep.
+      field: a field of the result.
+      kind: the type of this field.
+      warn: True to print a warning of a damaged file.
+
+    Raises:
+      UserError: the system refuses to read the file.
+    """
     path = workdir / RESULT
     if not path.exists():
         return None
-    found = read_json(path)
-    return found if identity(found["config"]) == identity(read_json(workdir / RUN)) else None
+    try:
+        found = read_json(path, dict)
+        if not isinstance(found.get(field), kind):
+            raise damaged(path, f"there is no field {field!r}")
+    except DamagedFileError as error:
+        if warn:
+            cause = str(error).partition(". ")[0]
+            print(f"warning: {cause}; taken as not finished", file=sys.stderr, flush=True)
+        return None
+    return found
 
 
 def claim(workdir: Path, config: Config) -> None:
@@ -60,7 +92,8 @@ def _refuse_other(workdir: Path, config: Config) -> None:
     refuse_kind(workdir, SWEEP)
     if not (workdir / RUN).exists():
         return
-    there = identity(spelled_out(read_json(workdir / RUN)))
+    advice = f"Remove it if the folder is that of the same configuration, or {_elsewhere(workdir)}"
+    there = identity(spelled_out(read_json(workdir / RUN, dict, advice=advice), workdir))
     asked = identity(plain(config.to_dict()))
     if there == asked:
         return
@@ -120,12 +153,15 @@ def parsed(values: Any, path: Path) -> Config:
     if not isinstance(values, dict) or not values:
         raise UserError(f"{path} holds no configuration")
     try:
-        return configuration.parse(values)
+        found = configuration.parse(values)
     except UserError as error:
         raise UserError(
             f"{path} cannot be read: {error}. If another version of mnist_jax wrote it, use that "
             f"version, or train again into another --workdir="
         ) from error
+    folder = path.parents[2] if path.parents[1].name == "populations" else path.parent
+    users_code.refuse_inside(found.modules(), folder)
+    return found
 
 
 def identity(values: dict[str, Any]) -> dict[str, Any]:
@@ -138,12 +174,19 @@ def plain(values: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
-def spelled_out(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns a configuration's values, with today's defaults for fields that it lacks."""
+def spelled_out(values: dict[str, Any], workdir: Path) -> dict[str, Any]:
+    """Returns a configuration's values, with today's defaults for fields that it lacks.
+
+    Args:
+      values: the configuration.
+      workdir: the folder that holds it, whose own code is not run.
+    """
     from mnist_jax import models  # late, because it imports JAX
 
     try:
-        return plain(models.resolve(configuration.parse(values)).to_dict())
+        found = configuration.parse(values)
+        users_code.refuse_inside(found.modules(), workdir)
+        return plain(models.resolve(found).to_dict())
     except UserError:
         return values  # of another version: the caller shows the difference
 

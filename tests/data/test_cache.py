@@ -1,4 +1,5 @@
 import hashlib
+import mmap
 import os
 import re
 import subprocess
@@ -190,3 +191,16 @@ def test_waits_for_the_lock_and_says_so(tiny, capfd):
     lines = capfd.readouterr().err.splitlines()
     assert [line.split()[0] for line in lines] == ["another", "preparing"]
     assert str(tiny.folder) in lines[0]
+
+
+def test_is_mapped_and_not_read_into_memory(tiny):
+    data.load(tiny.name, "train")
+    images = data.load(tiny.name, "train").images
+    base = images
+    while getattr(base, "base", None) is not None:
+        base = base.base
+    assert isinstance(base.obj, mmap.mmap)
+    assert not images.flags.writeable
+    whole = images.copy()
+    tiny.cache.unlink()  # what is replaced or removed stays as it was for those that use it
+    np.testing.assert_array_equal(images, whole)

@@ -335,3 +335,30 @@ def test_a_step_is_traced_once_for_each_length_of_chunk(
     assert len(by_epoch) == 4
     assert compiled
     assert by_epoch[0] == by_epoch[-1], f"compiled after the first epoch: {compiled[by_epoch[0] :]}"
+
+
+@pytest.mark.usefixtures("mnist", "quick_compiles")
+def test_from_the_host_no_split_is_read_whole(monkeypatch):
+    """Only the examples of a chunk, and, to evaluate, so many bytes of a split."""
+    values = {"placement": "host", "train_split": SPLIT, "val_split": "train[51000:53700]"}
+    config = parse({"data": values, "model": {"name": "mlp", "hidden": (8,)}})
+    load = data.load
+
+    def refuse(name, split):
+        assert split != SPLIT
+        return load(name, split)
+
+    monkeypatch.setattr(data, "load", refuse)
+    with small.on_devices(2):
+        whole = prepare_one(config)
+        monkeypatch.setattr(feeds, "HOST_BYTES", 1000 * 784)
+        program = prepare_one(config)
+    assert whole.validate
+    assert program.validate
+    assert (whole.validate.parts, program.validate.parts) == (1, 2)
+    state = program.start()
+    weights = {"params": state["params"], "variables": state["variables"]}
+    ours, theirs = program.validate(weights), whole.validate(weights)
+    assert ours.values["loss"].shape == (1, 2700)
+    np.testing.assert_array_equal(ours.values["loss"], theirs.values["loss"])
+    np.testing.assert_array_equal(ours.finite, theirs.finite)

@@ -141,3 +141,33 @@ def test_what_is_proposed_takes_no_further_split_in():
     said = refused("test", "train[5:]", shards)
     assert proposed(said, "train_split") == "train[:5]"
     assert proposed(refused("train[:5]", "test", shards), "val_split") == "train[5:]"
+
+
+@pytest.mark.parametrize(
+    ("split", "rows"),
+    [
+        ("", 0),
+        ("train[:100]", 0),
+        ("train[:100]+train[200:]", 0),
+        ("train[:1000]+train[:1000]", 1000),
+        ("train+train[:10]", 10),
+        ("train[:10]+train[5:15]+train[14:16]", 6),
+        ("train[:50%]+train[:30000]", 30000),
+    ],
+)
+def test_rows_that_are_listed_again_are_told_and_count_twice_as_in_tfds(split, rows):
+    said = separation.repeated("config.data.train_split", split, SHARDS)
+    assert bool(said) == bool(rows)
+    if rows:
+        assert said.startswith(f"config.data.train_split: {split!r} lists {rows} rows again")
+
+
+def test_check_splits_tells_of_each_split(mnist):
+    said = data.check_splits(mnist, "train[:10]+train[:5]", "train[50:60]+train[59:61]")
+    assert [line.split(":")[0] for line in said] == [
+        "config.data.train_split",
+        "config.data.val_split",
+    ]
+    assert data.check_splits(mnist, "train[:55000]", "train[55000:]") == []
+    assert len(data.load(mnist, "train[:10]+train[:5]").labels) == 15
+    assert data.count(mnist, "train[:10]+train[:5]") == 15

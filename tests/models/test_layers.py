@@ -34,7 +34,10 @@ def functional(layer: nnx.Module):
     return call, params
 
 
-@pytest.mark.parametrize("normalisation", ["none", "batch", "layer"])
+@pytest.mark.parametrize(
+    "normalisation",
+    ["batch", *(pytest.param(name, marks=pytest.mark.slow) for name in ("none", "layer"))],
+)
 @pytest.mark.parametrize(
     ("size", "stride", "pooling"), [(8, 1, "max"), (7, 1, "mean"), (7, 1, "max"), (9, 2, "max")]
 )

@@ -422,13 +422,9 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
 
 def test_failed_write_is_an_error_that_names_the_last_good_one(tmp_path, monkeypatch):
     save(tmp_path, 10)
-
-    class FullDisk:
-        def result(self):
-            raise OSError(28, "No space left on device")
-
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr(checkpoint._import_orbax(), "save", lambda *a, **k: fail(full))
     writer = Checkpoints(tmp_path, keep_latest=2)
-    monkeypatch.setattr(writer._checkpointer(), "save_async", lambda *a, **k: FullDisk())
     writer.save(STATE, 20, {"rows": []})
     with pytest.raises(UserError, match=r"checkpoint 20 .*No space left.* on disk is 10"):
         writer.close()

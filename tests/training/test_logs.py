@@ -3,10 +3,14 @@
 import csv
 import json
 import math
+import os
+import shutil
 
 import pytest
 
 from mnist_jax import metrics
+from mnist_jax.errors import UserError
+from mnist_jax.files import read_rows
 from mnist_jax.training.logs import RunLog, SweepLog, fields, make_row
 
 TWO = metrics.find()
@@ -214,9 +218,52 @@ def test_lines_of_this_process_are_passed_on_once(tmp_path):
     assert shown([("b", 0), ("a", 0)], (0, 2), (1, 3)) == [("b", 0, 1), ("a", 0, 3)]
 
 
-def test_a_sweep_taken_up_again_starts_its_file_anew(tmp_path):
-    SweepLog(tmp_path).of([("a", 0)]).show([[row(1)]])
+def test_a_sweep_taken_up_again_holds_each_line_once_and_is_never_empty(tmp_path):
+    log = SweepLog(tmp_path)
+    log.of([("a", 0)]).show([[row(1), row(2)]])
+    log.of([("b", 0)]).show([[row(1)]])
     again = SweepLog(tmp_path)
-    assert lines_of(tmp_path) == []
-    again.of([("a", 0)]).show([[row(1)]])
-    assert len(lines_of(tmp_path)) == 1
+    assert len(lines_of(tmp_path)) == 3
+    before = (tmp_path / "sweep.jsonl").stat()
+    again.of([("b", 0)]).show([[row(1)]])
+    assert (tmp_path / "sweep.jsonl").stat() == before  # nothing new: nothing is written
+    again.of([("a", 0)]).show([[row(1)]])  # the second was lost with its checkpoint
+    found = [(line["architecture"], line["epoch"]) for line in lines_of(tmp_path)]
+    assert found == [("b", 1), ("a", 1)]
+
+
+def test_a_reader_never_sees_an_empty_or_half_written_file(tmp_path, monkeypatch):
+    """What another process reads at each moment at which a run that goes on writes."""
+    with RunLog(tmp_path, TWO) as log:
+        log.show([[row(1), row(2)]])
+    seen, replace = [], os.replace
+
+    def look(old, new):
+        seen.append(len(read_rows(tmp_path / "metrics.jsonl")))
+        replace(old, new)
+        seen.append(len(read_rows(tmp_path / "metrics.jsonl")))
+
+    monkeypatch.setattr(os, "replace", look)
+    with RunLog(tmp_path, TWO) as log:
+        log.show([[row(1), row(2)]])
+    assert seen == [2] * len(seen)
+    assert seen
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row(3))[:20])
+    assert [line["epoch"] for line in read_rows(tmp_path / "metrics.jsonl")] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "tensorboard"])
+def test_a_file_that_cannot_be_written_is_one_message(tmp_path, name):
+    if name == "tensorboard":
+        pytest.importorskip("tensorboardX")
+    with RunLog(tmp_path, TWO) as log:
+        log.show([[row(1)]])
+    if (tmp_path / name).is_dir():
+        shutil.rmtree(tmp_path / name)
+        (tmp_path / name).write_text("")
+    else:
+        (tmp_path / name).unlink()
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"^cannot write {tmp_path / name}: .* same command"):
+        RunLog(tmp_path, TWO).show([[row(1)]])

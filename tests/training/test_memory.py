@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from mnist_jax.config import parse
+from mnist_jax.errors import UserError
 from mnist_jax.members import Planned
 from mnist_jax.training import memory, sweep, sweepdir
 from mnist_jax.training.program import prepare_many
@@ -39,28 +40,69 @@ def test_an_accelerator_tells_what_it_has():
     assert memory.available(devices("tpu", stats={})) == float("inf")
 
 
+NEW, OLD = "memory.max", "memory.limit_in_bytes"
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine of 100 bytes; a function that puts the process into groups with limits."""
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 10}.__getitem__)
+    monkeypatch.setattr(memory, "SIZES", tmp_path / "statm")
+    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "CONTROL", tmp_path)
+
+    def limited(groups, files):
+        (tmp_path / "groups").write_text(groups)
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return limited
+
+
 @pytest.mark.parametrize(
-    ("texts", "expected"),
+    ("groups", "files", "expected"),
     [
-        ((None, None), 100),
-        (("max", None), 100),
-        (("40", None), 40),
-        ((None, "30\n"), 30),
-        (("40\n", "30"), 30),
-        (("4000", None), 100),
+        ("", {}, 100),
+        ("0::/\n", {NEW: "max"}, 100),
+        ("0::/\n", {NEW: "40\n"}, 40),
+        ("0::/\n", {NEW: "4000\n"}, 100),
+        ("0::/a/b\n", {f"a/b/{NEW}": "max", f"a/{NEW}": "50\n", NEW: "60"}, 50),
+        ("0::/a/b\n", {f"a/b/{NEW}": "20", f"a/{NEW}": "50"}, 20),
+        ("0::/seen/only/outside\n", {NEW: "70"}, 70),  # a container sees its group as the root
+        ("4:memory:/\n", {f"memory/{OLD}": "30\n"}, 30),
+        ("4:cpu,memory:/a\n0::/\n", {f"memory/a/{OLD}": "20", NEW: "25"}, 20),
+        ("4:memory:/a\n", {f"memory/{OLD}": "35"}, 35),
+        ("3:cpu:/a\n", {f"a/{NEW}": "5"}, 100),
     ],
 )
 def test_devices_of_a_cpu_share_what_the_machine_or_the_container_has(
-    monkeypatch, tmp_path, texts, expected
+    machine, groups, files, expected
 ):
-    paths = [tmp_path / "new", tmp_path / "old"]
-    for path, text in zip(paths, texts, strict=True):
-        if text is not None:
-            path.write_text(text)
-    monkeypatch.setattr(memory, "LIMITS", [str(path) for path in paths])
-    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 10}.__getitem__)
+    machine(groups, files)
     assert memory.available(devices("cpu")) == pytest.approx(0.8 * expected)
     assert memory.available(devices("cpu", 8)) == pytest.approx(0.1 * expected)
+    assert memory.most(devices("cpu")) == memory.most(memory.HOST) == expected
+
+
+def test_what_the_process_uses_and_its_own_limit_count(machine, monkeypatch, tmp_path):
+    machine("", {"statm": "9 2 1 1 0 1 0\n"})  # in pages of 10 bytes
+    assert memory.most(memory.HOST) == 100 - 20
+    monkeypatch.setattr("resource.getrlimit", lambda which: (100, 100))
+    assert memory.most(memory.HOST) == 100 - 90  # address space is what is limited
+
+
+def test_more_than_there_is_is_one_message(machine):
+    machine("", {})
+    memory.refuse(100, devices("cpu"), "it")
+    with pytest.raises(UserError, match=r"^it needs 2\.0 KiB of memory, but there are 100\.0 b"):
+        memory.refuse(2048, devices("cpu"), "it")
+    with pytest.raises(UserError, match=r"50\.0 bytes for each of 2 devices"):
+        memory.refuse(51, devices("cpu", 2), "it")
+    with pytest.raises(UserError, match=r"needs 931\.3 GiB of memory, but there are 10\.0 GiB"):
+        memory.refuse(10**12, devices("gpu", 1, {"bytes_limit": 10 * GIB}), "it")
+    memory.refuse(10**12, devices("tpu"), "it")
 
 
 def swept(plan, folder):
@@ -150,3 +192,25 @@ def test_a_device_that_runs_out_of_memory_halves_it_too(
     else:
         with pytest.raises(jax.errors.JaxRuntimeError):
             sweep._prepared(folder)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory: 40 bytes")],
+)
+def test_running_out_of_memory_is_one_message(error):
+    def run():
+        with memory.explained():
+            raise error
+
+    with pytest.raises(UserError, match=r"^the memory does not suffice: .*\. Use a smaller"):
+        run()
+
+
+def test_another_error_of_the_device_stays_what_it_is():
+    def run():
+        with memory.explained():
+            raise jax.errors.JaxRuntimeError("INTERNAL: broken")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        run()

@@ -8,11 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_jax.analysis import canvas
+from mnist_jax.analysis import canvas, page
 from mnist_jax.analysis.canvas import BLUE, GREY, INK
 from mnist_jax.analysis.network.graph import Graph, Node, find_graph
 from mnist_jax.analysis.network.layout import Box, Point, arrange
-from mnist_jax.files import write_text
+from mnist_jax.files import make_folder, write_text
 from mnist_jax.models import Model
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
@@ -49,12 +49,12 @@ def draw_network(model: Model, folder: Path) -> list[Path]:
     """
     import matplotlib
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     graph = find_graph(model)
     svg: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": graph.name}
     with canvas.styled(), matplotlib.rc_context(svg):
         figure = draw(graph)
-        png = canvas.save(figure, folder / "network.png")
+        png = page.save(figure, folder / "network.png")
         return [png, _save_svg(figure, graph, folder / "network.svg")]
 
 

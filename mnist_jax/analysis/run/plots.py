@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mnist_jax.analysis import canvas
+from mnist_jax.analysis import canvas, page
 from mnist_jax.analysis.axes import log_axis
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
 from mnist_jax.analysis.gallery import Gallery, spread
 from mnist_jax.analysis.run.evaluation import Predictions
+from mnist_jax.files import make_folder
 from mnist_jax.metrics import SPLITS, Metric
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
@@ -106,8 +107,8 @@ PLOTS = (
 
 CURVE_HELP = {  # what to know of a metric's curves, besides which direction is better
     "loss": "If the training loss keeps falling while the validation loss rises, the model "
-    "overfits. The training loss includes label smoothing and augmentation of the images where they "
-    "are configured.",
+    "overfits. The training loss includes label smoothing and augmentation of the images where "
+    "they are configured.",
     "accuracy": "Training accuracy is averaged over each epoch, during which the model still "
     "improves, so it may begin below validation accuracy.",
 }
@@ -123,11 +124,9 @@ def write_plots(folder: Path, view: View) -> list[Path]:
 
     The folder is created if it does not exist; plots of the same names are replaced.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with canvas.styled():
-        return [
-            canvas.save(plot.draw(view), folder / f"{plot.name}.png") for plot in plots_of(view)
-        ]
+        return [page.save(plot.draw(view), folder / f"{plot.name}.png") for plot in plots_of(view)]
 
 
 def _score(view: View) -> str:

@@ -13,7 +13,7 @@ from mnist_jax import metrics
 from mnist_jax.analysis import page
 from mnist_jax.analysis.run.evaluation import Predictions, evaluate
 from mnist_jax.analysis.run.plots import View, plots_of, write_plots
-from mnist_jax.files import write_json
+from mnist_jax.files import make_folder, write_json, writing
 from mnist_jax.nested import leaves
 
 if TYPE_CHECKING:  # importing models imports JAX
@@ -47,12 +47,12 @@ def publish(
 
     Raises:
       ValueError: `predictions` are not consistent, as in `evaluate`.
-      UserError: `evaluation.json` or `report.html` cannot be written.
+      UserError: a file cannot be written.
     """
     from mnist_jax.analysis.network.drawing import draw_network  # these import JAX
     from mnist_jax.analysis.network.summary import summary
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     evaluation = evaluate(predictions) | {"checkpoint": checkpoint}
     write_json(folder / "evaluation.json", evaluation)
     view = View(history, predictions, evaluation, metrics.of(config))
@@ -118,7 +118,7 @@ def write_report(
 
 
 def _picture(path: Path, alt: str) -> dict[str, Any]:
-    with Image.open(path) as image:
+    with writing(path), Image.open(path) as image:
         return page.picture(path, alt, wide=image.width > HALF)
 
 

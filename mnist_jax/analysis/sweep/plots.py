@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_jax.analysis import canvas
+from mnist_jax.analysis import canvas, page
 from mnist_jax.analysis.sweep.curves import draw_curves
 from mnist_jax.analysis.sweep.fields import draw_field, find_numeric
 from mnist_jax.analysis.sweep.heatmaps import draw_heatmap, find_grid
@@ -17,6 +17,8 @@ from mnist_jax.analysis.sweep.ranking import draw_ranking
 from mnist_jax.analysis.sweep.settings import field_names, file_name
 from mnist_jax.analysis.sweep.sizes import draw_parameters
 from mnist_jax.analysis.sweep.table import Comparison
+from mnist_jax.errors import UserError
+from mnist_jax.files import make_folder
 from mnist_jax.metrics import Metric
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
@@ -107,16 +109,21 @@ def write_plots(folder: Path, its: Comparison) -> list[tuple[Plot, Path]]:
 
     Returns:
       Each plot with its file, in reading order.
+
+    Raises:
+      UserError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written = []
     for plot in plots_of(its):
         try:
             with canvas.styled():
                 figure = plot.draw(its)
                 if figure is not None:
-                    path = canvas.save(figure, folder / f"{plot.name}.png")
+                    path = page.save(figure, folder / f"{plot.name}.png")
                     written.append((plot, path))
+        except UserError:  # the file cannot be written: nor could the report
+            raise
         except Exception as error:  # one plot must not cost the tables and the report
             told = f"{type(error).__name__}: {error}"
             print(f"warning: the plot {plot.name} cannot be drawn: {told}", file=sys.stderr)

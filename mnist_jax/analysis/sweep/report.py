@@ -10,6 +10,7 @@ from mnist_jax.analysis.sweep.plots import write_plots
 from mnist_jax.analysis.sweep.section import Analysis, examine
 from mnist_jax.analysis.sweep.settings import field_names, shown
 from mnist_jax.analysis.sweep.table import Comparison, Result, heading, records, said, spread
+from mnist_jax.files import make_folder
 
 WHOLE = "whole sweep"
 Table = dict[str, Any]  # header and rows, as the template takes them
@@ -38,7 +39,7 @@ def write_comparison(
     Raises:
       UserError: a table or the page cannot be written.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
+    make_folder(workdir)
     its = Comparison(results)
     its.write(workdir)
     plots = write_plots(workdir / "plots", its)

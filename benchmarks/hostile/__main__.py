@@ -1,0 +1,204 @@
+"""Runs short trainings in hostile environments, and commands with mistakes in them.
+
+  python -m benchmarks.hostile                      all of them; half an hour on two cores
+  python -m benchmarks.hostile --only 'JAX_|umask'  those whose names match
+
+A training in a hostile environment must end with the bits of one in a plain environment, or with
+one message and exit status 1 or 2. A mistake must end with one message and exit status 1 or 2, and
+leave no run behind. A traceback, a hang, other results or a silent failure is a fault.
+"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks import readme
+from benchmarks.hostile.environments import Environment, environments, nothing
+from benchmarks.hostile.mistakes import MLP, TINY, Mistake, mistakes
+
+TIMEOUT = 180.0  # seconds; a longer one hangs
+LINES = 12  # of a message, at most
+WELL, TOLD, FAULT = "well", "told", "fault"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one trial."""
+
+    kind: str
+    name: str
+    verdict: str  # WELL, TOLD or FAULT
+    status: int
+    seconds: float
+    said: str  # the message, or what is wrong
+
+
+def surrounded(plain: float | None, its: Environment) -> Outcome:
+    """Trains in an environment.
+
+    Args:
+      plain: the test loss in a plain environment, which is to be reached; None: any.
+      its: the environment.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        cwd = Path(folder)
+        (cwd / "file").write_text("not a folder")
+        variables = _variables(cwd) | its.variables
+        if its.startup:
+            (cwd / "sitecustomize.py").write_text(its.startup)
+        for name in its.without:
+            variables.pop(name, None)
+        words = [sys.executable, "-m", "mnist_jax.main", MLP, *TINY, f"--workdir={its.workdir}"]
+        command = its.shell.format(command=shlex.join(words))
+        status, text, seconds = _run(
+            ["/bin/bash", "-o", "pipefail", "-c", command], cwd, variables, its.before
+        )
+        results = [*cwd.rglob("result.json"), *Path(variables.get("HOME", "/")).glob("run/r*.json")]
+        loss = json.loads(results[0].read_text())["test_loss"] if results else None
+    verdict, said = _verdict(status, text)
+    if loss is not None and verdict != FAULT:
+        verdict, said = WELL, ""
+        if its.same and plain is not None and loss != plain:
+            verdict, said = FAULT, f"test loss {loss} instead of {plain}"
+    elif verdict == WELL:
+        verdict, said = FAULT, "status 0 without a result"
+    return Outcome("environment", its.name, verdict, status, seconds, said)
+
+
+def mistaken(its: Mistake) -> Outcome:
+    """Runs a command with a mistake in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        cwd = Path(folder)
+        for name, content in its.files.items():
+            path = cwd / name
+            path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
+        command, *arguments = its.arguments
+        words = [sys.executable, "-m", f"mnist_jax.{command}", *arguments]
+        status, text, seconds = _run(words, cwd, _variables(cwd), nothing)
+        left = [path.name for path in cwd.rglob("config.json")]
+    verdict, said = _verdict(status, text)
+    if verdict == WELL:
+        verdict, said = FAULT, "accepted"
+    elif left and verdict == TOLD:
+        verdict, said = FAULT, f"leaves a run behind: {said}"
+    return Outcome("mistake", its.name, verdict, status, seconds, said)
+
+
+def _variables(cwd: Path) -> dict[str, str]:
+    """Returns a plain environment, with data and compiled programs that all trials share."""
+    shared = {
+        "PYTHONPATH": f"{cwd}{os.pathsep}{readme.ROOT}",
+        "HOME": str(cwd),
+        "JAX_PLATFORMS": "cpu",
+        "TFDS_DATA_DIR": os.environ["TFDS_DATA_DIR"],
+        "XDG_CACHE_HOME": os.environ["XDG_CACHE_HOME"],
+    }
+    return {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ} | shared
+
+
+def _run(
+    words: list[str], cwd: Path, variables: dict[str, str], before: Callable[[], object]
+) -> tuple[int, str, float]:
+    """Runs a command; returns its status, what it printed, and the seconds that it took."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        words,
+        cwd=cwd,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=before,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT)
+        status = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        output, status = process.communicate()[0] + b"\nhangs", -9
+    return status, output.decode(errors="replace"), time.perf_counter() - started
+
+
+def _verdict(status: int, text: str) -> tuple[str, str]:
+    """Judges a status and an output; returns the verdict and the message."""
+    if "Traceback" in text or "Fatal Python error" in text or status < 0:
+        return FAULT, " / ".join(text.strip().splitlines()[-2:])
+    if status == 0:
+        return WELL, ""
+    lines = text.strip().splitlines()
+    found = next((i for i, line in enumerate(lines) if "error: " in line), None)
+    if found is None or status not in (1, 2):
+        return FAULT, f"status {status} without a message: {' / '.join(lines[-2:])}"
+    message = lines[found:]
+    if len(message) > LINES or max(map(len, message)) > 2000:
+        return FAULT, f"a message of {len(message)} lines: {message[0][:100]}"
+    return TOLD, message[0]
+
+
+def _shown(outcome: Outcome) -> str:
+    return f"{outcome.verdict:5}  {outcome.seconds:5.1f} s  {outcome.name}  {outcome.said[:200]}"
+
+
+def main() -> int:
+    """Runs the trials, prints one line for each, and returns 1 if there is a fault."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", metavar="REGEX", help="names to try")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="trials at once")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save the outcomes")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        os.environ["TFDS_DATA_DIR"], os.environ["XDG_CACHE_HOME"] = f"{folder}/d", f"{folder}/c"
+        first = surrounded(None, Environment("plain"))
+        print(_shown(first), flush=True)
+        plain = _plain_loss()
+        trials: list[Callable[[], Outcome]] = [
+            partial(surrounded, plain, its)
+            for its in environments(Path(folder))
+            if re.search(arguments.only, its.name)
+        ]
+        trials += [
+            partial(mistaken, its) for its in mistakes() if re.search(arguments.only, its.name)
+        ]
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            outcomes = list(_printed(pool.map(lambda trial: trial(), trials)))
+    for kind in ("environment", "mistake"):
+        its = [outcome.verdict for outcome in outcomes if outcome.kind == kind]
+        counts = ", ".join(f"{its.count(verdict)} {verdict}" for verdict in (WELL, TOLD, FAULT))
+        print(f"{len(its)} of the kind {kind}: {counts}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(its) for its in outcomes], indent=1))
+    return int(any(outcome.verdict == FAULT for outcome in outcomes))
+
+
+def _printed(outcomes: Iterable[Outcome]) -> Iterable[Outcome]:
+    for outcome in outcomes:
+        print(_shown(outcome), flush=True)
+        yield outcome
+
+
+def _plain_loss() -> float:
+    """Returns the test loss of the training in a plain environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "mnist_jax.main", MLP, *TINY, "--workdir=run"]
+        subprocess.run(words, cwd=folder, env=_variables(Path(folder)), check=True)
+        return json.loads((Path(folder) / "run" / "result.json").read_text())["test_loss"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""Trials in hostile environments and with mistakes: how they are judged, and a sample of them."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.hostile import __main__ as hostile
+from benchmarks.hostile.environments import environments
+from benchmarks.hostile.mistakes import mistakes
+from tests import commands
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "verdict"),
+    [
+        (0, "fine\n", "well"),
+        (1, "some line\nerror: config.seed: -1 is below 0\n", "told"),
+        (2, "usage: ...\nmain.py: error: unknown argument '--epochs=3'\n", "told"),
+        (1, "some line\n", "fault"),
+        (75, "error: stopped\n", "fault"),
+        (-9, "error: killed\n", "fault"),
+        (1, "Traceback (most recent call last):\nerror: x\n", "fault"),
+        (1, "error: x\n" + "more\n" * 20, "fault"),
+    ],
+)
+def test_a_message_is_told_from_a_fault(status, text, verdict):
+    assert hostile._verdict(status, text)[0] == verdict
+
+
+def test_each_trial_has_a_name_of_its_own(tmp_path):
+    names = [its.name for its in [*environments(tmp_path), *mistakes()]]
+    assert len(names) == len(set(names))
+    assert len(list(environments(tmp_path))) >= 50
+    assert len(list(mistakes())) >= 100
+
+
+@pytest.mark.slow
+def test_a_sample_goes_well_or_ends_with_one_message(tmp_path):
+    only = "^(JAX_ENABLE_X64=1|umask 077|COLUMNS=1|--config.seed=-1|a model that returns a tuple)$"
+    found = tmp_path / "found.json"
+    commands.benchmark("hostile", f"--only={only}", f"--json={found}")
+    verdicts = [outcome["verdict"] for outcome in commands.read(Path(found))]
+    assert verdicts == ["well", "well", "well", "told", "told"]
