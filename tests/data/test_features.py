@@ -253,9 +253,9 @@ def test_examples_that_do_not_fit_are_one_message(own, parts, message):
     assert len(str(caught.value)) < 400  # without all the pixels of it
 
 
-def test_a_mistake_in_the_users_own_code_is_shown_as_it_is(own):
+def test_a_mistake_in_the_users_own_code_is_told_by_file_and_line(own):
     name, _ = own(value="no_such_name")
-    with pytest.raises(NameError, match="no_such_name"):
+    with pytest.raises(UserError, match=r"own_data\.py:\d+: NameError: .*'no_such_name'"):
         data.load(name, "train")
 
 
