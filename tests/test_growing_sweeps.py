@@ -7,6 +7,8 @@ import pytest
 
 from tests.commands import fingerprint, read, refused, rows, run, stop_in_first_chunk, table
 
+pytestmark = pytest.mark.slow
+
 SWEEP = """
 from mnist_jax.config import default
 from mnist_jax.members import Sweep

@@ -9,6 +9,8 @@ import mnist_jax
 from tests import datasets
 from tests.commands import fingerprint, read, refused, rows, run, table
 
+pytestmark = pytest.mark.slow
+
 QUICK = (
     "--config.num_epochs=3",
     "--config.batch_size=20",
