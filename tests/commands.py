@@ -1,5 +1,6 @@
 """The commands as a user runs them, and what they leave behind."""
 
+import atexit
 import csv
 import functools
 import hashlib
@@ -68,7 +69,9 @@ def environment(devices: int = 1, base: Mapping[str, str] = os.environ) -> dict[
 
 @functools.cache
 def _server() -> forks.Server:
-    return forks.Server(environment(base=BASE))
+    server = forks.Server(environment(base=BASE))
+    atexit.register(server.close)
+    return server
 
 
 def finished(
