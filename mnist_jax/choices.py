@@ -13,7 +13,7 @@ def keywords(section: str, name: str) -> set[str] | None:
     Raises:
       UserError: there is no such name.
     """
-    with imports.without("IPython"):  # Flax imports it only to detect a notebook
+    with imports.without("IPython"):  # as in commands/cli.py
         # Late: these import JAX, and the configuration, which imports this module.
         from mnist_jax import models
         from mnist_jax.training import loss, optimizer

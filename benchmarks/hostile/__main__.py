@@ -1,6 +1,6 @@
 """Runs short trainings in hostile environments, and commands with mistakes in them.
 
-  python -m benchmarks.hostile                      all of them; half an hour on two cores
+  python -m benchmarks.hostile                      all of them, some hundred processes
   python -m benchmarks.hostile --only 'JAX_|umask'  those whose names match
 
 A training in a hostile environment must end with the bits of one in a plain environment, or with

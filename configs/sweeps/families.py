@@ -4,8 +4,9 @@ python -m mnist_jax.sweep --config=configs/sweeps/families.py
 
 Each dense network has a convolutional partner with nearly as many parameters (26, 105 and 530
 thousand), so that the two families are compared at equal size. Epochs, optimizer and schedule are
-the same for all; augmented networks train on the distortions of configs/cnn.py. The sweep takes
-about 15 minutes on two cores. `python -m benchmarks.sweeps` writes README's conclusion from it.
+the same for all; augmented networks train on the distortions of configs/cnn.py. The larger
+convolutional networks take most of the time. `python -m benchmarks.sweeps` writes README's
+conclusion from it.
 """
 
 from mnist_jax.config import default, import_file
