@@ -21,12 +21,11 @@ from mnist_jax.data import Spec
 from mnist_jax.errors import UserError
 from tests.commands import benchmark
 
+pytestmark = pytest.mark.slow
 SMALL = {"batch_size": 32, "data": {"train_split": "train[:640]", "val_split": ""}}
 OWN = """
 from flax import nnx
 from mnist_jax.models.layers import Dropout
-
-pytestmark = pytest.mark.slow
 
 class Twice(nnx.Module):
     def __init__(self, *, rngs):
