@@ -97,16 +97,19 @@ class SweepRun:
     @property
     def table(self) -> "pandas.DataFrame":
         """The table `sweep.csv`: one row per network, with its metrics and the fields that vary."""
-        import pandas
-
-        return pandas.read_csv(self.workdir / "sweep.csv")
+        return _table(self.workdir / "sweep.csv")
 
     @property
     def summary(self) -> "pandas.DataFrame":
         """The table `summary.csv`: one row per architecture, with mean and spread over seeds."""
-        import pandas
+        return _table(self.workdir / "summary.csv")
 
-        return pandas.read_csv(self.workdir / "summary.csv")
+
+def _table(path: Path) -> "pandas.DataFrame":
+    """Reads a table of a sweep; names of architectures stay texts, even `010` and `None`."""
+    import pandas
+
+    return pandas.read_csv(path, dtype={"architecture": str}, keep_default_na=False, na_values=[""])
 
 
 @dataclass(frozen=True)
@@ -240,7 +243,7 @@ def train(
         resumes the run.
     """
     started = time.perf_counter()
-    changes = [*fields.items(), *(overrides or {}).items()]
+    changes = _changes(fields, overrides)
     asked = _one(config, changes)
     folder = _folder(config, workdir, "")
     data.read_ahead(asked.data.name)
@@ -286,7 +289,7 @@ def sweep(
         resumes the sweep.
     """
     started = time.perf_counter()
-    changes = [*fields.items(), *(overrides or {}).items()]
+    changes = _changes(fields, overrides)
     folder = _folder(config, workdir, "-sweep")
     if isinstance(config, str | Path):
         asked = members.read(str(config))
@@ -336,6 +339,14 @@ def load(
     devices.warn()
     found = network.find(local_path(workdir, "workdir"), member, seed)
     return Classifier(found, restore(found, str(checkpoint)))
+
+
+def _changes(fields: dict[str, Any], overrides: Overrides | None) -> list[tuple[str, Any]]:
+    if not isinstance(overrides, Mapping | None):
+        raise UserError(
+            f"overrides: must be a dict such as {{'model.hidden': (64,)}}, not {overrides!r}"
+        )
+    return [*fields.items(), *(overrides or {}).items()]
 
 
 def _one(config: Any, changes: list[tuple[str, Any]]) -> Config:

@@ -120,6 +120,7 @@ def run(
             )
             with training as at:
                 result = _evaluate(program, at, clock, folder, commit, warnings)
+            log.keep()
             result |= clock.record()
             write_json(folder / workdir.RESULT, result)  # last: the run is finished
         print(_closing(result, folder))
@@ -284,6 +285,7 @@ def run_sweep(
         return False
     keep_programs()
     provenance.announce()
+    sweep.check(plan)
     commit = provenance.commit()  # now, as in `run`
     with opened(folder) as stop:
         if _compared(plan, folder, warn=True):  # as in `run`

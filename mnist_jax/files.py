@@ -106,6 +106,16 @@ def append(path: Path, text: str) -> None:
             raise OSError("only a part could be written; the disk may be full")
 
 
+def make_durable(path: Path) -> None:
+    """Waits until a file is on the disk, so that a loss of power does not take it away.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    with writing(path), path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def read_json(path: Path, kind: type | None = None, *, advice: str = RESTORE) -> Any:
     """Reads a JSON file and returns its value.
 
@@ -158,7 +168,7 @@ def read_rows(path: Path) -> list[Any]:
 
 
 def local_path(given: Any, where: str) -> Path:
-    """Returns the path on this machine that a user has given, with `~` expanded.
+    """Returns the path on this machine that a user has given, with `~` expanded; it has a name.
 
     Args:
       given: a text or a path.
@@ -179,6 +189,8 @@ def local_path(given: Any, where: str) -> Path:
         path = Path(text).expanduser()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()
+        if path.name in ("", ".."):  # such as `.`, of which there is no neighbour
+            path = path.resolve()
     except OSError as error:
         raise UserError(f"{where}: {text[:100]!r} is no usable path: {reason(error)}") from error
     except UserError:

@@ -14,12 +14,13 @@ HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # by another process
 
 
 @contextlib.contextmanager
-def sole_writer(workdir: Path, name: str = ".lock") -> Iterator[None]:
+def sole_writer(workdir: Path, name: str = ".lock", *, wait: bool = False) -> Iterator[None]:
     """Context manager that holds a folder's lock; the system releases it if the process dies.
 
     Args:
       workdir: the folder; created if it does not exist.
       name: file name of the lock.
+      wait: True to wait for somebody else who holds the lock.
 
     Raises:
       UserError: somebody else holds the lock, or the folder cannot be written.
@@ -30,7 +31,7 @@ def sole_writer(workdir: Path, name: str = ".lock") -> Iterator[None]:
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error}; give another --workdir=") from error
     with file:  # closing the file releases the lock
-        if not acquired(file):
+        if not acquired(file, wait=wait):
             raise UserError(
                 f"another process (or another thread of this one) is writing to {workdir}; wait "
                 "for it, or give another --workdir="

@@ -6,8 +6,11 @@ what a network learns, or that its training does not work under, have one value 
 """
 
 import contextlib
+import functools
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +30,7 @@ OF_THE_CACHE = (
 
 @contextlib.contextmanager
 def own() -> Iterator[None]:
-    """Context manager, and decorator, in which JAX has this project's settings.
+    """Context manager in which JAX has this project's settings.
 
     The values that were there before come back afterwards. JAX is imported here, if it is not yet.
 
@@ -83,8 +86,10 @@ def imported() -> Any:
     """Imports and returns JAX.
 
     Raises:
-      UserError: a variable in the environment has a value that JAX does not know.
+      UserError: a variable in the environment has a value that JAX or XLA does not know.
     """
+    if flags := os.environ.get("XLA_FLAGS", "").strip():
+        _refuse_unknown(flags)
     try:
         import jax
     except ValueError as error:
@@ -96,6 +101,22 @@ def imported() -> Any:
             f"Correct it, or remove it: unset {name}"
         ) from error
     return jax
+
+
+@functools.cache
+def _refuse_unknown(flags: str) -> None:
+    """Lets another process read `XLA_FLAGS`: one that does not know a flag is ended by XLA."""
+    reading = "from jaxlib import xla_client; xla_client.CompileOptions()"
+    try:
+        done = subprocess.run([sys.executable, "-c", reading], capture_output=True, text=True)
+    except OSError:
+        return
+    message = re.search(r"^[EF]\d{4} [^\]]*\] (.*?)\.?$", done.stderr, re.MULTILINE)
+    if done.returncode and message:
+        raise UserError(
+            f"XLA_FLAGS={flags!r} in the environment cannot be read by XLA: {message[1]}. Correct "
+            f"it, or remove it: unset XLA_FLAGS"
+        )
 
 
 def named_in(text: str) -> str | None:

@@ -134,6 +134,7 @@ def test_a_finished_run_goes_on_to_more_epochs(trained, tmp_path):
     [
         ({"nun_epochs": 3}, "did you mean 'num_epochs'"),
         ({"num_epochs": 2.5}, "expected int, got 2.5"),
+        ({"overrides": ["model.hidden=8"]}, "overrides: must be a dict"),
         ({"overrides": {"model.hiden": 3}}, "did you mean 'hidden'"),
         ({"overrides": {"data.val_split": "all"}}, "holds 10000 rows of the test split"),
         ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, "are not finite"),

@@ -110,6 +110,9 @@ def test_the_settings_of_a_notebook_change_no_bit_and_come_back(tmp_path):
         ("JAX_NUM_CPU_DEVICES", "abc"),
         ("JAX_NUM_CPU_DEVICES", "0"),
         ("JAX_PLATFORMS", "cuda"),
+        ("XLA_FLAGS", "--xla_nonsense=1"),  # XLA itself would abort
+        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=perhaps"),
+        ("XLA_FLAGS", "nonsense"),
     ],
 )
 def test_a_bad_variable_is_named_in_one_line(clean, name, value):

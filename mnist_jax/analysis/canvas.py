@@ -7,12 +7,15 @@ says too.
 
 from __future__ import annotations
 
+import io
 import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mnist_jax.files import write_bytes
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
@@ -105,8 +108,16 @@ def panel(figure: Figure, left: float, bottom: float, right: float, top: float =
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Saves the figure to `path` and returns `path`; the same figure gives the same bytes."""
-    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    """Saves a figure as PNG and returns its path; the same figure gives the same bytes.
+
+    A reader of the file never sees half of it.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
+    write_bytes(path, content.getvalue(), durable=False)
     return path
 
 

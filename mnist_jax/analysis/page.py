@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mnist_jax.analysis import canvas
-from mnist_jax.files import write_bytes, write_text, writing
+from mnist_jax.files import write_text, writing
 from mnist_jax.metrics import Metric
-
-if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
-    from matplotlib.figure import Figure
 
 MISSING = "—"  # in place of a value that is None
 
@@ -40,18 +35,6 @@ def render(path: Path, template: str, **context: Any) -> None:
         {form.__name__: form for form in (percent, figure, number, seconds, listing)}
     )
     write_text(path, pages.get_template(template).render(context))
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Saves a figure as PNG and returns its path; a reader never sees half of it.
-
-    Raises:
-      UserError: the file cannot be written.
-    """
-    content = io.BytesIO()
-    canvas.save(figure, content)  # pyright: ignore[reportArgumentType]
-    write_bytes(path, content.getvalue(), durable=False)
-    return path
 
 
 def picture(path: Path, alt: str, wide: bool = False) -> dict[str, Any]:

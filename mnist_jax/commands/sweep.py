@@ -69,9 +69,10 @@ def main(arguments: Namespace) -> int:
 def _use_all_cores() -> None:
     """Makes each usable CPU core a JAX device, so that members train in parallel.
 
-    JAX reads the number when it is imported.
+    JAX reads the number when it is imported. A number that the environment gives is kept.
     """
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(processors.count()))
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(processors.count()))
 
 
 def command() -> None:

@@ -27,10 +27,11 @@ def main(arguments: Namespace) -> int:
     from mnist_jax.training import own_code, verification  # imported late: --help does not need it
 
     own_code.warn_of_changes(arguments.workdir)
-    found = list(verification.verify(arguments.workdir, arguments.member, arguments.seed))
-    for name, problem in found:
-        print(f"{name}: {'DAMAGED: ' + problem if problem else 'sound'}")
-    return int(any(problem for _, problem in found))
+    sound = True
+    for name, problem in verification.verify(arguments.workdir, arguments.member, arguments.seed):
+        print(f"{name}: {'DAMAGED: ' + problem if problem else 'sound'}", flush=True)
+        sound = sound and not problem
+    return int(not sound)
 
 
 def command() -> None:

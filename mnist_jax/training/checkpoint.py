@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ import jax
 import numpy as np
 
 from mnist_jax.errors import UserError
+from mnist_jax.files import writing
 
 SHOWN = 12  # maximum number of differences in a message
 FORMAT = 2  # version of the format; version 1 had no member axis
@@ -460,9 +462,17 @@ def _seal(sealed: Record) -> str:
 
 
 def _set_aside(folder: Path, step: int) -> str:
-    taken = len(list(folder.glob(f"{step}.damaged*")))
-    name = f"{step}.damaged" + (f"-{taken}" if taken else "")
-    (folder / str(step)).rename(folder / name)
+    """Renames a damaged checkpoint and returns its new name.
+
+    Raises:
+      UserError: the system refuses to rename it.
+    """
+    names = itertools.chain(
+        [f"{step}.damaged"], (f"{step}.damaged-{n}" for n in itertools.count(1))
+    )
+    name = next(name for name in names if not (folder / name).exists())
+    with writing(folder / name):
+        (folder / str(step)).rename(folder / name)
     return name
 
 

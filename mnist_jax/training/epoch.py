@@ -70,7 +70,8 @@ def _best(program: Program, rows: list[Row]) -> int | None:
 def _keep_best(program: Program, at: Position) -> None:
     """Copies to `at.best` the weights of networks whose last epoch is their best so far."""
     latest = [
-        at.training[i] and _best(program, rows) == len(rows) - 1 for i, rows in enumerate(at.rows)
+        trains and _best(program, rows) == len(rows) - 1
+        for trains, rows in zip(at.training, at.rows, strict=True)
     ]
     if not any(latest):
         return

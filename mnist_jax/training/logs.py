@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from mnist_jax import imports
 from mnist_jax.errors import UserError
-from mnist_jax.files import append, reason, write_text, writing
+from mnist_jax.files import append, make_durable, reason, write_text, writing
 from mnist_jax.metrics import Metric, columns
 
 Row = dict[str, Any]
@@ -140,6 +140,15 @@ class RunLog:
         writer.writerows(rows)
         return text.getvalue()
 
+    def keep(self) -> None:
+        """Waits until all rows are on the disk; `result.json` then says that the run is finished.
+
+        Raises:
+          UserError: a file cannot be written.
+        """
+        make_durable(self._jsonl)
+        make_durable(self._csv)
+
     def close(self) -> None:
         """Closes TensorBoard's file."""
         if self._board is not None:
@@ -184,6 +193,10 @@ class SweepLog:
         """Adds lines at the end."""
         self._lines += lines
         append(self._path, _jsonl(lines))
+
+    def keep(self) -> None:
+        """Waits until all lines are on the disk, as in `RunLog`."""
+        make_durable(self._path)
 
 
 class SweepPart:
@@ -266,7 +279,11 @@ class _Board:
             self._writer = board.event_file_writer.EventsWriter(str(folder / "events"))
         # TensorBoard shall forget what earlier processes wrote.
         start = board.proto.event_pb2.SessionLog(status=1)
-        self._write(step=0, session_log=start)
+        try:
+            self._write(step=0, session_log=start)
+        except UserError:
+            self._writer.close()
+            raise
 
     @classmethod
     def open(cls, folder: Path) -> "_Board | None":

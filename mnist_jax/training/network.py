@@ -1,5 +1,6 @@
 """Finds a trained network in a folder: that of a run, or one member of a sweep."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ def find(workdir: Path, member: str = "", seed: int | None = None) -> Network:
     Args:
       workdir: the folder of a run or a sweep.
       member: for a sweep only: the name of an architecture, or `best`: the single network that is
-        best by `config.best` after its last epoch, among architectures of which no seed diverged.
+        best by `config.best` after its last epoch, among architectures of which every seed is
+        finished and none diverged.
       seed: for a sweep only; may be left out if the architecture has a single seed.
 
     Raises:
@@ -62,7 +64,7 @@ def find(workdir: Path, member: str = "", seed: int | None = None) -> Network:
 def _member(workdir: Path, member: str, seed: int | None) -> Network:
     folders = sweepdir.populations(workdir)
     members = [its for folder in folders for its in folder.members]
-    if not member and len(members) == 1:
+    if not member and len({its.architecture for its in members}) == 1:
         member = members[0].architecture
     if member == BEST and seed is not None:
         raise UserError("--member=best names a single network: leave out --seed=")
@@ -107,6 +109,14 @@ def _best(folders: Sequence[sweepdir.PopulationDir], workdir: Path) -> Planned:
         )
     results = sweepdir.finished(folders)
     lost = {name for (name, _), result in results.items() if result["status"] != FINISHED}
+    unfinished = {sweepdir.key(m) for folder in folders for m in folder.members} - results.keys()
+    if unfinished:
+        lost |= {name for name, _ in unfinished}
+        print(
+            f"warning: {workdir}: {len(unfinished)} networks are not finished; their architectures "
+            f"are left out",
+            file=sys.stderr,
+        )
     best: tuple[float, Planned] | None = None
     for folder in folders:
         for member in folder.members:

@@ -118,7 +118,7 @@ def _limit(clip_norm: Any) -> Any:
 def optimizers() -> dict[str, Callable[..., optax.GradientTransformation]]:
     """Returns optax's optimizers by name."""
     known = {n: getattr(optax, n) for n in dir(optax) if _is_optimizer(n)}
-    del known["lbfgs"]  # its line search re-evaluates the loss, which a step cannot do
+    known.pop("lbfgs", None)  # its line search re-evaluates the loss, which a step cannot do
     return known
 
 

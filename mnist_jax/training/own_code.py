@@ -18,7 +18,7 @@ from typing import Any
 from mnist_jax import users_code
 from mnist_jax.config import Config, own_modules
 from mnist_jax.errors import UserError
-from mnist_jax.files import damaged, read_json, write_json
+from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
 from mnist_jax.training.workdir import free_name
 
 FILE = "code.json"
@@ -127,7 +127,11 @@ def warn_of_changes(folder: Path, names: Iterable[str] | None = None) -> None:
       names: the modules to compare; None: all that are recorded.
     """
     users_code.refresh()
-    there = recorded(folder)
+    try:
+        there = recorded(folder)
+    except DamagedFileError as error:
+        print(f"warning: {error}", file=sys.stderr, flush=True)
+        return
     if files := _changed(there, read(there if names is None else names)):
         print(f"warning: {_said(files, folder)}", file=sys.stderr, flush=True)
 

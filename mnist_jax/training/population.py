@@ -117,6 +117,11 @@ def try_step(config: Config, spec: Spec) -> Any:
         return _step(config, spec)
 
 
+def try_start(config: Config, spec: Spec) -> Any:
+    """Returns the state before the first step; meant to be traced, for its shapes."""
+    return init_state(build(config, spec, STEPS_PER_EPOCH), config.seed)
+
+
 def _step(config: Config, spec: Spec) -> Any:
     task = build(config, spec, STEPS_PER_EPOCH)
     examples = config.batch_size

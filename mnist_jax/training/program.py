@@ -23,9 +23,11 @@ from mnist_jax.training.state import TrainState, evaluation_weights, init_state
 from mnist_jax.training.step import run_steps
 from mnist_jax.training.task import Task
 
-# Maximum number of multiplications, estimated by `_work`, in a chunk of steps on one device. A stop
-# signal takes effect after a chunk, so a chunk must not take longer than a few seconds on a core.
+# Maximum number of multiplications, estimated by `_work`, in a chunk of steps on one core. A stop
+# signal takes effect after a chunk, so a chunk must not take longer than a few seconds.
 WORK_AT_A_TIME = 2.5e11
+CORES = 2  # that a single network can count on
+CORES_OF_AN_ACCELERATOR = 100  # that do as much work as one, at most
 # Multiplications per pixel that take as long as gathering, augmentation and activations.
 WORK_OF_A_PIXEL = 500
 
@@ -164,7 +166,8 @@ def prepare_one(config: Config) -> Program:
       UserError: a value of the configuration is unknown, unsupported or does not fit the others.
     """
     layout = layouts.for_batch(config)
-    lane = _lane(config, layout, open_feed(config, layout.shared))
+    feed = open_feed(config, layout.shared, None, _most_steps(config, layout, CORES))
+    lane = _lane(config, layout, feed)
     task.check(lane.base)
     return _compiled([config], layout, lane)
 
@@ -181,9 +184,15 @@ def prepare_many(configs: Sequence[Config]) -> Program:
     first = configs[0]
     layout = layouts.for_members(first, len(configs))
     seeds = [config.seed for config in configs]
-    most = int(WORK_AT_A_TIME / (_work(first) * layout.turns))
-    feed = open_feed(first, layout.shared, seeds, most)
+    feed = open_feed(first, layout.shared, seeds, _most_steps(first, layout, 1) // layout.turns)
     return _compiled(configs, layout, _lane(first, layout, feed))
+
+
+def _most_steps(config: Config, layout: Layout, cores: int) -> int:
+    """Returns how many steps of a network a chunk may have, on a device of so many cores."""
+    if layout.devices[0].platform != "cpu":
+        cores = CORES_OF_AN_ACCELERATOR
+    return int(cores * WORK_AT_A_TIME / _work(config))
 
 
 def _work(config: Config) -> float:

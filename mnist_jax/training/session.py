@@ -57,7 +57,8 @@ def opened(workdir: Path) -> Iterator[StopSignal]:
         try:
             yield stop
         except StoppedError as stopped:
-            there = any(steps(folder) for folder in workdir.rglob("checkpoints"))
+            folders = [workdir, *workdir.glob("populations/*")]
+            there = any(steps(folder / "checkpoints") for folder in folders)
             saved = "progress is saved" if there else "there is nothing to save yet"
             raise StoppedError(
                 f"stopped on request; {saved}. Run the same command again to continue in {workdir}"

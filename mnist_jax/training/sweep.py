@@ -1,6 +1,7 @@
 """Trains a sweep: resumes, trains and evaluates each of its populations."""
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -31,25 +32,34 @@ Result = dict[str, Any]
 
 
 def resolve(plan: Sequence[Planned]) -> list[Planned]:
-    """Returns the plan with all defaults filled in, after checking each architecture.
+    """Returns the plan with all defaults filled in.
 
     Raises:
-      UserError: a member's configuration is invalid, or two metrics would share a column.
+      UserError: a model has an unknown name, keyword or value.
     """
-    sound: dict[str, Config] = {}
+    whole: dict[str, Config] = {}
     for member in plan:
-        if member.architecture not in sound:
-            sound[member.architecture] = models.resolve(member.config)
-            check(sound[member.architecture])
-    _refuse_ambiguous_metrics(list(sound.values()))
+        if member.architecture not in whole:
+            whole[member.architecture] = models.resolve(member.config)
     return [
-        Planned(m.architecture, dataclasses.replace(sound[m.architecture], seed=m.config.seed))
+        Planned(m.architecture, dataclasses.replace(whole[m.architecture], seed=m.config.seed))
         for m in plan
     ]
 
 
-def check(config: Config) -> None:
-    """Raises UserError at the start of a sweep for a configuration that would fail later on."""
+def check(plan: Sequence[Planned]) -> None:
+    """Checks each architecture at the start of a sweep, so that none fails later on.
+
+    Raises:
+      UserError: a configuration is invalid, or two metrics would share a column.
+    """
+    configs = {member.architecture: member.config for member in plan}.values()
+    for config in configs:
+        _check(config)
+    _refuse_ambiguous_metrics(list(configs))
+
+
+def _check(config: Config) -> None:
     layout.for_members(config, 1)
     data.check_splits(config.data.name, config.data.train_split, config.data.val_split)
     feed.check(config)
@@ -58,7 +68,7 @@ def check(config: Config) -> None:
 
 
 def try_new(plan: Sequence[Planned], workdir: Path) -> None:
-    """Traces a step of each architecture that is new in `workdir`, and loads its initial weights.
+    """Tries each architecture that is new in `workdir`: its code, its size, its initial weights.
 
     Raises:
       UserError: a network needs more memory than there is, or the weights that `config.init_from`
@@ -71,13 +81,14 @@ def try_new(plan: Sequence[Planned], workdir: Path) -> None:
     tried: set[str] = set()
     for config in new.values():
         code = repr((config.model.name, config.loss, config.metrics, config.optimizer.name))
-        if code not in tried or config.init_from:  # traced once per code, as it is slow
-            spec = data.spec(config.data.name)
-            state = jax.eval_shape(lambda c=config, s=spec: population.try_step(c, s))
-            need = memory.size(state) + memory.size(state["params"])  # gradients
-            memory.refuse(need, jax.devices()[:1], "the network")
-            if config.init_from:
-                warm_start(jax.tree.map(lambda x: np.empty((1, *x.shape), x.dtype), state), config)
+        # A step is traced once per code, as it is slow; of the others the state tells the size.
+        trial = population.try_start if code in tried else population.try_step
+        spec = data.spec(config.data.name)
+        state = jax.eval_shape(functools.partial(trial, config, spec))
+        need = memory.size(state) + memory.size(state["params"])  # gradients
+        memory.refuse(need, jax.devices()[:1], "the network")
+        if config.init_from:
+            warm_start(jax.tree.map(lambda x: np.empty((1, *x.shape), x.dtype), state), config)
         tried.add(code)
 
 
@@ -140,6 +151,7 @@ def train(
         results = _train(program, folder, stop, part, title, on_epoch)
         keep_clock()
         print(_closing(title, folder.members, results), flush=True)
+    log.keep()
     found = sweepdir.finished(folders)
     return [found[sweepdir.key(member)] for member in plan]
 

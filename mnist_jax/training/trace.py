@@ -30,4 +30,4 @@ def write(program: Program, folder: Path) -> None:
         jax.block_until_ready(steps(state, program.numbers, active, rows, program.feed.resident))
     with writing(folder):
         jax.profiler.stop_trace()
-    print(f"trace of {STEPS} steps: {folder}")
+    print(f"trace of {min(STEPS, chunk.stop - chunk.start)} steps: {folder}")

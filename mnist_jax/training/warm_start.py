@@ -1,7 +1,6 @@
 """Initialises networks with the weights of a trained network, as `config.init_from` says."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ from mnist_jax import config as configuration
 from mnist_jax import models
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
+from mnist_jax.files import local_path
 from mnist_jax.members import DIVERGED
 from mnist_jax.training import checkpoint, network
 from mnist_jax.training.state import TrainState
@@ -34,7 +34,8 @@ def warm_start(state: TrainState, config: Config) -> TrainState:
     if not config.init_from:
         return state
     try:
-        source = network.find(Path(config.init_from), config.init.member, config.init.seed)
+        folder = local_path(config.init_from, "its value")
+        source = network.find(folder, config.init.member, config.init.seed)
     except UserError as error:
         raise UserError(f"config.init_from: {error}") from error
     found = _weights(source)

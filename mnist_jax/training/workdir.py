@@ -159,7 +159,9 @@ def parsed(values: Any, path: Path) -> Config:
             f"{path} cannot be read: {error}. If another version of mnist_jax wrote it, use that "
             f"version, or train again into another --workdir="
         ) from error
-    folder = path.parents[2] if path.parents[1].name == "populations" else path.parent
+    folder = path.absolute().parent
+    if folder.parent.name == "populations":
+        folder = folder.parent.parent
     users_code.refuse_inside(found.modules(), folder)
     return found
 
@@ -193,7 +195,7 @@ def spelled_out(values: dict[str, Any], workdir: Path) -> dict[str, Any]:
 
 def free_name(workdir: Path) -> Path:
     """Returns the first of `DIR-2`, `DIR-3`, ... that does not exist yet."""
-    numbers = (workdir.with_name(f"{workdir.name}-{n}") for n in range(2, 10_000))
+    numbers = (workdir.parent / f"{workdir.name or 'run'}-{n}" for n in range(2, 10_000))
     return next(path for path in numbers if not path.exists())
 
 

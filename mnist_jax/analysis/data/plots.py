@@ -19,7 +19,7 @@ from mnist_jax.analysis.gallery import Gallery, spread
 from mnist_jax.config import Augment
 from mnist_jax.data import Split
 from mnist_jax.data.augment import augment_images
-from mnist_jax.errors import UserError
+from mnist_jax.files import make_folder
 from mnist_jax.randomness import example_keys, root_key
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
@@ -53,15 +53,8 @@ def write_pictures(
             "balance": draw_balance(found),
             "augmentation": draw_augmentation(training, found.augment, seed),
         }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return [
-                canvas.save(picture, folder / f"{name}.png") for name, picture in pictures.items()
-            ]
-        except OSError as error:
-            raise UserError(
-                f"cannot write to {folder}: {error}\nchoose another folder with --workdir="
-            ) from error
+        make_folder(folder)
+        return [canvas.save(picture, folder / f"{name}.png") for name, picture in pictures.items()]
 
 
 def draw_samples(split: Split, rows: int = 8) -> Figure:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mnist_jax.analysis import canvas, page
+from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import BLUE, GREY, INK
 from mnist_jax.analysis.network.graph import Graph, Node, find_graph
 from mnist_jax.analysis.network.layout import Box, Point, arrange
@@ -54,7 +54,7 @@ def draw_network(model: Model, folder: Path) -> list[Path]:
     svg: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": graph.name}
     with canvas.styled(), matplotlib.rc_context(svg):
         figure = draw(graph)
-        png = page.save(figure, folder / "network.png")
+        png = canvas.save(figure, folder / "network.png")
         return [png, _save_svg(figure, graph, folder / "network.svg")]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mnist_jax.analysis import canvas, page
+from mnist_jax.analysis import canvas
 from mnist_jax.analysis.axes import log_axis
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
 from mnist_jax.analysis.gallery import Gallery, spread
@@ -126,7 +126,9 @@ def write_plots(folder: Path, view: View) -> list[Path]:
     """
     make_folder(folder)
     with canvas.styled():
-        return [page.save(plot.draw(view), folder / f"{plot.name}.png") for plot in plots_of(view)]
+        return [
+            canvas.save(plot.draw(view), folder / f"{plot.name}.png") for plot in plots_of(view)
+        ]
 
 
 def _score(view: View) -> str:
@@ -195,8 +197,9 @@ def _draw_series(axes: Axes, history: Sequence[dict], metric: Metric) -> list[fl
     ):
         values = [_number(row.get(f"{split}_{metric.name}")) for row in history]
         finite = [value for value in values if math.isfinite(value)]
-        if finite:
-            label = f"{SPLITS[split]}, {when}: {metric.text(finite[-1])} at the end"
+        if finite or split == "train":
+            last = f"{metric.text(finite[-1])} at the end" if finite else "no finite value"
+            label = f"{SPLITS[split]}, {when}: {last}"
             every = max(1, len(epochs) // 20)
             scaled = [metric.scale * value for value in values]
             axes.plot(epochs, scaled, style, c=color, label=label, markevery=every, mfc=face)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_jax.analysis import canvas, page
+from mnist_jax.analysis import canvas
 from mnist_jax.analysis.sweep.curves import draw_curves
 from mnist_jax.analysis.sweep.fields import draw_field, find_numeric
 from mnist_jax.analysis.sweep.heatmaps import draw_heatmap, find_grid
@@ -120,7 +120,7 @@ def write_plots(folder: Path, its: Comparison) -> list[tuple[Plot, Path]]:
             with canvas.styled():
                 figure = plot.draw(its)
                 if figure is not None:
-                    path = page.save(figure, folder / f"{plot.name}.png")
+                    path = canvas.save(figure, folder / f"{plot.name}.png")
                     written.append((plot, path))
         except UserError:  # the file cannot be written: nor could the report
             raise

@@ -134,6 +134,13 @@ def test_a_missing_validation_split_leaves_one_curve():
     assert train.get_marker() == "o"
 
 
+def test_a_metric_that_is_never_finite_has_a_plot_that_says_so():
+    history = [row | {"train_loss": None, "val_loss": None} for row in history_of(2)]
+    [axes] = plots.draw_curve(history, LOSS).axes
+    said = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert said == ["training, mean over each epoch: no finite value"]
+
+
 def test_a_further_metric_has_a_curve_in_the_file_of_its_name(tmp_path: Path):
     view = view_of(history_of(3), predictions_of(), find((TOP_2, ENTROPY)))
     paths = plots.write_plots(tmp_path, view)
