@@ -5,7 +5,6 @@ import functools
 import glob
 import os
 import re
-import sys
 import threading
 import warnings
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import jax
 
 from mnist_jax import home
+from mnist_jax.errors import print_warning
 
 LARGEST = 1 << 30  # bytes of compiled programs that are kept
 TROUBLE = r"Error (reading|writing) persistent compilation cache entry for '(.*?)': (.*)"
@@ -87,4 +87,4 @@ def _remove(program: str) -> bool:
 
 @functools.cache
 def _say_once(text: str) -> None:
-    print(f"warning: {text}", file=sys.stderr)
+    print_warning(text)

@@ -30,7 +30,7 @@ import ml_collections
 
 from mnist_jax import binding, metrics, users_code
 from mnist_jax.binding import Choice, Range, shown
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import local_path
 from mnist_jax.nested import leaves
 
@@ -123,7 +123,7 @@ class Config:
     patience: Annotated[int, Range(0, MOST)] = 0
 
     parallel: str = "auto"  # auto, jit, pmap or shard_map
-    reduction: str = "mean"  # of the gradients over all devices
+    reduction: str = "mean"  # of the gradients over all devices; there is no other yet
     # Number of checkpoints to keep; each holds the best epoch's weights.
     keep_latest: Annotated[int, Range(1, MOST)] = 2
     # Called with the row of each epoch: your own package.module:name, a function or a class.
@@ -351,7 +351,7 @@ def overridden(
     Args:
       values: a configuration as plain nested dicts.
       overrides: dotted names and values; a string is parsed as on the command line.
-      told: warnings that were printed already; gets the new ones.
+      told: warnings already printed; new ones are added.
 
     Raises:
       UserError: an override names an unknown section.
@@ -368,7 +368,7 @@ def overridden(
         if section in CHOICES and field_name == "name" and old and isinstance(its, dict):
             warning = _without_foreign(section, its, old, given)
             if warning and (told is None or warning not in told):
-                print(f"warning: {warning}", file=sys.stderr, flush=True)
+                print_warning(warning)
             if told is not None:
                 told.add(warning)
     return values
@@ -443,6 +443,11 @@ def _check_values(config: Config) -> None:
         raise UserError(f"config.dtype: {shown(config.dtype)} is none of {', '.join(DTYPES)}")
     if config.patience > 0 and not config.data.val_split:
         raise UserError("config.patience: needs a validation split; config.data.val_split is empty")
+    if not config.init_from and config.init != Init():
+        raise UserError(
+            "config.init: says how to start from config.init_from, which is empty; name the folder "
+            "of a trained network there"
+        )
     _check_best(config)
 
 

@@ -1,12 +1,11 @@
 """Starts JAX's devices, and says so if an accelerator lies idle while JAX computes on the CPU."""
 
 import os
-import sys
 from typing import Any
 
 import jax
 
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 
 # What the drivers of accelerators show, and the extra of this package that uses them.
 NVIDIA = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/gpus")
@@ -42,7 +41,7 @@ def notice() -> list[str]:
 def warn() -> None:
     """Prints the lines of `notice` on standard error."""
     for line in notice():
-        print(f"warning: {line}", file=sys.stderr)
+        print_warning(line)
 
 
 def _there(extra: str) -> bool:

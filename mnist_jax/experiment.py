@@ -3,7 +3,6 @@
 The packages `training` and `analysis` do not import each other; this module combines them.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from mnist_jax.analysis.run.evaluation import Predictions
 from mnist_jax.analysis.run.report import publish
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import DamagedFileError, damaged, file_name, read_json, write_json, writing
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED, Planned, find_analysis
@@ -29,6 +28,7 @@ from mnist_jax.training import (
     trace,
     workdir,
 )
+from mnist_jax.training.checkpoint import steps
 from mnist_jax.training.console import Console
 from mnist_jax.training.inference import Outputs
 from mnist_jax.training.logs import OnEpoch, Row, RunLog
@@ -40,6 +40,7 @@ from mnist_jax.training.session import Clock, opened, trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
 
 TEST = "test"
+EVALUATING = ".evaluate.lock"  # of its own: `main` holds the folder's while it trains
 ADVICE = "Try a lower learning rate, or clip the gradient: --config.clip_norm=1"
 
 
@@ -158,7 +159,7 @@ def _repeated_rows(configs: Iterable[Config]) -> list[str]:
 def _warned(warnings: list[str]) -> list[str]:
     """Prints warnings that `result.json` records as well, and returns them."""
     for text in warnings:
-        print(f"warning: {text}", file=sys.stderr, flush=True)
+        print_warning(text)
     return warnings
 
 
@@ -202,16 +203,18 @@ def _evaluate(
         "warnings": [*devices.notice(), *warnings],
         **own_code.facts(folder),
     }
-    publish(
-        folder,
-        seen,
-        config=config.to_dict(),
-        model=program.task.model,
-        history=rows,
-        result=result,
-        checkpoint=at.step,
-        title=folder.resolve().name,
-    )
+    # An `evaluate` of an earlier checkpoint may be writing: the last word is this one's.
+    with sole_writer(folder, EVALUATING, wait=True):
+        publish(
+            folder,
+            seen,
+            config=config.to_dict(),
+            model=program.task.model,
+            history=rows,
+            result=result,
+            checkpoint=at.step,
+            title=folder.resolve().name,
+        )
     return result
 
 
@@ -360,8 +363,7 @@ class _SweepClock:
                 return seconds
             raise damaged(self._path, "there are no seconds")
         except DamagedFileError as error:
-            cause = str(error).partition(". ")[0]
-            print(f"warning: {cause}; the time starts anew", file=sys.stderr, flush=True)
+            print_warning(f"{error.cause}; the time starts anew")
             return 0.0
 
     def seconds(self) -> float:
@@ -392,12 +394,15 @@ def evaluate(network: Network, which: str, split: str) -> tuple[dict[str, Any], 
     """
     keep_programs()
     provenance.announce()
+    there = steps(network.checkpoints)
     restored = restore(network, which)
     _warned(list(filter(None, [data.repeated(restored.config.data.name, split)])))
     folder = network.output
     if split != TEST:
         folder = folder / "evaluations" / file_name(split)
-    with sole_writer(folder, ".evaluate.lock"):  # its own: `main` may hold the other
+    with sole_writer(folder, EVALUATING):
+        if steps(network.checkpoints) != there:  # the training has gone on
+            restored = restore(network, which)
         found = publish(
             folder,
             examined(restored, split),

@@ -21,7 +21,11 @@ ADVICE = "Correct this (a full disk? permissions?), then run the same command ag
 
 
 class DamagedFileError(UserError):
-    """The content of a file is not what this project writes."""
+    """The content of a file is not what this project writes; `cause` says so without advice."""
+
+    def __init__(self, cause: str, advice: str) -> None:
+        super().__init__(f"{cause}. It was edited, or not written completely. {advice}")
+        self.cause = cause
 
 
 @contextlib.contextmanager
@@ -142,9 +146,7 @@ def read_json(path: Path, kind: type | None = None, *, advice: str = RESTORE) ->
 
 def damaged(path: Path, why: str, advice: str = RESTORE) -> DamagedFileError:
     """Returns the error for a file whose content is not what this project writes."""
-    return DamagedFileError(
-        f"{path} cannot be read: {why}. It was edited, or not written completely. {advice}"
-    )
+    return DamagedFileError(f"{path} cannot be read: {why}", advice)
 
 
 def read_rows(path: Path) -> list[Any]:

@@ -1,15 +1,14 @@
-"""The user's folders for caches and data, and what takes their place where a user has none.
+"""Finds the user's folders for caches and data, or a temporary folder instead.
 
 A container may run under a user id without a home, or with one that cannot be written.
 """
 
 import functools
 import os
-import sys
 import tempfile
 from pathlib import Path
 
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 
 
 def caches() -> Path:
@@ -60,10 +59,9 @@ def _instead(given: str, variable: str) -> Path:
       UserError: there is no folder for temporary files.
     """
     folder = _temporary()
-    print(
-        f"warning: {given} cannot be used as a folder; {folder} takes its place. "
+    print_warning(
+        f"{given} cannot be used as a folder; {folder} takes its place. "
         f"Set {variable} to a writable folder",
-        file=sys.stderr,
     )
     return folder
 

@@ -3,12 +3,11 @@
 import contextlib
 import errno
 import fcntl
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # by another process
 
@@ -54,9 +53,8 @@ def acquired(file: IO[str], *, wait: bool = False) -> bool:
     except OSError as error:
         if error.errno in HELD:
             return False
-        print(
-            f"warning: {file.name} cannot be locked ({error.strerror}); "
+        print_warning(
+            f"{file.name} cannot be locked ({error.strerror}); "
             "make sure that no other process writes to that folder",
-            file=sys.stderr,
         )
     return True

@@ -2,11 +2,9 @@
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-LIMITS = Path("/sys/fs/cgroup")  # of control groups on Linux, and so of a container
-GROUPS = Path("/proc/self/cgroup")  # those that this process is in
+from mnist_jax import control_groups
 
 
 def count() -> int:
@@ -26,24 +24,8 @@ def _granted() -> float | None:
     of version 2 or 1 (https://docs.kernel.org/admin-guide/cgroup-v2.html and
     https://docs.kernel.org/scheduler/sched-bwc.html).
     """
-    found = [_limit(folder) for folder in _groups()]
+    found = [_limit(folder) for folder in control_groups.folders("cpu")]
     return min((granted for granted in found if granted is not None), default=None)
-
-
-def _groups() -> Iterator[Path]:
-    """Yields the folders of this process' control groups, up to the roots of both versions."""
-    try:
-        lines = GROUPS.read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in ["0::/", "1:cpu:/", *lines]:
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if not controllers or "cpu" in controllers.split(","):
-            root = LIMITS / "cpu" if controllers else LIMITS
-            group = root / path.lstrip("/")
-            while group.is_relative_to(root):
-                yield group
-                group = group.parent
 
 
 def _limit(group: Path) -> float | None:

@@ -1,4 +1,4 @@
-"""Standard output and error that never end a command: closed, broken, or of a narrow encoding.
+"""Keeps a command running when its output is closed, broken, or cannot encode a character.
 
 A training outlives the reader of its lines: after `main | head -1`, or when the terminal is gone,
 it goes on, and its further lines are dropped. So the exit status is that of the training.

@@ -8,12 +8,15 @@ when the next training starts (`refresh`).
 
 import ast
 import contextlib
+import hashlib
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import struct
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Iterable, Iterator
@@ -29,6 +32,9 @@ from mnist_jax.errors import UserError
 LONGEST = 300  # maximum number of characters of an error's text in a message
 PACKAGE = str(Path(__file__).resolve().parent) + os.sep
 LIBRARY = str(Path(os.__file__).parent) + os.sep
+SETTINGS = ("get_config", "get_sweep")  # the configuration checks what they return
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
 INSTALLED = re.compile(r"[/\\](site|dist)-packages[/\\]|^<(frozen|__array)")
 
 
@@ -71,9 +77,9 @@ def said(error: BaseException, *, function: bool = False) -> str:
 
 
 def place(error: BaseException, *, function: bool = False) -> str:
-    """Returns `FILE:LINE` of the last frame in the user's code, or an empty string.
+    """Returns `FILE:LINE` of the last frame of an error in the user's code, or else of its cause.
 
-    If the error itself has none, that of its cause.
+    Returns an empty string if neither has one.
     """
     at: BaseException | None = error
     while at is not None:
@@ -184,9 +190,9 @@ def source(name: str) -> Imported | None:
 
 
 def refresh() -> None:
-    """Forgets modules of the user's that a new process would import from other source code.
+    """Forgets the user's modules whose source has changed since, and modules that import these.
 
-    So does it with modules that use something of these. Called when a training or an evaluation
+    Called when a training or an evaluation
     starts, and never within one, which goes on with the code with which it has started.
     """
     look_in_current_folder()
@@ -277,6 +283,33 @@ def files(name: str) -> list[Path]:
         if folders is None and i + 1 < len(parts):
             return found
     return found
+
+
+def digest(source: bytes) -> str:
+    """Returns the SHA-256 of the syntax tree of a module's source code.
+
+    Comments, formatting, docstrings and the functions `get_config` and `get_sweep` do not count.
+
+    Raises:
+      SyntaxError: the source is not Python.
+      ValueError: the source contains null bytes.
+    """
+    tree = ast.parse(source)
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, FUNCTIONS) and node.name in SETTINGS)
+    ]
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+def digest_of_class(cls: type) -> str:
+    """Returns the digest of a class's source code; empty if there is no source."""
+    try:
+        return digest(textwrap.dedent(inspect.getsource(cls)).encode())
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return ""
 
 
 def refuse_inside(names: Iterable[str], folder: Path) -> None:

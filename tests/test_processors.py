@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from mnist_jax import processors
+from mnist_jax import control_groups, processors
 
 
 @pytest.fixture
 def limits(tmp_path, monkeypatch):
     """A function that writes a container's limits; the system allows eight processors."""
-    monkeypatch.setattr(processors, "LIMITS", tmp_path)
-    monkeypatch.setattr(processors, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(control_groups, "LIMITS", tmp_path)
+    monkeypatch.setattr(control_groups, "OWN", tmp_path / "groups")
     monkeypatch.setattr(processors.os, "sched_getaffinity", lambda process: set(range(8)))
 
     def write(**files: str) -> None:

@@ -121,6 +121,12 @@ def _read_version(dataset: Dataset, path: Path, version: tuple[int, int, int]) -
         body = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[head.end() :]
     if (fields["name"], fields["version"]) != (dataset.name, dataset.version):
         raise _Damaged(f"it holds {fields['name']} {fields['version']}")
+    if dataset.code and fields.get("code") not in (None, dataset.code):
+        raise UserError(
+            f"config.data.name: {path} holds {dataset.name} {dataset.version} as another "
+            f"{dataset.builder} has made it. Raise VERSION in that class, or remove this file and "
+            f"{path.parent.parent / dataset.folder}, so that the examples are made anew"
+        )
     if dataset.class_names and dataset.class_names != tuple(fields["class_names"]):
         raise _Damaged("it has other class names")
     if dataset.sha256:
@@ -177,6 +183,7 @@ def _write(dataset: Dataset, path: Path) -> None:
     fields = {
         "name": dataset.name,
         "version": dataset.version,
+        "code": dataset.code,
         "shape": prepared.fields.shape,
         "class_names": prepared.fields.class_names,
         "shards": prepared.shards,

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
-from mnist_jax import binding, home
+from mnist_jax import binding, home, users_code
 from mnist_jax.errors import UserError
 from mnist_jax.files import local_path
 
@@ -21,7 +21,8 @@ class Dataset:
     `builder` names the class that prepares the data set, as 'module:Class'. `sha256` is the digest
     that the cache keeps of all examples in tfds' order, or None if it is not known in advance.
     `class_names`, unless empty, replaces tfds' names of the classes. `transposed` is True if tfds
-    stores the (square) images with rows and columns swapped; they are read upright.
+    stores the (square) images with rows and columns swapped; they are read upright. `code` is the
+    digest of the source of a user's own builder class.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Dataset:
     sha256: str | None = None
     class_names: tuple[str, ...] = ()
     transposed: bool = False
+    code: str = ""
 
     @property
     def config(self) -> str | None:
@@ -120,7 +122,8 @@ def _of_class(cls: Any, path: str) -> Dataset:
     version = (config and config.version) or cls.VERSION
     if version is None:
         raise UserError(f"config.data.name: {path!r} has no VERSION; define one in the class")
-    return Dataset(f"{cls.name}/{config.name}" if config else cls.name, str(version), path)
+    name = f"{cls.name}/{config.name}" if config else cls.name
+    return Dataset(name, str(version), path, code=users_code.digest_of_class(cls))
 
 
 def data_dir() -> Path:

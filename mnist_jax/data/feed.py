@@ -93,15 +93,19 @@ class Feed:
         """Yields the chunks of an epoch, beginning at its step `start`."""
         return self._plan.chunks(epoch, start)
 
-    def shapes(self) -> dict[int, Any]:
-        """Returns the shapes and dtypes of `Chunk.rows` for each length of chunk that occurs."""
+    def shapes(self, start: int = 0) -> dict[int, Any]:
+        """Returns the shapes and dtypes of `Chunk.rows` for each length of chunk that occurs.
+
+        Args:
+          start: the first step of the epoch that is still to be trained.
+        """
         networks, batch = len(self._plan.seeds), self._plan.batch_size
         return {
             length: {
                 name: jax.ShapeDtypeStruct((networks, length, batch, *shape), dtype)
                 for name, (shape, dtype) in self._row.items()
             }
-            for length in sorted({stop - begin for begin, stop in self._plan.bounds()})
+            for length in sorted({stop - begin for begin, stop in self._plan.bounds(start)})
         }
 
 

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import writing
 
 SHOWN = 12  # maximum number of differences in a message
@@ -317,8 +317,7 @@ def newest_sound(
 def warn_of_damage(folder: Path, step: int, error: DamagedError, new_name: str = "") -> None:
     """Prints a warning that a checkpoint is damaged, and was set aside under `new_name`, if any."""
     note = f"; set aside as {new_name}" if new_name else ""
-    text = f"warning: checkpoint {folder / str(step)} is damaged: {error}{note}"
-    print(text, file=sys.stderr, flush=True)
+    print_warning(f"checkpoint {folder / str(step)} is damaged: {error}{note}")
 
 
 def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]:

@@ -11,7 +11,6 @@ a dict, as in `metrics.jsonl`; in a sweep also with `architecture` and `seed`, a
 
 import functools
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from mnist_jax import binding, metrics, users_code
 from mnist_jax.binding import Choice
 from mnist_jax.config import Config
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.members import Planned
 from mnist_jax.training.logs import Name, Row
 from mnist_jax.training.workdir import plain
@@ -72,11 +71,8 @@ class Logger:
             if self._failed:
                 return
             self._failed = True
-            print(
-                f"warning: {FIELD}: {self._name} fails and is not called again: "
-                f"{users_code.said(error)}",
-                file=sys.stderr,
-                flush=True,
+            print_warning(
+                f"{FIELD}: {self._name} fails and is not called again: {users_code.said(error)}",
             )
 
 
@@ -112,7 +108,7 @@ class Loggers:
     def __call__(self, row: Row) -> None:
         """Passes a row to the loggers of its network; warns once of a metric without a value."""
         for warning in metrics.without_value(row, self._missing):
-            print(f"warning: {warning}", file=sys.stderr, flush=True)
+            print_warning(warning)
         name = (row["architecture"], row["seed"]) if "architecture" in row else None
         for logger in self._of[name]:
             logger.log(row)

@@ -42,7 +42,6 @@ def train_epoch(program: Program, at: Position, stop: StopSignal, console: Conso
     console.start_epoch(at.epochs, done)
     before = time.perf_counter()
     for chunk in program.feed.chunks(at.epochs, done):
-        before += program.make_ready(chunk)
         at.state = program.advance(at.state, chunk, at.training)
         at.step += chunk.stop - chunk.start
         at.seconds += time.perf_counter() - before

@@ -9,10 +9,11 @@ from typing import Any
 
 import jax
 
+from mnist_jax import control_groups
 from mnist_jax.errors import UserError
 
 SHARE = 0.8  # of a device's memory, for populations; the rest is for the process and the system
-GROUPS, CONTROL = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+LIMITS = "memory.max", "memory.limit_in_bytes"  # of control groups, versions 2 and 1
 HOST = ()  # in place of devices: the memory of the process itself
 SIZES = Path("/proc/self/statm")
 EXHAUSTED = "RESOURCE_EXHAUSTED"  # how XLA's message begins
@@ -97,37 +98,15 @@ def _told(device: Any) -> float:
 def _limits() -> Iterator[float]:
     """Yields the machine's memory, and the limits of this process and its containers."""
     yield float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for path in _limit_files():
-        try:
-            text = path.read_text().strip()
-        except OSError:
-            continue
-        if text.isdecimal():
-            yield float(text)
+    for folder in control_groups.folders("memory"):
+        for name in LIMITS:
+            with contextlib.suppress(OSError):
+                if (text := (folder / name).read_text().strip()).isdecimal():
+                    yield float(text)
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)  # `ulimit -v`
     if limit != resource.RLIM_INFINITY:
         virtual, resident = _in_use()
         yield float(max(limit - virtual, 0) + resident)
-
-
-def _limit_files() -> Iterator[Path]:
-    """Yields the files with the limits of this process's control groups, versions 1 and 2."""
-    try:
-        lines = GROUPS.read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in [*lines, "0::/", "0:memory:/"]:  # a container may see its own group as the root
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            root, name = CONTROL, "memory.max"
-        elif "memory" in controllers.split(","):
-            root, name = CONTROL / "memory", "memory.limit_in_bytes"
-        else:
-            continue
-        folder = root / group.lstrip("/")
-        while folder != root.parent:
-            yield folder / name
-            folder = folder.parent
 
 
 def _in_use() -> tuple[int, int]:

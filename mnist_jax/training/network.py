@@ -1,6 +1,5 @@
 """Finds a trained network in a folder: that of a run, or one member of a sweep."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from mnist_jax import metrics
 from mnist_jax.config import Config
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import file_name
 from mnist_jax.members import FINISHED, Planned
 from mnist_jax.training import sweepdir
@@ -112,10 +111,9 @@ def _best(folders: Sequence[sweepdir.PopulationDir], workdir: Path) -> Planned:
     unfinished = {sweepdir.key(m) for folder in folders for m in folder.members} - results.keys()
     if unfinished:
         lost |= {name for name, _ in unfinished}
-        print(
-            f"warning: {workdir}: {len(unfinished)} networks are not finished; their architectures "
+        print_warning(
+            f"{workdir}: {len(unfinished)} networks are not finished; their architectures "
             f"are left out",
-            file=sys.stderr,
         )
     best: tuple[float, Planned] | None = None
     for folder in folders:

@@ -8,8 +8,6 @@ and modules that a named module imports are not examined.
 {module: {"file": path, "sha256": digest, "earlier": [digests before accepted changes]}}
 """
 
-import ast
-import hashlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,14 +15,11 @@ from typing import Any
 
 from mnist_jax import users_code
 from mnist_jax.config import Config, own_modules
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
 from mnist_jax.training.workdir import free_name
 
 FILE = "code.json"
-SETTINGS = ("get_config", "get_sweep")  # the configuration checks what they return
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
 
 Code = dict[str, dict[str, Any]]  # as in `code.json`
 
@@ -48,29 +43,10 @@ def read(names: Iterable[str]) -> Code:
         try:
             if path is not None:
                 source = its.source if its is not None else path.read_bytes()
-                code[name] = {"file": str(path), "sha256": digest(source)}
+                code[name] = {"file": str(path), "sha256": users_code.digest(source)}
         except (OSError, SyntaxError, ValueError):
             continue  # it cannot be imported either, which has a message of its own
     return code
-
-
-def digest(source: bytes) -> str:
-    """Returns the SHA-256 of the syntax tree of a module's source code.
-
-    Comments, formatting, docstrings and the functions `get_config` and `get_sweep` do not count.
-
-    Raises:
-      SyntaxError: the source is not Python.
-      ValueError: the source contains null bytes.
-    """
-    tree = ast.parse(source)
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, FUNCTIONS) and node.name in SETTINGS)
-    ]
-    for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
 
 def recorded(folder: Path) -> Code:
@@ -130,10 +106,10 @@ def warn_of_changes(folder: Path, names: Iterable[str] | None = None) -> None:
     try:
         there = recorded(folder)
     except DamagedFileError as error:
-        print(f"warning: {error}", file=sys.stderr, flush=True)
+        print_warning(str(error))
         return
     if files := _changed(there, read(there if names is None else names)):
-        print(f"warning: {_said(files, folder)}", file=sys.stderr, flush=True)
+        print_warning(_said(files, folder))
 
 
 def _changed(there: Code, now: Code) -> list[str]:

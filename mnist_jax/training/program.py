@@ -34,7 +34,9 @@ WORK_OF_A_PIXEL = 500
 
 @dataclass(frozen=True)
 class Lane:
-    """The functions of one network that a `Layout` compiles for all networks of a `Program`.
+    """Computes one network's start, training steps and evaluation.
+
+    A `Layout` compiles these functions for all networks of a `Program`.
 
     Their argument `numbers` holds the network's own values, by dotted field name, of the fields in
     which the networks differ. Inside a compiled program these values are tracers.
@@ -124,16 +126,14 @@ class Program:
         after = program(state, self.numbers, active, chunk.rows, self.feed.resident)
         return jax.block_until_ready(after)
 
-    def make_ready(self, chunk: Chunk) -> float:
-        """Compiles the program for this chunk unless it exists; returns the seconds that it took.
+    def make_ready(self, start: int) -> None:
+        """Compiles the programs of an epoch that goes on at its step `start`, unless they exist.
 
         A run that resumes within a chunk starts with one of unusual length.
         """
-        length, started = chunk.stop - chunk.start, time.perf_counter()
-        if length in self.chunks:
-            return 0.0
-        self.chunks[length], _ = self.compile(jax.tree.map(_shape, chunk.rows))
-        return time.perf_counter() - started
+        for length, rows in self.feed.shapes(start).items():
+            if length not in self.chunks:
+                self.chunks[length], _ = self.compile(rows)
 
     def compile(self, rows: Any) -> tuple[Callable[..., TrainState], Any]:
         """Compiles the steps for rows of shapes `[M, S, B, ...]`; see `Layout.compile_steps`."""
@@ -271,10 +271,6 @@ def _held(layout: Layout, shapes: TrainState) -> int:
 
 def _what(configs: Sequence[Config]) -> str:
     return "the network" if len(configs) == 1 else f"a population of {len(configs)} networks"
-
-
-def _shape(array: np.ndarray) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype)
 
 
 def _schedules(configs: Sequence[Config], steps_per_epoch: int) -> tuple[Schedule | None, ...]:

@@ -132,6 +132,9 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
     best = tree.pop("best")
     at = Position(program.layout.place(tree), best, **record)
     print(f"resuming from step {step} (epoch {at.epochs} done)", flush=True)
+    before = time.perf_counter()
+    program.make_ready(at.step - at.epochs * program.steps_per_epoch)
+    clock.compiling += time.perf_counter() - before
     for i, rows in enumerate(at.rows):  # a finished network continues if more epochs are configured
         longer = at.epochs < program.config.num_epochs and not out_of_patience(program, rows)
         if at.status[i] == FINISHED and longer:

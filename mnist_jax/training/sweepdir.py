@@ -15,13 +15,12 @@ import dataclasses
 import functools
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import (
     DamagedFileError,
     damaged,
@@ -235,8 +234,7 @@ def _read_results(path: Path, version: Version, count: int) -> list[dict[str, An
         if len(found) != count or not sound:
             raise damaged(path, f"expected the results of {count} members")
     except DamagedFileError as error:
-        cause = str(error).partition(". ")[0]
-        print(f"warning: {cause}; taken as not finished", file=sys.stderr, flush=True)
+        print_warning(f"{error.cause}; taken as not finished")
         return None
     return found
 

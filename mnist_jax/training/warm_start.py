@@ -1,6 +1,5 @@
 """Initialises networks with the weights of a trained network, as `config.init_from` says."""
 
-import sys
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 from mnist_jax import config as configuration
 from mnist_jax import models
 from mnist_jax.config import Config
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import local_path
 from mnist_jax.members import DIVERGED
 from mnist_jax.training import checkpoint, network
@@ -101,9 +100,7 @@ def _warn_of_differences(source: network.Network, config: Config) -> None:
     values = [models.resolve(its).to_dict()["model"] for its in (source.config, config)]
     lines = configuration.difference(*values)
     if lines:
-        print(
-            f"warning: config.init_from: the model of {source.title} is configured differently "
+        print_warning(
+            f"config.init_from: the model of {source.title} is configured differently "
             f"(there -> here): model.{', model.'.join(lines)}",
-            file=sys.stderr,
-            flush=True,
         )

@@ -5,14 +5,13 @@ holds the new ones.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from mnist_jax import config as configuration
 from mnist_jax import users_code
 from mnist_jax.config import Config
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
 
 RUN, SWEEP, RESULT = "config.json", "sweep.json", "result.json"
@@ -67,8 +66,7 @@ def read_result(
             raise damaged(path, f"there is no field {field!r}")
     except DamagedFileError as error:
         if warn:
-            cause = str(error).partition(". ")[0]
-            print(f"warning: {cause}; taken as not finished", file=sys.stderr, flush=True)
+            print_warning(f"{error.cause}; taken as not finished")
         return None
     return found
 

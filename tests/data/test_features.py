@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_jax import data
+from mnist_jax import data, users_code
 from mnist_jax.data import catalog
 from mnist_jax.errors import UserError
 from tests import datasets
@@ -99,6 +99,18 @@ def test_the_spec_is_that_of_the_features(made_up):
     colour, letters = data.spec(datasets.COLOUR), data.spec(datasets.LETTERS)
     assert colour == data.Spec((32, 32, 3), ("ant", "bee", "cat", "dog", "eel"))
     assert letters == data.Spec((28, 28, 1), LETTERS)
+
+
+def test_examples_of_another_class_of_the_same_version_are_not_taken(made_up, user_module):
+    assert data.count(datasets.COLOUR, "train") == 600
+    other = datasets.MODULE.replace('"train", 600', '"train", 500')
+    user_module("made_up", other)
+    users_code.refresh()
+    with pytest.raises(UserError, match="Raise VERSION in that class"):
+        data.load(datasets.COLOUR, "train")
+    user_module("made_up", other.replace('"1.0.0"', '"1.0.1"'))
+    users_code.refresh()
+    assert data.count(datasets.COLOUR, "train") == 500
 
 
 @pytest.mark.parametrize(

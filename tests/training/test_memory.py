@@ -6,6 +6,7 @@ import types
 import jax
 import pytest
 
+from mnist_jax import control_groups
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
 from mnist_jax.members import Planned
@@ -48,8 +49,8 @@ def machine(monkeypatch, tmp_path):
     """A machine of 100 bytes; a function that puts the process into groups with limits."""
     monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 10, "SC_PAGE_SIZE": 10}.__getitem__)
     monkeypatch.setattr(memory, "SIZES", tmp_path / "statm")
-    monkeypatch.setattr(memory, "GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(memory, "CONTROL", tmp_path)
+    monkeypatch.setattr(control_groups, "OWN", tmp_path / "groups")
+    monkeypatch.setattr(control_groups, "LIMITS", tmp_path)
 
     def limited(groups, files):
         (tmp_path / "groups").write_text(groups)
