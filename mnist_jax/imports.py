@@ -1,9 +1,12 @@
-"""Hides optional packages from the libraries that would import them."""
+"""Imports optional packages, and hides them from libraries that would import them for nothing."""
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+from mnist_jax.errors import UserError
 
 
 @contextlib.contextmanager
@@ -23,3 +26,18 @@ def without(*names: str) -> Iterator[None]:
     finally:
         for name in hidden:
             modules.pop(name, None)
+
+
+def extra(module: str, name: str) -> Any:
+    """Imports and returns a module that an extra of this package installs.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise UserError(
+            f"{package} cannot be imported ({error}); install it: pip install '.[{name}]'"
+        ) from error

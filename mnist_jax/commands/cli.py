@@ -100,6 +100,16 @@ def add_member(parser: Parser) -> None:
     )
 
 
+def add_checkpoint(parser: Parser) -> None:
+    """Adds the argument that selects a checkpoint."""
+    parser.add_argument(
+        "--checkpoint",
+        default="latest",
+        metavar="latest|best|STEP",
+        help="default: latest; if that is damaged, the newest undamaged one",
+    )
+
+
 def add_accept_code(parser: Parser) -> None:
     """Adds the argument that lets a training go on after a change of the user's own code."""
     parser.add_argument(

@@ -19,12 +19,7 @@ def define(parser: cli.Parser) -> None:
     parser.add_argument(
         "--workdir", required=True, metavar="DIR", help="folder of a run or a sweep"
     )
-    parser.add_argument(
-        "--checkpoint",
-        default="latest",
-        metavar="latest|best|STEP",
-        help="default: latest; if that is damaged, the newest undamaged one",
-    )
+    cli.add_checkpoint(parser)
     parser.add_argument(
         "--split", default="test", help="any split string of TensorFlow Datasets; default: test"
     )

@@ -1,0 +1,259 @@
+"""Writes a traced network as a list of operations on arrays, which a small interpreter can run.
+
+The interpreter is `templates/network.js`, in which a trained network runs in a page.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+from mnist_jax.errors import UserError
+
+# Element by element, and without parameters.
+ELEMENTWISE = (
+    "abs", "add", "ceil", "clamp", "cos", "div", "eq", "erf", "exp", "exp2", "expm1", "floor", "ge",
+    "gt", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg",
+    "not", "and", "or", "pow", "rem", "rsqrt", "select_n", "sign", "sin", "sqrt", "square", "sub",
+    "tanh", "xor",
+)  # fmt: skip
+SAME = ("copy", "copy_p", "optimization_barrier", "reduce_precision", "stop_gradient")
+CALLS = ("call_jaxpr", "fun_jaxpr", "jaxpr")  # parameters that hold the program of a call
+LOOPS = ("cond", "scan", "while")
+
+
+class MissingOperationError(UserError):
+    """A network needs an operation that the interpreter in the page does not have."""
+
+
+@dataclass
+class Operations:
+    """The operations of a network, in order.
+
+    Values are numbered: the input is 0, then come the constants, then the results of `steps`.
+    """
+
+    shape: tuple[int, ...]  # of the input
+    constants: list[np.ndarray] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    output: int = -1
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values; the constants are one text, base64 of float32, little-endian."""
+        flat = [np.asarray(constant, "<f4").ravel() for constant in self.constants]
+        content = np.concatenate(flat).tobytes() if flat else b""
+        return {
+            "input": list(self.shape),
+            "constants": [list(constant.shape) for constant in self.constants],
+            "values": base64.b64encode(content).decode(),
+            "steps": self.steps,
+            "output": self.output,
+        }
+
+
+def operations(function: Callable[[jax.Array], jax.Array], shape: Sequence[int]) -> Operations:
+    """Returns the operations of a function of one array of float32 of this shape.
+
+    What does not depend on the array is computed now.
+
+    Raises:
+      MissingOperationError: the interpreter lacks an operation; the message names it.
+    """
+    image = jax.ShapeDtypeStruct(tuple(shape), np.float32)
+    closed = jax.make_jaxpr(function)(image)
+    found = _Writer(tuple(shape))
+    (output,) = found.run(closed, [Ref(0)])
+    return found.finished(output)
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A value that depends on the input, by its number among the results."""
+
+    number: int
+
+
+class _Writer:
+    """Walks through a traced program and collects what the interpreter must do."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._constants: list[np.ndarray] = []
+        self._numbers: dict[bytes, int] = {}  # of the constants, by their content
+        self._steps: list[tuple[dict[str, Any], list[Any]]] = []
+        self._results = 0
+
+    def run(self, closed: Any, inputs: Sequence[Any]) -> list[Any]:
+        """Adds the operations of a program; returns its outputs: `Ref`s, or arrays."""
+        jaxpr, values = closed.jaxpr, dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+        values |= dict(zip(jaxpr.invars, inputs, strict=True))
+
+        def of(atom: Any) -> Any:
+            return atom.val if isinstance(atom, core.Literal) else values[atom]
+
+        for equation in jaxpr.eqns:
+            found = self._equation(equation, [of(atom) for atom in equation.invars])
+            values |= dict(zip(equation.outvars, found, strict=True))
+        return [of(atom) for atom in jaxpr.outvars]
+
+    def finished(self, output: Any) -> Operations:
+        """Returns the operations, once the number of constants is known."""
+        output = self._operand(output)
+        offset = len(self._constants)
+
+        def number(value: Any) -> int:
+            if isinstance(value, int):  # a constant
+                return 1 + value
+            return 0 if value.number == 0 else value.number + offset
+
+        steps = [step | {"inputs": [number(i) for i in inputs]} for step, inputs in self._steps]
+        return Operations(self._shape, self._constants, steps, number(output))
+
+    def _equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
+        name = equation.primitive.name
+        if not any(isinstance(value, Ref) for value in inputs):
+            found = equation.primitive.bind(*map(jax.numpy.asarray, inputs), **equation.params)
+            return list(found) if equation.primitive.multiple_results else [found]
+        if name in SAME:
+            return inputs
+        if name not in LOOPS and (inner := _called(equation.params)) is not None:
+            return self.run(inner, inputs)
+        if name == "split":
+            return self._split(equation, inputs[0])
+        if name not in WRITERS or len(equation.outvars) != 1:
+            raise MissingOperationError(
+                f"the network needs the operation {name!r}, which the page does not have"
+            )
+        (out,) = equation.outvars
+        step = {"op": name, "shape": list(out.aval.shape)}
+        shapes = [list(atom.aval.shape) for atom in equation.invars]
+        step |= WRITERS[name](equation.params, shapes)
+        if name in ("div", "convert_element_type"):
+            step["kind"] = out.aval.dtype.kind  # the interpreter has one type of numbers
+        return [self._add(step, inputs)]
+
+    def _add(self, step: dict[str, Any], inputs: Sequence[Any]) -> Ref:
+        self._steps.append((step, [self._operand(value) for value in inputs]))
+        self._results += 1
+        return Ref(self._results)
+
+    def _operand(self, value: Any) -> Any:
+        """Returns a `Ref` as it is, and the number of a constant, which is stored once."""
+        if isinstance(value, Ref):
+            return value
+        array = np.asarray(value, np.float32)
+        key = repr(array.shape).encode() + array.tobytes()
+        if key not in self._numbers:
+            self._numbers[key] = len(self._constants)
+            self._constants.append(array)
+        return self._numbers[key]
+
+    def _split(self, equation: Any, value: Any) -> list[Any]:
+        axis, start, found = equation.params["axis"], 0, []
+        shape = list(equation.invars[0].aval.shape)
+        for size, out in zip(equation.params["sizes"], equation.outvars, strict=True):
+            begin = [start if i == axis else 0 for i in range(len(shape))]
+            step = {"op": "slice", "start": begin, "strides": [1] * len(shape)}
+            found.append(self._add(step | {"shape": list(out.aval.shape)}, [value]))
+            start += size
+        return found
+
+
+def _called(params: Mapping[str, Any]) -> Any:
+    """Returns the program that an operation calls; None if it calls none."""
+    for name in CALLS:
+        inner = params.get(name)
+        if isinstance(inner, core.ClosedJaxpr):
+            return inner
+        if isinstance(inner, core.Jaxpr):
+            return core.ClosedJaxpr(inner, ())
+    return None
+
+
+Write = Callable[[Mapping[str, Any], Sequence[list[int]]], dict[str, Any]]
+
+
+def _plainly(*names: str) -> Write:
+    """Returns a writer that copies these parameters, which are numbers or tuples of numbers."""
+
+    def write(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
+        return {name: _json(params[name]) for name in names}
+
+    return write
+
+
+def _json(value: Any) -> Any:
+    return [_json(part) for part in value] if isinstance(value, tuple | list) else value
+
+
+def _slice(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
+    start = list(params["start_indices"])
+    return {"start": start, "strides": list(params["strides"] or [1] * len(start))}
+
+
+def _reduce(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
+    return {"axes": list(params["axes"])}
+
+
+def _window(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
+    names = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
+    found = {name: _json(params[name]) for name in names}
+    for name in ("base_dilation", "window_dilation"):
+        if any(its != 1 for its in found.pop(name)):
+            raise MissingOperationError(
+                f"the network needs a pooling with {name}, which the page does not have"
+            )
+    return found
+
+
+def _dot(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
+    contract, batch = params["dimension_numbers"]
+    return {"contract": _json(contract), "batch": _json(batch)}
+
+
+def _conv(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
+    if params["batch_group_count"] != 1:
+        raise MissingOperationError(
+            "the network needs a convolution with groups of examples, which the page does not have"
+        )
+    numbers = params["dimension_numbers"]
+    names = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
+    return {name: _json(params[name]) for name in names} | {
+        "groups": params["feature_group_count"],
+        "image": list(numbers.lhs_spec),
+        "kernel": list(numbers.rhs_spec),
+        "result": list(numbers.out_spec),
+    }
+
+
+WRITERS: dict[str, Write] = {
+    **dict.fromkeys(ELEMENTWISE, _plainly()),
+    "integer_pow": _plainly("y"),
+    "convert_element_type": _plainly(),
+    "reshape": _plainly(),
+    "squeeze": _plainly(),
+    "expand_dims": _plainly(),
+    "broadcast_in_dim": _plainly("broadcast_dimensions"),
+    "transpose": _plainly("permutation"),
+    "rev": _plainly("dimensions"),
+    "concatenate": _plainly("dimension"),
+    "pad": _plainly("padding_config"),
+    "slice": _slice,
+    "reduce_sum": _reduce,
+    "reduce_max": _reduce,
+    "reduce_min": _reduce,
+    "reduce_prod": _reduce,
+    "reduce_and": _reduce,
+    "reduce_or": _reduce,
+    "argmax": _reduce,
+    "argmin": _reduce,
+    "reduce_window_max": _window,
+    "reduce_window_min": _window,
+    "reduce_window_sum": _window,
+    "dot_general": _dot,
+    "conv_general_dilated": _conv,
+}

@@ -1,0 +1,58 @@
+"""Exports the weights of a network as safetensors, with its configuration beside them.
+
+See https://huggingface.co/docs/safetensors.
+"""
+
+import json
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnist_jax import data, imports, models
+from mnist_jax.config import parse
+from mnist_jax.exporting.trained import Trained
+from mnist_jax.models.outputs import probabilities
+from mnist_jax.training.checkpoint import path_name
+
+SUFFIX = ".safetensors"
+
+
+def content(trained: Trained) -> tuple[bytes, str]:
+    """Returns the content of the file, and a remark.
+
+    The names of the arrays are paths such as `params/layers/output/kernel`; the metadata of the
+    file hold the configuration and the names of the classes, as JSON.
+    """
+    safetensors = imports.extra("safetensors.numpy", "export")
+    leaves, _ = jax.tree_util.tree_flatten_with_path(trained.restored.weights)
+    arrays = {path_name(path): np.asarray(leaf) for path, leaf in leaves}
+    metadata = {
+        "config": json.dumps(trained.restored.config.to_dict()),
+        "class_names": json.dumps(trained.restored.spec.class_names),
+    }
+    return safetensors.save(arrays, metadata=metadata), ""
+
+
+def reader(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the function from images to probabilities, from a network built anew."""
+    safetensors = imports.extra("safetensors.numpy", "export")
+    size = int.from_bytes(content[:8], "little")  # of the header
+    header = json.loads(content[8 : 8 + size])
+    config = parse(json.loads(header["__metadata__"]["config"]))
+    model = models.build(config.model, data.spec(config.data.name), config.dtype)
+    params, variables = jax.eval_shape(model.init, jax.random.key(0))
+    arrays = safetensors.load(content)
+    weights = jax.tree_util.tree_map_with_path(
+        lambda path, _: jnp.asarray(arrays[path_name(path)]),
+        {"params": params, "variables": variables},
+    )
+
+    def run(images: np.ndarray) -> np.ndarray:
+        outputs, _ = model.apply(
+            weights["params"], weights["variables"], jnp.asarray(images), train=False
+        )
+        return np.asarray(probabilities(outputs, output_activation=model.output_activation))
+
+    return run
