@@ -123,17 +123,14 @@ def interrupt(
     number: signal.Signals, when: str, *arguments: str, cwd: Path = ROOT, name: str = "main"
 ) -> int:
     """Runs a command, sends the signal at the first line of output that has `when`; the status."""
-    started = command(name, *arguments)
-    with subprocess.Popen(
-        started, cwd=cwd, env=environment(), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
+    words = ["-m", f"mnist_jax.{name}", *arguments]
+    with _server().started(words, cwd=cwd, environment=environment()) as process:
+        for line in process.output:
             if when in line:
-                process.send_signal(number)
+                os.kill(process.pid, number)
                 break
-        process.stdout.read()
-        return process.wait(timeout=120)
+    assert process.status is not None
+    return process.status
 
 
 def read(path: Path) -> Any:

@@ -7,7 +7,9 @@ What a library reads from the environment when it is imported cannot be changed 
     python -m tests.forks SOCKET      serves requests, one at a time, until the socket is closed
 """
 
+import contextlib
 import importlib
+import io
 import json
 import os
 import runpy
@@ -17,14 +19,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 IMPORTED = (
     "mnist_jax.experiment",
     "mnist_jax.compare",
     "mnist_jax.analysis.sweep.report",
+    "mnist_jax.commands.cli",
+    "jinja2",
     "matplotlib.backends.backend_agg",
+    "orbax.checkpoint.experimental.v1",
     "tensorboardX",
 )
 # Read when it is needed, or set anew for each fork.
@@ -47,6 +53,7 @@ class Server:
                 start_new_session=True,
             )
         self._socket.settimeout(TIMEOUT)
+        self._answers = self._socket.makefile("r")
 
     def fits(self, environment: dict[str, str]) -> bool:
         """True if a fork can have this environment."""
@@ -58,21 +65,55 @@ class Server:
     ) -> subprocess.CompletedProcess[str]:
         """Runs `-m NAME ...` or `-c CODE ...` in a fork, as `subprocess.run` does with text."""
         with tempfile.TemporaryDirectory() as folder:
-            request = {"arguments": arguments, "cwd": str(cwd), "environment": environment}
-            request |= {name: f"{folder}/{name}" for name in ("stdout", "stderr")}
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
-            try:
-                status = int(self._socket.recv(64))
-            except TimeoutError:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                raise
-            texts = [Path(request[name]).read_text() for name in ("stdout", "stderr")]
-        return subprocess.CompletedProcess(arguments, status, *texts)
+            files = [Path(folder, name) for name in ("stdout", "stderr")]
+            self._start(arguments, cwd, environment, files)
+            return subprocess.CompletedProcess(
+                arguments, self._answer(), *(file.read_text() for file in files)
+            )
+
+    @contextlib.contextmanager
+    def started(
+        self, arguments: list[str], *, cwd: Path, environment: dict[str, str]
+    ) -> Iterator["Started"]:
+        """Starts it, for a context that follows its standard output; then waits for its end."""
+        with tempfile.TemporaryDirectory() as folder:
+            pipe = Path(folder, "stdout")
+            os.mkfifo(pipe)
+            number = self._start(arguments, cwd, environment, [pipe, Path(folder, "stderr")])
+            with pipe.open() as output:
+                its = Started(number, output)
+                yield its
+                output.read()
+            its.status = self._answer()
+
+    def _start(
+        self, arguments: list[str], cwd: Path, environment: dict[str, str], files: list[Path]
+    ) -> int:
+        """Lets the process fork; returns the number of the fork."""
+        request = {"arguments": arguments, "cwd": str(cwd), "environment": environment}
+        request |= {"files": [str(file) for file in files]}
+        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        return self._answer()
+
+    def _answer(self) -> int:
+        try:
+            return int(self._answers.readline())
+        except TimeoutError:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            raise
 
     def close(self) -> None:
         """Ends the process."""
         self._socket.close()
         self._process.wait()
+
+
+class Started:
+    """A fork that runs."""
+
+    def __init__(self, pid: int, output: TextIO) -> None:
+        self.pid, self.output = pid, output
+        self.status: int | None = None  # once it has ended
 
 
 def _serve(requests: socket.socket) -> dict[str, Any] | None:
@@ -82,15 +123,16 @@ def _serve(requests: socket.socket) -> dict[str, Any] | None:
         if process == 0:
             requests.close()
             return json.loads(line)
+        requests.sendall(f"{process}\n".encode())
         _, status = os.waitpid(process, 0)
-        requests.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        requests.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     return None
 
 
 def _become(request: dict[str, Any]) -> None:
     """Turns this fork into the process that was asked for, up to the program that it runs."""
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for number, path in enumerate(request["files"], start=1):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(file, number)
         os.close(file)
     os.chdir(request["cwd"])
@@ -104,9 +146,21 @@ def _become(request: dict[str, Any]) -> None:
     mnist_jax.STARTED = time.perf_counter()
 
 
-def main() -> None:
+def _prepare() -> None:
+    """Imports what the commands import, and lets Matplotlib read its fonts."""
     for name in IMPORTED:
         importlib.import_module(name)
+    from mnist_jax.analysis import canvas
+
+    with canvas.styled():
+        figure = canvas.headed(4, 3, "Title", "note")
+        canvas.panel(figure, 0.5, 0.5, 0.5).plot([0, 1], label="line")
+        figure.axes[0].legend()
+        figure.savefig(io.BytesIO(), format="png")
+
+
+def main() -> None:
+    _prepare()
     request = _serve(socket.socket(fileno=int(sys.argv[1])))
     if request is None:
         return

@@ -324,6 +324,7 @@ def test_loads_a_network_of_a_sweep(swept):
         mnist_jax.load(run.workdir)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_one_configuration_is_named_by_its_file_or_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keywords = {"num_epochs": 1, "overrides": OVERRIDES}
@@ -345,6 +346,7 @@ def test_importing_the_package_imports_neither_jax_nor_numpy():
     assert python(code) == "set() Config default load sweep train\n"
 
 
+@pytest.mark.slow
 def test_names_stay_callable_whatever_is_imported():
     """Python sets each imported submodule as an attribute of its package."""
     code = """

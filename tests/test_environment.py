@@ -196,6 +196,7 @@ def test_closed_streams_are_as_dev_null(clean):
     assert read(written)["count"] == 50  # and not with lines of a library in it
 
 
+@pytest.mark.slow
 def test_what_an_encoding_lacks_is_replaced(tmp_path):
     done = process(
         command("sweep", *TINY, "--seeds=2", f"--workdir={tmp_path}"),

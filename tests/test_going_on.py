@@ -79,6 +79,7 @@ def short(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_average_is_evaluated_with_its_own_batch_statistics(short):
     """By `main`, `evaluate` and `load` alike; the loss by hand, from the checkpoint's arrays."""
     workdir = short / "runs" / "long"
@@ -104,6 +105,7 @@ def test_the_average_is_evaluated_with_its_own_batch_statistics(short):
 # A longer run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "when"), [(None, ""), (signal.SIGKILL, " 3/4 "), (signal.SIGTERM, "resuming")]
 )
@@ -145,6 +147,7 @@ def test_a_run_with_a_fraction_in_its_schedule_cannot_become_longer(finished):
     assert fingerprint(finished) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_is_out_of_patience_is_not_trained_further(tmp_path):
     arguments = (
         *SMALL,
@@ -192,6 +195,7 @@ def edited(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
@@ -222,6 +226,7 @@ def test_a_checkpoint_of_a_larger_network_is_refused(edited, name, arguments):
     assert not (edited / "other" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("of", "into", "message"),
     [
@@ -241,6 +246,7 @@ def test_another_networks_weights_are_no_start(finished, tmp_path, of, into, mes
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_batch_statistics_that_nobody_asked_for_are_another_network(short, tmp_path):
     (tmp_path / "long.py").write_text(LONG)
     source = f"--config.init_from={short / 'runs' / 'long'}"
@@ -285,6 +291,7 @@ def test_layers_that_are_left_out_start_afresh(finished, tmp_path):
     assert new["params/layers/output/kernel"] != old["params/layers/output/kernel"]
 
 
+@pytest.mark.slow
 def test_what_no_array_shows_is_warned_of(finished, tmp_path):
     arguments = [f"--config.init_from={finished}", "--config.model.activation=tanh"]
     done = run("main", *SMALL, *arguments, f"--workdir={tmp_path / 'run'}")
@@ -337,6 +344,7 @@ def test_what_the_system_refuses_to_read_is_not_damage(stopped, name):
     assert sorted(path.name for path in (stopped / "checkpoints").iterdir()) == ["15", "30"]
 
 
+@pytest.mark.slow
 def test_damage_costs_an_epoch_and_no_bit(finished, stopped):
     """Each damaged checkpoint is set aside by its name; the run goes on from the one before."""
     (stopped / "checkpoints" / "30" / "commit_success.txt").unlink()

@@ -52,6 +52,7 @@ def test_three_ways_give_the_same_function(files, capsys):
         assert drawing.width > 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=["written", "focal"])
 def test_the_commands_train(files, tmp_path, command):
     assert command.startswith("python -m mnist_jax.main --config=")
@@ -60,6 +61,7 @@ def test_the_commands_train(files, tmp_path, command):
     assert (tmp_path / "runs" / name / "plots" / "network.svg").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["salt", "descent"])
 def test_code_of_ones_own_trains(files, name):
     few = {"data.train_split": "train[:2560]", "data.val_split": "train[2560:3560]"}

@@ -153,6 +153,7 @@ def test_each_epoch_is_logged_once_over_a_stop_and_a_resume(mine):
     assert len(rows(mine / "run")) == 3
 
 
+@pytest.mark.slow
 def test_an_epoch_that_is_lost_in_a_kill_is_not_logged_twice(mine):
     arguments = (*SMALL, "--config.loggers=mine:append")
     stop_in_first_chunk("main", *arguments, cwd=mine)
@@ -163,6 +164,7 @@ def test_an_epoch_that_is_lost_in_a_kill_is_not_logged_twice(mine):
     assert len(found) == 3
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_other_loggers(mine):
     stop_in_first_chunk("main", *SMALL, named("mine:append", path="a.jsonl"), cwd=mine)
     run("main", *SMALL, named("mine:append", path="b.jsonl"), cwd=mine)
@@ -219,6 +221,7 @@ def by_name(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda row: (row["architecture"], row["seed"], row["epoch"]))
 
 
+@pytest.mark.slow
 def test_a_sweep_logs_the_lines_of_each_network_once(mine):
     loggers = {4: ("mine:append", "mine:Track"), 8: ("mine:append",)}
     (mine / "some.py").write_text(f"LOGGERS = {loggers}\n{SWEEP}")
@@ -240,6 +243,7 @@ def test_a_sweep_logs_the_lines_of_each_network_once(mine):
     assert len(list((mine / "run" / "populations").iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_other_loggers(mine):
     def log_to(path):
         logger = {"name": "mine:append", "path": path}
@@ -265,6 +269,7 @@ def test_a_sweep_goes_on_with_other_loggers(mine):
     assert "finished; nothing to do" in run("sweep", *SWEPT, cwd=mine).stdout
 
 
+@pytest.mark.slow
 def test_networks_with_other_loggers_train_together(mine):
     source = SWEEP.replace("hidden=(width,)", "hidden=(4,)")
     (mine / "some.py").write_text(f"LOGGERS = { {4: ('mine:append',), 8: ()} }\n{source}")
@@ -274,6 +279,7 @@ def test_networks_with_other_loggers_train_together(mine):
     assert "loggers" not in (mine / "run" / "sweep.csv").read_text()
 
 
+@pytest.mark.slow
 def test_runs_with_other_loggers_are_compared_as_one_architecture(logged, mine):
     """Two seeds, of which one was logged."""
     run("main", *SMALL[:-1], "--config.seed=1", "--workdir=run-1", cwd=mine)
@@ -286,6 +292,7 @@ def test_runs_with_other_loggers_are_compared_as_one_architecture(logged, mine):
 # From Python
 
 
+@pytest.mark.slow
 def test_from_python(user_module, tmp_path):
     user_module("mine", MINE)
     config = mnist_jax.default()
@@ -323,6 +330,7 @@ def init(project):
 """
 
 
+@pytest.mark.slow
 def test_the_logger_in_readme(tmp_path):
     """With an offline replacement of the experiment tracker."""
     text = section("Loggers of your own")

@@ -136,6 +136,7 @@ def test_other_configuration_is_refused_with_the_difference(finished):
     assert fingerprint(workdir) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "when", "status"),
     [
@@ -157,6 +158,7 @@ def test_interrupted_run_ends_with_the_same_bits(uninterrupted, tmp_path, number
     assert untimed(rows(workdir)) == untimed(rows(uninterrupted))
 
 
+@pytest.mark.slow
 def test_evaluate_gives_the_same_accuracy_on_any_number_of_devices(uninterrupted):
     result = read(uninterrupted / "result.json")
     for devices in (1, 3, 8):
@@ -197,6 +199,7 @@ def test_evaluation_of_another_split_has_a_folder_of_its_own(finished):
     assert {name: after[name] for name in before} == before
 
 
+@pytest.mark.slow
 def test_best_is_the_epoch_with_the_best_validation(finished, tmp_path):
     """The column `config.best` decides, in the direction of its metric."""
     for best, order in (("val_accuracy", max), ("val_loss", min)):
@@ -254,6 +257,7 @@ def test_mistakes_get_one_clear_message(tmp_path, arguments, message):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_validation_that_shares_rows_with_training_is_told_what_to_use(tmp_path):
     workdir = tmp_path / "run"
     arguments = [*SMALL, "--config.data.val_split=train[1500:2600]", f"--workdir={workdir}"]
@@ -282,6 +286,7 @@ def test_configuration_of_the_project_is_found_from_anywhere(tmp_path):
 ONE_STEP = ("--config.data.train_split=train[:128]", "--config.data.val_split=")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -312,6 +317,7 @@ def test_an_output_that_is_not_finite_is_one_message(tmp_path):
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_patience_follows_best_and_a_restart_does_not_go_on(tmp_path):
     arguments = (
         *SMALL,
@@ -329,6 +335,7 @@ def test_patience_follows_best_and_a_restart_does_not_go_on(tmp_path):
     assert [row["val_accuracy"] for row in rows(tmp_path / "run")] == found
 
 
+@pytest.mark.slow
 def test_best_without_a_validation_split_is_an_error(tmp_path):
     workdir = tmp_path / "run"
     run("main", *SMALL, "--config.data.val_split=", f"--workdir={workdir}")
@@ -340,6 +347,7 @@ def test_best_without_a_validation_split_is_an_error(tmp_path):
     run("evaluate", f"--workdir={workdir}", "--checkpoint=latest")
 
 
+@pytest.mark.slow
 def test_second_writer_is_refused(tmp_path):
     arguments = (*SMALL, "--config.num_epochs=200", f"--workdir={tmp_path / 'run'}")
     first = subprocess.Popen(
@@ -354,6 +362,7 @@ def test_second_writer_is_refused(tmp_path):
         first.communicate()
 
 
+@pytest.mark.slow
 def test_profile_writes_a_trace_and_changes_nothing(finished, tmp_path):
     workdir, _ = finished
     run("main", *SMALL, "--profile", f"--workdir={tmp_path / 'run'}")

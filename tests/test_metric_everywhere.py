@@ -114,6 +114,7 @@ def test_evaluate(trained, folder):
     assert found["top_2"] == rows(trained[0])[-1]["val_top_2"]
 
 
+@pytest.mark.slow
 def test_tables_of_a_sweep(swept):
     lines = {(line["seed"], line["epoch"]): line for line in rows(swept, "sweep.jsonl")}
     its = table(swept / "sweep.csv")
@@ -134,6 +135,7 @@ def test_report_of_a_sweep(swept):
     assert any("top_2" in path.name for path in (swept / "plots").glob("*.png"))
 
 
+@pytest.mark.slow
 def test_a_network_of_a_sweep(swept, folder):
     run("evaluate", "--workdir=swept", "--member=best", cwd=folder)
     (its,) = (swept / "members").iterdir()
@@ -144,12 +146,14 @@ def test_a_network_of_a_sweep(swept, folder):
     )
 
 
+@pytest.mark.slow
 def test_comparison_of_runs(trained, folder):
     run("sweep", "--compare", "run", "--workdir=compared", cwd=folder)
     (row,) = table(folder / "compared" / "sweep.csv")
     assert float(row["test_top_2"]) == read(trained[0] / "result.json")["test_top_2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "message"),
     [

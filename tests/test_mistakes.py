@@ -412,6 +412,7 @@ def test_a_function_that_is_none_is_refused_before_training(own, user_module, fi
     assert re.match(rf"config\.{field}.*{said}", message(made))
 
 
+@pytest.mark.slow
 def test_outputs_that_are_probabilities_already_are_warned_of_once(own, capsys):
     warned = "the outputs of Soft are probabilities already"
     found = mnist_jax.train(small(model="own_mistakes:Soft"), workdir="soft")
@@ -451,6 +452,7 @@ class Net(nnx.Module):
 """
 
 
+@pytest.mark.slow
 def test_the_code_that_is_trained_is_that_of_the_file(user_module, tmp_path, monkeypatch):
     """After an edit, and in another folder."""
 

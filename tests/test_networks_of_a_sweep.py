@@ -73,6 +73,7 @@ def test_a_network_is_evaluated_as_a_run_is(folder, architecture, seed, name):
     }
 
 
+@pytest.mark.slow
 def test_another_split_leaves_the_networks_own_report_alone(folder):
     which = ("--member=8 units", "--seed=0")
     run("evaluate", "--workdir=swept", *which, cwd=folder)
@@ -117,6 +118,7 @@ def test_what_is_not_clear_is_answered_by_what_there_is(folder, arguments, messa
     assert fingerprint(folder / "swept") == before
 
 
+@pytest.mark.slow
 def test_the_seed_may_be_left_out_where_there_is_one(tmp_path):
     arguments = (*SMALL, "--config.num_epochs=1", "--config.seed=4", "--seeds=1")
     run("sweep", *arguments, f"--workdir={tmp_path}")
@@ -126,6 +128,7 @@ def test_the_seed_may_be_left_out_where_there_is_one(tmp_path):
         shutil.rmtree(tmp_path / "members")
 
 
+@pytest.mark.slow
 def test_a_single_run_has_no_members(tmp_path):
     run(
         "main", *SMALL, "--config.num_epochs=1", "--config.data.val_split=", f"--workdir={tmp_path}"
@@ -135,6 +138,7 @@ def test_a_single_run_has_no_members(tmp_path):
             assert "holds a single run" in refused(name, f"--workdir={tmp_path}", which)
 
 
+@pytest.mark.slow
 def test_without_a_validation_split_there_is_no_best_network(tmp_path):
     arguments = (*SMALL, "--config.num_epochs=1", "--config.data.val_split=")
     run("sweep", *arguments, "--seeds=2", f"--workdir={tmp_path}")
@@ -142,6 +146,7 @@ def test_without_a_validation_split_there_is_no_best_network(tmp_path):
     assert "validation split" in message
 
 
+@pytest.mark.slow
 def test_a_network_is_verified_by_itself(folder, tmp_path):
     shutil.copytree(folder / "swept", tmp_path / "swept")
     workdir = f"--workdir={tmp_path / 'swept'}"
@@ -159,6 +164,7 @@ def test_a_network_is_verified_by_itself(folder, tmp_path):
     assert "is damaged" in message
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_a_network_of_a_sweep(folder, tmp_path):
     """Without a step that changes anything, the weights are those that the network had."""
     arguments = [
@@ -194,6 +200,7 @@ def test_a_run_starts_from_a_network_of_a_sweep(folder, tmp_path):
         assert "config.init_from" in said
 
 
+@pytest.mark.slow
 def test_a_sweep_starts_from_a_network_of_a_sweep(folder, tmp_path):
     arguments = [
         "--config=configs/mlp.py",

@@ -78,6 +78,7 @@ def test_imports_little_of_the_project_and_keeps_cells_short():
     assert all(source == source.strip("\n") for source in cells)
 
 
+@pytest.mark.slow
 def test_runs_from_top_to_bottom(tmp_path):
     notebook = read()
     parameters(notebook).source = SMALL

@@ -119,6 +119,7 @@ def test_a_run_goes_on_with_the_same_code_in_other_words(finished, edit):
     assert read(folder / "run" / "code.json") == code
 
 
+@pytest.mark.slow
 def test_other_code_is_accepted_where_the_user_says_so(finished, edit):
     folder = edit(finished, CHANGED)
     old = read(folder / "run" / "code.json")["mine"]["sha256"]
@@ -142,6 +143,7 @@ def test_a_finished_run_is_finished_whatever_its_code(finished, edit, source, co
     assert fingerprint(folder / "run") == before
 
 
+@pytest.mark.slow
 def test_code_that_was_never_recorded_is_recorded_when_the_run_goes_on(finished, edit):
     """As in the folder of an earlier version."""
     folder = edit(finished, CHANGED)
@@ -150,6 +152,7 @@ def test_code_that_was_never_recorded_is_recorded_when_the_run_goes_on(finished,
     assert list(read(folder / "run" / "code.json")) == ["mine"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("source", "count"), [(CHANGED, 1), (AS_BEFORE, 0)])
 def test_evaluate_and_verify_warn_and_go_on(finished, edit, source, count):
     folder = edit(finished, source)
@@ -163,6 +166,7 @@ def test_evaluate_and_verify_warn_and_go_on(finished, edit, source, count):
     assert done.stdout == "5: sound\n"
 
 
+@pytest.mark.slow
 def test_a_run_of_the_projects_own_code_keeps_none(tmp_path):
     arguments = ("--config.num_epochs=1", "--config.data.train_split=train[:640]")
     arguments += ("--config.data.val_split=", "--config.model.hidden=4", RUN)
@@ -174,6 +178,7 @@ def test_a_run_of_the_projects_own_code_keeps_none(tmp_path):
 # Sweeps
 
 
+@pytest.mark.slow
 def test_a_sweep_does_not_go_on_with_other_code(swept, edit):
     folder = edit(swept, CHANGED)
     before = fingerprint(folder / "run")
@@ -192,6 +197,7 @@ def test_a_sweep_does_not_go_on_with_other_code(swept, edit):
     assert read(folder / "run" / "result.json")["code"] == {"mine": its["sha256"]}
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_with_the_same_code_in_other_words(swept, edit):
     folder = edit(swept, AS_BEFORE.replace("config.num_epochs = 2", "config.num_epochs = 1"))
     code = read(folder / "run" / "code.json")
@@ -201,6 +207,7 @@ def test_a_sweep_goes_on_with_the_same_code_in_other_words(swept, edit):
     assert read(folder / "run" / "code.json") == code
 
 
+@pytest.mark.slow
 def test_a_sweep_that_trains_nothing_more_writes_its_report_whatever_the_code(swept, edit):
     folder = edit(swept, CHANGED)
     (folder / "run" / "result.json").unlink()  # as if killed before the report
@@ -208,6 +215,7 @@ def test_a_sweep_that_trains_nothing_more_writes_its_report_whatever_the_code(sw
     assert read(folder / "run" / "result.json")["members"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("member", "count"), [("own", 1), ("theirs", 0)])
 def test_only_networks_of_that_code_are_warned_of(swept, edit, member, count):
     folder = edit(swept, CHANGED)
@@ -219,6 +227,7 @@ def test_only_networks_of_that_code_are_warned_of(swept, edit, member, count):
 # From Python
 
 
+@pytest.mark.slow
 def test_from_python(user_module, tmp_path, capsys):
     user_module("mine", MINE.replace("get_sweep", "later"))
     mnist_jax.train("mine.py", workdir="run")
@@ -234,6 +243,7 @@ def test_from_python(user_module, tmp_path, capsys):
     assert not warnings(capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_sweep_from_python(user_module, tmp_path):
     user_module("mine", MINE)
     mnist_jax.sweep("mine.py", workdir="run")

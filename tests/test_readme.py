@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 import mnist_jax
 from tests.commands import ROOT, SMALL, bits, rows, run
 
@@ -14,6 +16,7 @@ def section(title: str) -> str:
     return re.split(r"\n#{2,3} ", README.split(f"# {title}\n")[1])[0]
 
 
+@pytest.mark.slow
 def test_own_model_trains_resumes_and_is_evaluated(tmp_path):
     text = section("Your own model")
     files = re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", text, flags=re.S)
@@ -41,6 +44,7 @@ def test_own_metric_stands_in_every_row(tmp_path):
         assert row["val_accuracy"] < row["val_top_2"] < 1
 
 
+@pytest.mark.slow
 def test_the_python_interface(tmp_path, monkeypatch):
     """All of it but for the long sweep, of which two short networks are trained."""
     (source,) = re.findall(r"```python\n(.*?)```", section("From Python"), flags=re.S)

@@ -107,6 +107,7 @@ def test_main_imports_what_it_writes_with_and_nothing_else(of_main, finished):
     assert list((finished / "tensorboard").glob("events*"))  # with torch in reach, not imported
 
 
+@pytest.mark.slow
 def test_sweep_and_evaluate_import_no_more(seen, of_main, finished, tmp_path):
     swept = seen("mnist_jax.sweep", *SMALL, "--seeds=1", f"--workdir={tmp_path / 'sweep'}")
     assert swept["first chunk"] == ["jax"]
@@ -268,6 +269,7 @@ def test_measures_a_command_from_before_it_starts(tmp_path, monkeypatch):
         startup._process(["main", "--config=there-is-none.py"], tmp_path)
 
 
+@pytest.mark.slow
 def test_notes_every_moment_of_a_run(tmp_path):
     moments = startup._process(["main", *SMALL, f"--workdir={tmp_path / 'run'}"], tmp_path / "p")
     passed = [IMPORTED, DATA, PROGRAMS, STEPS, TRAINED, startup.EXIT]

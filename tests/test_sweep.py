@@ -151,6 +151,7 @@ def test_a_member_ends_as_main_does(uninterrupted, tmp_path):
     assert int(row["parameters"]) == result["parameters"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_an_interrupted_sweep_ends_as_if_it_had_not_been(uninterrupted, tmp_path, number):
     (tmp_path / "some.py").write_text(SWEEP)
@@ -166,6 +167,7 @@ def test_an_interrupted_sweep_ends_as_if_it_had_not_been(uninterrupted, tmp_path
     assert digests(resumed) == digests(workdir)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_an_epoch_and_not_the_sweep(uninterrupted, tmp_path):
     (tmp_path / "some.py").write_text(SWEEP)
     interrupt(signal.SIGKILL, "2/3", "--config=some.py", cwd=tmp_path, name="sweep")
@@ -265,6 +267,7 @@ def runs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_finished_runs_of_main_are_compared(runs):
     folders = [str(runs / name) for name in ("wide-0", "wide-1", "narrow")]
     run("sweep", "--compare", *folders, f"--workdir={runs / 'both'}")
@@ -281,6 +284,7 @@ def test_finished_runs_of_main_are_compared(runs):
     assert (runs / "both" / "plots" / "ranking.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -297,6 +301,7 @@ def test_what_cannot_be_compared_is_refused(runs, arguments, message):
     assert not (runs / "narrow" / "sweep.csv").exists()
 
 
+@pytest.mark.slow
 def test_runs_of_one_name_and_two_configurations_are_two_architectures(runs, tmp_path):
     for place, name in (("a", "wide-0"), ("b", "narrow")):
         (tmp_path / place / "mlp").mkdir(parents=True)
@@ -352,6 +357,7 @@ def get_sweep():
 """
 
 
+@pytest.mark.slow
 def test_an_architecture_of_which_a_seed_diverged_ranks_after_all_others(tmp_path):
     """Its survivors are better here, but they are those that were lucky."""
     (tmp_path / "fragile.py").write_text(FRAGILE)
@@ -369,6 +375,7 @@ def test_an_architecture_of_which_a_seed_diverged_ranks_after_all_others(tmp_pat
     assert [path.name[:4] for path in (workdir / "members").iterdir()] == ["poor"]
 
 
+@pytest.mark.slow
 def test_a_sweep_stops_within_an_epoch(tmp_path):
     """A chunk is bounded in the work of all networks: 20 end after a part of an epoch."""
     arguments = (

@@ -1,5 +1,7 @@
 """An analysis of one's own in a sweep file, from the command to the report."""
 
+import pytest
+
 import mnist_jax
 from mnist_jax.analysis.sweep.section import Section
 from mnist_jax.members import Sweep
@@ -35,6 +37,7 @@ def write(folder, analysis: str) -> None:
     (folder / "widths.py").write_text(analysis)
 
 
+@pytest.mark.slow
 def test_the_report_has_its_sections(tmp_path):
     write(tmp_path, ANALYSIS)
     run("sweep", "--config=some.py", cwd=tmp_path)
@@ -59,6 +62,7 @@ def test_the_report_has_its_sections(tmp_path):
     assert fingerprint(workdir / "populations") == before
 
 
+@pytest.mark.slow
 def test_one_that_fails_costs_the_sweep_nothing(tmp_path):
     write(tmp_path, "def analyse(networks):\n    return networks['oops']")
     said = run("sweep", "--config=some.py", cwd=tmp_path).stderr

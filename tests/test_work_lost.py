@@ -130,6 +130,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.slow
 def test_a_command_that_is_signalled_twice_at_once_saves(tmp_path):
     arguments = ("--config=configs/mlp.py", f"--workdir={tmp_path}", *overrides(hidden="8"))
     done = subprocess.run(

@@ -10,14 +10,28 @@ a sweep. Warns if your own code, which the configuration names, has changed sinc
 """
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from mnist_jax.commands import cli
+from mnist_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from mnist_jax.training.network import Network
 
 
 def define(parser: cli.Parser) -> None:
     """Adds the command's arguments to the parser."""
     parser.add_argument(
         "--workdir", required=True, metavar="DIR", help="folder of a run or a sweep"
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--robustness", action="store_true", help="accuracy on images that are corrupted"
+    )
+    kind.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="the networks of a sweep together, or the seeds of the --member",
     )
     cli.add_checkpoint(parser)
     parser.add_argument(
@@ -31,15 +45,50 @@ def main(arguments: Namespace) -> None:
     from mnist_jax import data  # imported late: --help does not need it
     from mnist_jax.training import network
 
+    if arguments.ensemble:
+        _evaluate_together(arguments)
+        return
     found = network.find(arguments.workdir, arguments.member, arguments.seed)
     data.read_ahead(found.config.data.name)
     experiment = cli.experiment()
 
+    if arguments.robustness:
+        _evaluate_corrupted(found, arguments)
+        return
     figures, folder = experiment.evaluate(found, arguments.checkpoint, arguments.split)
     print(
         f"checkpoint {figures['checkpoint']}, split {figures['split']}: "
         f"accuracy {figures['accuracy']:.2%} of {figures['count']:,} images, "
         f"loss {figures['loss']:.4f}\n"
+        f"{folder / 'report.html'}"
+    )
+
+
+def _evaluate_corrupted(found: "Network", arguments: Namespace) -> None:
+    from mnist_jax.analysis.run.robustness import tell
+    from mnist_jax.evaluations import robustness
+
+    figures, cells, folder = robustness.measure(found, arguments.checkpoint, arguments.split)
+    print(
+        f"checkpoint {figures['checkpoint']}, split {figures['split']}: accuracy in % of "
+        f"{figures['count']:,} images, {100 * figures['clean']:.2f} without corruption\n"
+        f"{tell(cells)}\n"
+        f"mean over corruptions and strengths: {figures['accuracy']:.2%}\n"
+        f"{folder / 'plots' / 'robustness.png'}"
+    )
+
+
+def _evaluate_together(arguments: Namespace) -> None:
+    from mnist_jax.evaluations import ensemble
+
+    if arguments.seed is not None:
+        raise UserError("--ensemble takes all seeds together; leave out --seed=")
+    figures, folder = ensemble.measure(arguments.workdir, arguments.member, arguments.split)
+    alone = [row["accuracy"] for row in figures["members"]]
+    print(
+        f"{len(alone)} networks together, split {figures['split']}: accuracy "
+        f"{figures['accuracy']:.2%} of {figures['count']:,} images, loss {figures['loss']:.4f}; "
+        f"alone {sum(alone) / len(alone):.2%} on average, {max(alone):.2%} at best\n"
         f"{folder / 'report.html'}"
     )
 

@@ -187,7 +187,7 @@ def _sample(images: jax.Array, keys: jax.Array, config: Augment) -> jax.Array:
         d_rows, d_columns = _elastic_displacement(keys, height, width, config)
         rows, columns = rows + d_rows, columns + d_columns
     channels = [images[..., channel] for channel in range(images.shape[-1])]
-    return jnp.stack([_read_bilinear(channel, rows, columns) for channel in channels], axis=-1)
+    return jnp.stack([read_bilinear(channel, rows, columns) for channel in channels], axis=-1)
 
 
 def _affine_grid(
@@ -239,8 +239,11 @@ def _spread(size: int, sigma: float) -> np.ndarray:
     return weights / np.linalg.norm(weights, axis=1, keepdims=True)
 
 
-def _read_bilinear(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
-    """Samples `images` bilinearly at fractional `rows` and `columns`; all are `[B, H, W]`."""
+def read_bilinear(images: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """Samples `images` bilinearly at fractional `rows` and `columns`; all are `[B, H, W]`.
+
+    Outside an image there are zeros.
+    """
     height, width = images.shape[1:]
     # A border of zeros, and one more row and column for the neighbours of the last ones.
     padded = jnp.pad(images, ((0, 0), (1, 2), (1, 2)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.extend import core
+from jax.extend import core as extended
 
 from mnist_jax.errors import UserError
 
@@ -24,6 +24,8 @@ ELEMENTWISE = (
 SAME = ("copy", "copy_p", "optimization_barrier", "reduce_precision", "stop_gradient")
 CALLS = ("call_jaxpr", "fun_jaxpr", "jaxpr")  # parameters that hold the program of a call
 LOOPS = ("cond", "scan", "while")
+
+core: Any = extended  # its classes are public, but not declared so
 
 
 class MissingOperationError(UserError):

@@ -4,6 +4,7 @@ See https://docs.jax.dev/en/latest/export/export.html.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,7 +32,7 @@ def content(trained: Trained) -> tuple[bytes, str]:
     return bytes(found.serialize()), remark
 
 
-def _exported(function: Callable, shape: tuple) -> export.Exported:
+def _exported(function: Any, shape: tuple) -> export.Exported:
     images = jax.ShapeDtypeStruct(shape, np.float32)
     return export.export(function, platforms=PLATFORMS)(images)
 

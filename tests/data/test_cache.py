@@ -157,6 +157,7 @@ def test_damaged_prepared_data_is_not_fetched(tiny, flip):
         data.source(tiny.name, "train").fetch(range(50))
 
 
+@pytest.mark.slow
 def test_prepared_data_that_is_not_mnist_is_never_used(tiny, mnist_dir, capfd):
     tiny.serve("http://127.0.0.1:9/tiny/", name="mnist", packaged=tiny.manual)
     data.source(tiny.name, "train")  # prepared as mnist, and is something else
@@ -168,6 +169,7 @@ def test_prepared_data_that_is_not_mnist_is_never_used(tiny, mnist_dir, capfd):
     assert str(tiny.folder / "mnist" / "3.0.1") in err
 
 
+@pytest.mark.slow
 def test_two_processes_prepare_once(tmp_path):
     code = "from mnist_jax import data; print(data.load('mnist', 'test').labels.sum())"
     env = os.environ | {"TFDS_DATA_DIR": str(tmp_path)}

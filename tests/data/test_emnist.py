@@ -143,6 +143,7 @@ def test_cut_zip_file(emnist):
         data.load("emnist/balanced", "train")
 
 
+@pytest.mark.slow
 def test_main_trains_on_characters(emnist, tmp_path):
     data.load("emnist/balanced", "test")  # the command finds it prepared
     run(

@@ -269,6 +269,7 @@ def test_neither_placement_nor_chunks_change_a_bit(reference, placement, chunk_s
     assert [row["step"] for row in rows] == [16, 32]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mnist")
 def test_a_rest_of_one_step_is_rounded_as_the_others_are():
     cnn = {"name": "cnn", "features": (4,), "dense": (8,)}
@@ -285,6 +286,7 @@ def test_training_learns_something(reference):
     assert second["train_accuracy"] > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mnist", "quick_compiles")
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 def test_no_placement_and_no_bound_changes_a_bit_of_many_networks(monkeypatch, model):
@@ -309,6 +311,7 @@ def test_no_placement_and_no_bound_changes_a_bit_of_many_networks(monkeypatch, m
     small.assert_same_bits(host, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("mnist")
 @pytest.mark.parametrize(
     ("placement", "chunk_steps", "lengths"), [("device", 0, 1), ("device", 5, 2), ("host", 5, 2)]

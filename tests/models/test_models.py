@@ -365,6 +365,7 @@ def test_the_first_layer_sees_every_pixel_of_every_channel():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kernel", "pooling"), [(2, "none"), (3, "max"), (5, "max")])
 def test_a_cnn_of_other_shapes_and_its_gradient_are_those_of_lax(monkeypatch, kernel, pooling):
     choice = Choice("cnn", {"features": (4,), "dense": (), "kernel": (kernel,), "pooling": pooling})

@@ -437,6 +437,7 @@ def finished(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_verify_evaluate_and_main_meet_a_damaged_checkpoint(finished):
     good, before = bits(finished), untimed(rows(finished))
     assert run("verify", f"--workdir={finished}").stdout == "15: sound\n30: sound\n"

@@ -116,6 +116,7 @@ def check(programs: list[Exported], *, validated: bool) -> None:
         assert donated(chunk) == len(chunk.out_avals)  # its results are the state, leaf by leaf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["jit", "shard_map"])
 def test_so_does_a_network_on_several_devices(exported, mode):
     config = dataclasses.replace(parse(SMALL | EVERYTHING), parallel=mode)
@@ -124,6 +125,7 @@ def test_so_does_a_network_on_several_devices(exported, mode):
     assert 4 in {program.nr_devices for program in programs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 2])
 def test_so_do_members_that_train_together(exported, devices):
     config = parse(SMALL | EVERYTHING)

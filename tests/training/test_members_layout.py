@@ -82,6 +82,7 @@ def test_each_member_follows_its_own_run(alone, devices, width):
         assert row["step"] == its["step"]
 
 
+@pytest.mark.slow
 def test_a_cnn_with_batch_statistics_too(alone):
     model = {"name": "cnn", "features": (4, 4), "dense": (8,), "normalisation": "batch"}
     # Adam would blow up what rounding leaves of the gradient of a bias that batch norm takes out.
@@ -96,6 +97,7 @@ def test_a_cnn_with_batch_statistics_too(alone):
         assert largest_difference(ours["average"], theirs["average"]) < 1e-4
 
 
+@pytest.mark.slow
 def test_batches_from_the_host_give_the_same_bits():
     configs = [dataclasses.replace(parse(EVERYTHING), seed=seed) for seed in (0, 7, 0)]
     hosted = [

@@ -138,6 +138,7 @@ def whole(tmp_path_factory):
     return plan, found, needed
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiles")
 @pytest.mark.parametrize(
     ("short_of", "sizes"),

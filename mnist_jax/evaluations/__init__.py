@@ -1,0 +1,1 @@
+"""Evaluates trained networks beyond a split: corrupted images, and several networks together."""

@@ -1,0 +1,98 @@
+"""Evaluates the networks of a sweep together: the mean of their probabilities.
+
+Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using
+Deep Ensembles", NeurIPS 2017.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mnist_jax.analysis.run.ensemble import publish
+from mnist_jax.analysis.run.evaluation import Predictions
+from mnist_jax.compilation import keep_programs
+from mnist_jax.errors import UserError
+from mnist_jax.experiment import examined
+from mnist_jax.files import file_name
+from mnist_jax.members import FINISHED
+from mnist_jax.training import network, provenance, sweepdir
+from mnist_jax.training.restored import Restored, restore
+from mnist_jax.training.workdir import SWEEP
+
+SMALLEST = 1e-7  # a probability of 0 has no logarithm
+
+
+def measure(workdir: Path, architecture: str, split: str) -> tuple[dict[str, Any], Path]:
+    """Evaluates the mean of the members' probabilities, beside each member.
+
+    Args:
+      workdir: the folder of a sweep.
+      architecture: whose seeds to take; empty: all finished networks.
+      split: any split string of TensorFlow Datasets.
+
+    Returns:
+      The contents of `ensemble.json`, and the folder of the files.
+
+    Raises:
+      UserError: the folder holds no sweep, fewer than two of these networks are finished, they were
+        trained on different data sets, or a file cannot be written.
+    """
+    keep_programs()
+    provenance.announce()
+    names = _members(workdir, architecture)
+    total, members = np.zeros(()), []
+    for name, seed in names:
+        restored = restore(network.find(workdir, name, seed))
+        its = examined(restored, split)
+        if members and its.class_names != members[0][1].class_names:
+            raise UserError(f"{workdir}: its networks were trained on different data sets")
+        total = total + its.probabilities.astype(np.float64)
+        members.append(((name, seed), its, restored))
+    mean = (total / len(members)).astype(np.float32)
+    (_, first, restored) = members[0]
+    together = Predictions(
+        split=split,
+        images=first.images,
+        labels=first.labels,
+        probabilities=mean,
+        values=_values(restored, mean, first.labels),
+        class_names=first.class_names,
+    )
+    folder = workdir / "evaluations" / file_name(_folder(architecture, split))
+    return publish(folder, together, {key: its for key, its, _ in members}, workdir.name), folder
+
+
+def _members(workdir: Path, architecture: str) -> list[tuple[str, int]]:
+    if not (workdir / SWEEP).is_file():
+        raise UserError(f"{workdir} holds no sweep: --ensemble takes the networks of one together")
+    results = sweepdir.finished(sweepdir.populations(workdir))
+    found = [
+        key
+        for key, result in results.items()
+        if result["status"] == FINISHED and architecture in ("", key[0])
+    ]
+    if len(found) < 2:
+        whose = f" of {architecture!r}" if architecture else ""
+        raise UserError(f"{workdir}: an ensemble needs two finished networks{whose} at least")
+    return found
+
+
+def _folder(architecture: str, split: str) -> str:
+    return " ".join(filter(None, ["ensemble", architecture, "" if split == "test" else split]))
+
+
+def _values(restored: Restored, p: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns each metric of each example, from the probabilities `[n, K]`."""
+    outputs = jnp.log(jnp.maximum(p, SMALLEST))  # a softmax of these gives the probabilities again
+    targets = jax.nn.one_hot(labels, p.shape[1])
+    values = {}
+    for metric in restored.metrics:
+        if metric.function is None:
+            found = restored.loss(outputs, targets, output_activation="softmax")
+        else:
+            found = metric.function(outputs, jnp.asarray(labels), output_activation="softmax")
+        values[metric.name] = np.asarray(found, np.float32)
+    return values
