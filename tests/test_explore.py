@@ -87,7 +87,7 @@ def test_fits_a_narrow_terminal(tmp_path):
             shown += part
     except OSError:  # how a terminal tells that the other side is gone
         pass
-    assert process.wait() == 0
+    assert process.wait(timeout=120) == 0
     lines = shown.decode().splitlines()
     assert len(lines) > 60
     assert max(map(len, lines)) <= 40

@@ -384,7 +384,7 @@ def test_terminal_shows_a_bar_and_lines_that_fit(tmp_path, columns):
             shown += part
     except OSError:  # how a terminal tells that the other side is gone
         pass
-    assert process.wait() == 0
+    assert process.wait(timeout=120) == 0
     assert b"epoch 1/2:" in shown  # the bar
     lines = re.findall(r"^ +[12]/2 .*$", shown.decode().replace("\r", "\n"), flags=re.M)
     assert len(lines) == 2

@@ -385,7 +385,7 @@ def test_readers_beside_a_training_raise_no_false_alarm(tmp_path, capsys):
         assert training.poll() is None  # it was at work all the time
     finally:
         training.kill()
-        training.wait()
+        training.wait(timeout=120)
     said = capsys.readouterr()
     assert "DAMAGED" not in said.out
     assert said.err == ""

@@ -26,13 +26,15 @@ const pad = (() => {
     }
   }
 
-  // A picture of dark ink on white paper, as RGBA.
+  // The drawing as a picture of half the size, dark ink on white paper, as RGBA.
   function paper(values) {
-    const data = new Uint8ClampedArray(4 * values.length).fill(255);
-    for (let i = 0; i < values.length; i++) {
-      data[4 * i] = data[4 * i + 1] = data[4 * i + 2] = 255 - values[i];
+    const side = SIDE / 2, data = new Uint8ClampedArray(4 * side * side).fill(255);
+    for (let i = 0; i < side * side; i++) {
+      const at = 2 * Math.floor(i / side) * SIDE + 2 * (i % side);
+      const sum = values[at] + values[at + 1] + values[at + SIDE] + values[at + SIDE + 1];
+      data[4 * i] = data[4 * i + 1] = data[4 * i + 2] = 255 - Math.floor(sum / 4 + 0.5);
     }
-    return { width: SIDE, height: SIDE, data };
+    return { width: side, height: side, data };
   }
 
   async function decode(file) {
@@ -189,9 +191,10 @@ const pad = (() => {
 
     function save() {
       const link = document.createElement("a"), canvas = document.createElement("canvas");
-      canvas.width = canvas.height = SIDE;
-      const { data } = paper(values);
-      canvas.getContext("2d").putImageData(new ImageData(data, SIDE, SIDE), 0, 0);
+      const { width, height, data } = paper(values);
+      canvas.width = width;
+      canvas.height = height;
+      canvas.getContext("2d").putImageData(new ImageData(data, width, height), 0, 0);
       link.href = canvas.toDataURL("image/png");
       link.download = "drawing.png";
       link.click();
