@@ -200,19 +200,23 @@ const pad = (() => {
       link.click();
     }
 
+    let pointer = null;  // the mouse, pen or finger that draws
     board.addEventListener("pointerdown", (event) => {
-      if (event.button) return;
-      board.setPointerCapture(event.pointerId);
+      if (event.button || pointer !== null) return;
+      pointer = event.pointerId;
+      board.setPointerCapture(pointer);
       begin(place(event));
       show();
     });
     board.addEventListener("pointermove", (event) => {
-      if (!current || !board.hasPointerCapture(event.pointerId)) return;
+      if (!current || event.pointerId !== pointer) return;
       for (const each of event.getCoalescedEvents?.() ?? [event]) extend(place(each));
       show();
     });
     for (const name of ["pointerup", "pointercancel"]) {
-      board.addEventListener(name, () => { current = null; });
+      board.addEventListener(name, (event) => {
+        if (event.pointerId === pointer) pointer = current = null;
+      });
     }
     const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     board.addEventListener("keydown", (event) => {

@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_a_message(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write to .*file.*\n.*--workdir="):
+    with pytest.raises(UserError, match=r"cannot write .*file"):
         write(tmp_path / "file")
 
 

@@ -1,0 +1,71 @@
+"""A network as a list of operations; that they compute the same is tested in a browser."""
+
+import base64
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mnist_jax import models
+from mnist_jax.config import parse
+from mnist_jax.errors import UserError
+from mnist_jax.exporting.operations import operations
+from mnist_jax.exporting.plain import classify
+from tests.datasets import MNIST
+
+NETWORKS = {
+    "mlp": {"name": "mlp", "hidden": (8,), "dropout": 0.5, "normalisation": "batch"},
+    "cnn": {"name": "cnn", "features": (2, 3), "dense": (4,), "pooling": "max"},
+}
+
+
+def written(**model):
+    its = models.build(models.resolve(parse({"model": model})).model, MNIST, "float32")
+    params, variables = its.init(jax.random.key(0))
+    return operations(classify(its, {"params": params, "variables": variables}), (1, 28, 28, 1))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_layer_is_the_operation_that_its_name_promises(name):
+    names = [step["op"] for step in written(**NETWORKS[name]).steps]
+    assert names.count("conv_general_dilated") == (2 if name == "cnn" else 0)
+    assert names.count("dot_general") == 2
+    assert "optimization_barrier" not in names
+
+
+def test_what_the_image_does_not_change_is_computed_once():
+    """Mean, variance and scale of the normalisation become numbers."""
+    names = [step["op"] for step in written(**NETWORKS["mlp"]).steps]
+    assert "rsqrt" not in names
+
+
+def test_json_holds_every_number_and_no_reference_to_what_comes_later():
+    its = json.loads(json.dumps(written(**NETWORKS["cnn"]).to_json(), allow_nan=False))
+    values = np.frombuffer(base64.b64decode(its["values"]), "<f4")
+    assert len(values) == sum(int(np.prod(shape)) for shape in its["constants"])
+    first = 1 + len(its["constants"])
+    for number, step in enumerate(its["steps"], start=first):
+        assert all(0 <= known < number for known in step["inputs"])
+    assert its["output"] == first + len(its["steps"]) - 1
+    assert its["input"] == [1, 28, 28, 1]
+
+
+def test_constants_are_stored_once():
+    weights = jnp.arange(4.0)
+    its = operations(lambda x: (x + weights) * weights, (4,))
+    assert len(its.constants) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (lambda x: jnp.sort(x), "sort"),
+        (lambda x: jax.lax.fori_loop(0, 3, lambda i, y: y * x, x), "scan"),
+        (lambda x: jnp.fft.fft(x).real, "fft"),
+    ],
+)
+def test_an_operation_that_the_page_lacks_is_named(function, name):
+    with pytest.raises(UserError, match=f"operation '{name}', which the page does not have"):
+        operations(function, (4,))
