@@ -12,7 +12,7 @@ def resize(x: np.ndarray, height: int, width: int) -> np.ndarray:
       height: the new height.
       width: the new width.
     """
-    total = _overlaps(x.shape[0], height) @ x @ _overlaps(x.shape[1], width).T
+    total = _sums(_sums(x, height).T, width).T
     return np.floor(total / (x.shape[0] * x.shape[1]) + 0.5)
 
 
@@ -22,8 +22,10 @@ def fit(x: np.ndarray, longest: int) -> np.ndarray:
     return resize(x, *(max(1, (2 * n * longest + most) // (2 * most)) for n in x.shape))
 
 
-def _overlaps(old: int, new: int) -> np.ndarray:
-    """Returns how far each new pixel overlaps each old one, `[new, old]`, in parts of `1 / new`."""
-    start, left = np.arange(new)[:, None] * old, np.arange(old) * new
-    overlap = np.minimum(start + old, left + new) - np.maximum(start, left)
-    return np.maximum(overlap, 0).astype(np.float64)
+def _sums(x: np.ndarray, new: int) -> np.ndarray:
+    """Returns sums along the first axis, each over `len(x)` of `new * len(x)` parts of pixels."""
+    pixel, part = np.divmod(np.arange(new + 1) * len(x), new)
+    nothing = np.zeros((1, x.shape[1]))
+    before = np.concatenate([nothing, np.cumsum(x, axis=0)])[pixel]  # the whole pixels
+    within = np.concatenate([x, nothing])[pixel]
+    return np.diff(before * new + within * part[:, None], axis=0)
