@@ -154,8 +154,8 @@ class Classifier:
                 f"--test_image={number}: the images of the test split are 0 to {len(images) - 1}"
             )
         image = images[number]
-        values = np.float64(image) * UNIT
-        seen = prediction.Prediction(f"test[{number}]", "", Picture(values), image)
+        picture = Picture(image.astype(np.float64) * UNIT)
+        seen = prediction.Prediction(f"test[{number}]", picture=picture, image=image)
         return next(prediction.with_probabilities([seen], self._probabilities))
 
     @door

@@ -41,7 +41,7 @@ def measure(classifier: Any, quick: bool, tuning: bool) -> Found:
     plain = classifier.predict(images).labels == split.labels[: len(images)]
     found |= {"plain": float(plain.mean()), "digits": len(images), "styles": [], "drawings": []}
     for name in styles.STYLES:
-        row = {"name": name}
+        row: Found = {"name": name}
         for zoom in ZOOMS:
             digits = _digits(images, split.labels, name, zoom)
             row[f"x{zoom}"] = _accuracy(classifier, digits, styles.suffix(name))
@@ -49,7 +49,7 @@ def measure(classifier: Any, quick: bool, tuning: bool) -> Found:
         print(row, flush=True)
     rounds = FEW_ROUNDS if found["quick"] else ROUNDS
     for name in hands.MEDIA:
-        row = {"name": name, "count": rounds * 10 * len(hands.HANDS)}
+        row: Found = {"name": name, "count": rounds * 10 * len(hands.HANDS)}
         row["accuracy"] = _accuracy(classifier, _drawings(name, rounds, int(tuning)), ".png")
         found["drawings"].append(row)
         print(row, flush=True)
@@ -76,7 +76,9 @@ def _accuracy(classifier: Any, pictures: Drawn, suffix: str) -> float:
     while part := [its for its, _ in zip(pictures, range(PART), strict=False)]:
         with tempfile.TemporaryDirectory() as folder:
             for number, (_, picture) in enumerate(part):
-                options = {"quality": 60} if suffix == ".jpg" else {"compress_level": 1}
+                options: dict[str, Any] = (
+                    {"quality": 60} if suffix == ".jpg" else {"compress_level": 1}
+                )
                 picture.save(Path(folder) / f"{number:05}{suffix}", **options)
             labels = classifier.predict_pictures(folder).labels
         right += [found == label for found, (label, _) in zip(labels, part, strict=True)]
@@ -91,14 +93,18 @@ def table(found: Found) -> str:
         f"| as they are | {found['plain']:.2%} | |",
     ]
     for row in found["styles"]:
-        cells = [styles.STYLES[row["name"]].__doc__, *(f"{row[f'x{zoom}']:.2%}" for zoom in ZOOMS)]
-        lines.append(f"| {cells[0].rstrip('.')} | {cells[1]} | {cells[2]} |")
+        cells = [f"{row[f'x{zoom}']:.2%}" for zoom in ZOOMS]
+        lines.append(f"| {_told(styles.STYLES[row['name']])} | {' | '.join(cells)} |")
     lines += ["", "| drawings | number | read right, % |", "| --- | ---: | ---: |"]
     for row in found["drawings"]:
-        told = hands.MEDIA[row["name"]].__doc__.rstrip(".")
+        told = _told(hands.MEDIA[row["name"]])
         lines.append(f"| {told} | {row['count']} | {row['accuracy']:.2%} |")
     text = "\n".join(lines).replace("% |", "|").replace("%, |", "% |")
     return f"{text}\n\n{_note(found)}"
+
+
+def _told(function: Any) -> str:
+    return function.__doc__.rstrip(".")
 
 
 def _note(found: Found) -> str:

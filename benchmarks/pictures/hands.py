@@ -186,7 +186,8 @@ MEDIA: dict[str, Medium] = {its.__name__: its for its in (pad, pen, chalk, photo
 def _place(rng: np.random.Generator, width: int, height: int, digit: float) -> tuple[float, float]:
     """Returns where a digit of this height may lie, off the centre, with a margin."""
     half = 0.62 * digit
-    return tuple(rng.uniform(min(half, n / 2), max(n - half, n / 2)) for n in (width, height))
+    x, y = (rng.uniform(min(half, n / 2), max(n - half, n / 2)) for n in (width, height))
+    return x, y
 
 
 def _clouds(shape: tuple[int, int], rng: np.random.Generator, grain: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,9 +99,10 @@ class _Page:
     def __init__(self, figure: Figure, pixels: np.ndarray) -> None:
         self._figure, self._pixels = figure, pixels
 
-    def write(self, x: float, y: float, text: str, **style) -> None:
+    def write(self, x: float, y: float, text: str, **style: Any) -> None:
         height, width = self._pixels.shape[:2]
-        self._figure.text(x / width, 1 - y / height, text, **({"va": "top"} | style))
+        style = {"va": "top"} | style
+        self._figure.text(x / width, 1 - y / height, text, **style)
 
     def add(self, left: int, top: int, its: Prediction, class_names: tuple[str, ...]) -> None:
         """Draws a prediction: picture, image and bars, and two lines of text below."""

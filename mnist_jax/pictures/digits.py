@@ -6,6 +6,8 @@ exact, and each division is rounded once (half up). So another program that repe
 the same image to the bit, in whatever order it adds.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy import ndimage
 
@@ -66,8 +68,8 @@ def _quieted(grey: np.ndarray) -> tuple[np.ndarray, float]:
 def _noise(grey: np.ndarray) -> float:
     """Returns by how much pixels typically differ from the mean of their neighbours, doubled.
 
-    It is the lower quartile, since strokes have large differences, too; across or down, whichever is
-    larger. For normal noise it is 0.78 standard deviations.
+    It is the lower quartile, since strokes have large differences, too; across or down, whichever
+    is larger. For normal noise it is 0.78 standard deviations.
     """
     both = (np.abs(np.diff(grey, n=2, axis=axis)) for axis in (0, 1))
     return max((_quantile(x, 0.25) for x in both if x.size), default=0.0)
@@ -123,7 +125,7 @@ def _character(ink: np.ndarray, low: float, high: float) -> np.ndarray | None:
     count if there are others, nor do parts that touch an edge, unless one of them is more than four
     times as large as any that does not. None if no part is large enough for a character.
     """
-    labels, _ = ndimage.label(ink >= low, np.ones((3, 3)))
+    labels = _labels(ink >= low)
     boxes = _boxes(labels)
     start, stop = boxes[:, :2], boxes[:, 2:]
     longest = (stop - start).max(axis=1)
@@ -143,6 +145,12 @@ def _character(ink: np.ndarray, low: float, high: float) -> np.ndarray | None:
     near = (sizes >= LARGE * sizes[main]) & (apart <= NEAR * longest[main])
     close = (sizes >= LITTLE * sizes[main]) & (apart <= CLOSE * longest[main])
     return ((sizes > 0) & (near | close))[labels]
+
+
+def _labels(x: np.ndarray) -> np.ndarray:
+    """Numbers the connected parts of what is True, from 1; the rest is 0."""
+    found: Any = ndimage.label(x, np.ones((3, 3)))
+    return found[0]
 
 
 def _boxes(labels: np.ndarray) -> np.ndarray:

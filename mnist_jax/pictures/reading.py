@@ -50,8 +50,8 @@ def _unpacked(path: Path) -> tuple[np.ndarray, int]:
     try:
         with Image.open(path, formats=[*FORMATS]) as image:
             _refuse_large(*image.size)
-            longest = max(image.size)
-            image.draft(None, tuple(-(-n * LONGEST // longest) for n in image.size))  # JPEG only
+            width, height = (-(-n * LONGEST // max(image.size)) for n in image.size)
+            image.draft(None, (width, height))  # JPEG only
             turned = image.getexif().get(ORIENTATION, 1)
             pixels, white = _pixels(image)
     except UserError:
