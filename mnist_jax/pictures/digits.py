@@ -20,6 +20,7 @@ NOISE = 2.5 * UNIT  # above which a picture is blurred
 LEFT = 1, 6 / 16, 70 / 256, 924 / 4096  # of the noise after 0, 1, 2 and 3 blurs
 SMALL = 64  # pixels of the longest side below which a picture is blurred once at most
 FAINTEST = 20 * UNIT  # contrast of ink with its paper
+SHARP, EDGE = 3, 0.05  # pixels to the edge of ink, and the least part of its pixels so near to it
 SMALLEST = 5, 1 / 40  # longest side of ink: in pixels, and as a part of the picture's
 NEAR, CLOSE = 0.5, 0.1  # from the main part to others, in lengths of the main part
 LARGE, LITTLE = 0.08, 0.02  # pixels of other parts of a character, as a part of the main part's
@@ -45,7 +46,7 @@ def to_image(grey: np.ndarray, shape: tuple[int, int], ink: Ink) -> np.ndarray |
     contrast, noisy = strongest - paper, paper + 6 * noise
     if contrast < FAINTEST or strongest < noisy:
         return None
-    kept = _character(ink_map, max(paper + contrast / 4, noisy), paper + contrast / 2)
+    kept = _character(ink_map, max(paper + contrast / 4, noisy), paper + contrast / 2, contrast / 2)
     if kept is None:
         return None
     level = np.where(_largest(kept, 1), np.maximum(ink_map - paper, 0), 0)
@@ -117,10 +118,11 @@ def _quantile(x: np.ndarray, share: float) -> float:
     return float(np.sort(x, axis=None)[int(share * (x.size - 1))])
 
 
-def _character(ink: np.ndarray, low: float, high: float) -> np.ndarray | None:
+def _character(ink: np.ndarray, low: float, high: float, step: float) -> np.ndarray | None:
     """Returns where the character is, `[H, W]` bool: its main part, and others that belong to it.
 
-    A part is connected (diagonals count), at least `low` everywhere and at least `high` somewhere.
+    A part is connected (diagonals count), at least `low` everywhere and at least `high` somewhere,
+    and not as soft as a shadow: around some of its pixels, the ink changes by `step` or more.
     The main one has the most pixels. A part that touches all four edges of the picture does not
     count if there are others, nor do parts that touch an edge, unless one of them is more than four
     times as large as any that does not. None if no part is large enough for a character.
@@ -129,9 +131,12 @@ def _character(ink: np.ndarray, low: float, high: float) -> np.ndarray | None:
     boxes = _boxes(labels)
     start, stop = boxes[:, :2], boxes[:, 2:]
     longest = (stop - start).max(axis=1)
-    strong = np.zeros(len(boxes), bool)
-    strong[labels[ink >= high]] = True
-    sizes = np.bincount(labels.ravel()) * strong
+    sizes = np.bincount(labels.ravel())
+    steep = _largest(ink, SHARP) - _smallest(ink, SHARP) >= step
+    strong = np.bincount(labels[steep], minlength=len(sizes)) >= EDGE * sizes
+    strong &= np.bincount(labels[ink >= high], minlength=len(sizes)) > 0
+    strong[0] = False
+    sizes = sizes * strong
     edges = (start == 0).sum(axis=1) + (stop == ink.shape).sum(axis=1)
     large = longest >= max(SMALLEST[0], SMALLEST[1] * max(ink.shape))
     if not (large & strong).any():
