@@ -90,17 +90,16 @@ def table(found: Found) -> str:
     lines = [
         "| test digits as files | 28 x 28, % | 112 x 112, % |",
         "| --- | ---: | ---: |",
-        f"| as they are | {found['plain']:.2%} | |",
+        f"| as they are | {100 * found['plain']:.2f} | |",
     ]
     for row in found["styles"]:
-        cells = [f"{row[f'x{zoom}']:.2%}" for zoom in ZOOMS]
+        cells = [f"{100 * row[f'x{zoom}']:.2f}" for zoom in ZOOMS]
         lines.append(f"| {_told(styles.STYLES[row['name']])} | {' | '.join(cells)} |")
     lines += ["", "| drawings | number | read right, % |", "| --- | ---: | ---: |"]
     for row in found["drawings"]:
         told = _told(hands.MEDIA[row["name"]])
-        lines.append(f"| {told} | {row['count']} | {row['accuracy']:.2%} |")
-    text = "\n".join(lines).replace("% |", "|").replace("%, |", "% |")
-    return f"{text}\n\n{_note(found)}"
+        lines.append(f"| {told} | {row['count']} | {100 * row['accuracy']:.2f} |")
+    return "\n".join([*lines, "", _note(found)])
 
 
 def _told(function: Any) -> str:
@@ -110,6 +109,18 @@ def _told(function: Any) -> str:
 def _note(found: Found) -> str:
     sentence = measured.sentence(found["conditions"], "jax")
     return f"{found['digits']:,} digits per style, with the network of `configs/cnn.py`. {sentence}"
+
+
+def write(found: Found) -> None:
+    """Saves the measurements in benchmarks/measured/, and writes their tables into README.md.
+
+    Raises:
+      UserError: they are those of a quick trial or of the tuning.
+    """
+    if found["quick"]:
+        raise UserError("--write: is only for full runs, without --quick and --tuning")
+    measured.save(found, measured.FOLDER / "pictures.json")
+    readme.replace("pictures", table(found))
 
 
 def define(parser: ArgumentParser) -> None:
@@ -132,10 +143,7 @@ def main(arguments: Namespace) -> None:
 
     found = measured.find(arguments, measure_it, table)
     if arguments.write:
-        if found["quick"]:
-            raise UserError("--write: is only for full runs, without --quick and --tuning")
-        measured.save(found, measured.FOLDER / "pictures.json")
-        readme.replace("pictures", table(found))
+        write(found)
 
 
 if __name__ == "__main__":
