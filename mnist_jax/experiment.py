@@ -39,7 +39,7 @@ from mnist_jax.training.restored import Restored, restore
 from mnist_jax.training.session import Clock, opened, trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
 
-TEST = "test"
+TEST, OUTSIDE = "test", "outside"
 ADVICE = "Try a lower learning rate, or clip the gradient: --config.clip_norm=1"
 
 
@@ -397,10 +397,38 @@ def evaluate(network: Network, which: str, split: str) -> tuple[dict[str, Any], 
     folder = network.output
     if split != TEST:
         folder = folder / "evaluations" / file_name(split)
+    return _publish(network, restored, folder, lambda: examined(restored, split))
+
+
+def evaluate_outside(network: Network, which: str) -> tuple[dict[str, Any], Path]:
+    """Evaluates a checkpoint on digits that are not MNIST's, and writes the files of `evaluate`.
+
+    Args:
+      network: the network, as `network.find` returns it.
+      which: the checkpoint: `latest`, `best` or a step.
+
+    Returns:
+      The contents of `evaluation.json`, and the folder of the files, `evaluations/outside`.
+
+    Raises:
+      UserError: the checkpoint does not exist, the network was not trained on handwritten digits,
+        scikit-learn is not installed, or an output of the network is not finite.
+    """
+    keep_programs()
+    provenance.announce()
+    restored = restore(network, which)
+    folder = network.output / "evaluations" / OUTSIDE
+    return _publish(network, restored, folder, lambda: examined_outside(restored))
+
+
+def _publish(
+    network: Network, restored: Restored, folder: Path, examine: Callable[[], Predictions]
+) -> tuple[dict[str, Any], Path]:
+    """Writes the evaluation of what `examine` returns to a folder, as `evaluate` does."""
     with sole_writer(folder, ".evaluate.lock"):  # its own: `main` may hold the other
         found = publish(
             folder,
-            examined(restored, split),
+            examine(),
             config=restored.config.to_dict(),
             model=restored.model,
             history=restored.rows,
@@ -420,6 +448,27 @@ def examined(restored: Restored, split: str) -> Predictions:
     examples = data.load(restored.config.data.name, split)
     if not len(examples.labels):
         raise UserError(f"split {split!r}: contains no examples; give another split")
+    return predictions(examples, restored.examine(examples))
+
+
+def examined_outside(restored: Restored) -> Predictions:
+    """Returns the predictions of a restored network on digits that are not MNIST's.
+
+    Raises:
+      UserError: the network was not trained on handwritten digits, scikit-learn is not installed,
+        or an output of the network is not finite.
+    """
+    from mnist_jax.pictures import outside  # imported late, as it imports SciPy and Pillow
+
+    name, names = restored.config.data.name, restored.spec.class_names
+    ink = data.ink(name)
+    if ink is None or names != tuple("0123456789"):
+        raise UserError(
+            f"--outside: the outside test has handwritten digits, but the network was trained on "
+            f"{name}; evaluate one that was trained on mnist"
+        )
+    images, labels = outside.load(restored.spec.image_shape, ink)
+    examples = data.Split(images, labels, names, "load_digits", OUTSIDE)
     return predictions(examples, restored.examine(examples))
 
 
