@@ -139,13 +139,14 @@ def _character(ink: np.ndarray, low: float, high: float, step: float) -> np.ndar
     sizes = sizes * strong
     edges = (start == 0).sum(axis=1) + (stop == ink.shape).sum(axis=1)
     large = longest >= max(SMALLEST[0], SMALLEST[1] * max(ink.shape))
-    if not (large & strong).any():
-        return None
-    for few in (3, 0):
-        inner = np.where(edges <= few, sizes, 0)
-        if (large & (inner > 0)).any() and (few or 4 * inner.max() >= sizes.max()):
-            sizes = inner
+    if sizes[large & (edges < 4)].any():
+        sizes[edges == 4] = 0  # a frame
+    inner = np.where(edges == 0, sizes, 0)
+    if 4 * inner[large].max(initial=0) >= sizes.max() > 0:
+        sizes = inner  # without what lies beside the paper
     main = int(np.where(large, sizes, 0).argmax())
+    if not sizes[main] or not large[main]:
+        return None
     apart = np.maximum(start - stop[main], start[main] - stop).max(axis=1)
     near = (sizes >= LARGE * sizes[main]) & (apart <= NEAR * longest[main])
     close = (sizes >= LITTLE * sizes[main]) & (apart <= CLOSE * longest[main])
