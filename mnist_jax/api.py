@@ -12,50 +12,30 @@ The package `mnist_jax` itself exports these functions.
 """
 
 import functools
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import ml_collections
-import numpy as np
 
 from mnist_jax import config as configuration
-from mnist_jax import data, devices, experiment, members, settings, streams
-from mnist_jax.analysis.run.evaluation import evaluate
+from mnist_jax import data, devices, experiment, members
+from mnist_jax.classifier import Classifier
 from mnist_jax.config import Config
+from mnist_jax.door import door
 from mnist_jax.errors import UserError
 from mnist_jax.files import local_path, read_json, read_rows
-from mnist_jax.models.outputs import probabilities
 from mnist_jax.training import network
 from mnist_jax.training.logs import OnEpoch
-from mnist_jax.training.restored import Restored, restore
+from mnist_jax.training.restored import restore
 from mnist_jax.training.stop import StoppedError
 
 if TYPE_CHECKING:
     import pandas
 
 Overrides = Mapping[str, Any]
-P = ParamSpec("P")
-T = TypeVar("T")
-BATCH = 500  # images per call of the network in `Classifier.predict`
-
-
-def _door(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorator: calls the function with JAX's settings as this project needs them."""
-
-    @functools.wraps(function)
-    def inside(*arguments: P.args, **keywords: P.kwargs) -> T:
-        for stream in (sys.stdout, sys.stderr):
-            streams.replace_unknown(stream)
-        with settings.own():
-            return function(*arguments, **keywords)
-
-    return inside
 
 
 @dataclass(frozen=True)
@@ -112,108 +92,7 @@ def _table(path: Path) -> "pandas.DataFrame":
     return pandas.read_csv(path, dtype={"architecture": str}, keep_default_na=False, na_values=[""])
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """The predicted labels and class probabilities of n images."""
-
-    labels: np.ndarray  # [n] int32: the most probable class; on ties the lowest label
-    probabilities: np.ndarray  # [n, K] float32; each row sums to 1
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A trained network that classifies images and can be evaluated."""
-
-    network: network.Network
-    restored: Restored
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the K classes, in the order of their labels."""
-        return self.restored.spec.class_names
-
-    @property
-    def config(self) -> Config:
-        """The configuration with which the network was trained."""
-        return self.restored.config
-
-    @property
-    def weights(self) -> dict[str, Any]:
-        """The weights: nested dicts of arrays under the keys `params` and `variables`."""
-        return self.restored.weights
-
-    @_door
-    def predict(self, images: Any) -> Predictions:
-        """Predicts the labels and the class probabilities of images.
-
-        Args:
-          images: `[n, H, W]` or `[n, H, W, C]`, of the data set's shape: uint8 from 0 to 255, or
-            floats from 0 to 1.
-
-        Raises:
-          ValueError: the images have another shape or type, or contain NaN or floats outside
-            [0, 1]; or a predicted probability is not finite.
-        """
-        images = self._as_floats(images)
-        kind = self.restored.model.output_activation
-        found = np.zeros((len(images), len(self.class_names)), np.float32)
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            padded = np.zeros((BATCH, *images.shape[1:]), np.float32)
-            padded[: len(batch)] = batch
-            outputs = self.restored.outputs(jnp.asarray(padded))
-            p = probabilities(outputs, output_activation=kind)
-            found[start : start + BATCH] = jax.device_get(p)[: len(batch)]
-        if not np.isfinite(found).all():
-            raise UserError(f"{self.network.title}: a predicted probability is not finite")
-        return Predictions(found.argmax(axis=1).astype(np.int32), found)
-
-    @_door
-    def evaluate(self, split: str = "test") -> dict[str, Any]:
-        """Evaluates the network on a split and returns the results; writes no files.
-
-        Args:
-          split: any split string of TensorFlow Datasets, such as `test` or `train[55000:]`.
-
-        Returns:
-          The results, with the keys of `evaluation.json`.
-
-        Raises:
-          ValueError: the split does not exist or is empty, or an output is not finite.
-        """
-        figures = evaluate(experiment.examined(self.restored, split))
-        return figures | {"checkpoint": self.restored.step}
-
-    def _as_floats(self, images: Any) -> np.ndarray:
-        """Returns the images as float32 `[n, H, W, C]` from 0 to 1.
-
-        Raises:
-          UserError: the images have another shape or type, or contain NaN or floats outside [0, 1].
-        """
-        images = np.asarray(images)
-        shape, given = self.restored.spec.image_shape, list(images.shape)
-        if shape[-1] == 1 and images.ndim == 3:
-            images = images[..., None]
-        if images.ndim != 4 or images.shape[1:] != shape:
-            grey = f" or [n, {shape[0]}, {shape[1]}]" if shape[-1] == 1 else ""
-            raise UserError(
-                f"images: expected the shape [n, {', '.join(map(str, shape))}]{grey}, got {given}"
-            )
-        if images.dtype == np.uint8:
-            return images.astype(np.float32) / np.float32(255.0)
-        if not np.issubdtype(images.dtype, np.floating):
-            raise UserError(
-                f"images: expected uint8 from 0 to 255, or floats from 0 to 1, got {images.dtype}"
-            )
-        if images.size and not (images.min() >= 0.0 and images.max() <= 1.0):  # NaN fails, too
-            raise UserError(
-                f"images: floats must be from 0 to 1, got values from {images.min()} to "
-                f"{images.max()}; if they are from 0 to 255, divide by 255"
-            )
-        return images.astype(np.float32)
-
-
-@_door
+@door
 def train(
     config: str | Path | Config | ml_collections.ConfigDict,
     *,
@@ -254,7 +133,7 @@ def train(
     return Run(folder)
 
 
-@_door
+@door
 def sweep(
     config: str | Path | Config | ml_collections.ConfigDict | members.Sweep,
     *,
@@ -314,7 +193,7 @@ def sweep(
     return SweepRun(folder)
 
 
-@_door
+@door
 def load(
     workdir: str | Path,
     *,

@@ -25,6 +25,7 @@ from typing import Any, TextIO
 
 IMPORTED = (
     "mnist_jax.experiment",
+    "mnist_jax.evaluations.split",
     "mnist_jax.compare",
     "mnist_jax.analysis.sweep.report",
     "mnist_jax.commands.cli",

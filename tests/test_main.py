@@ -392,7 +392,7 @@ def test_terminal_shows_a_bar_and_lines_that_fit(tmp_path, columns):
     assert ("images/s" in shown.decode()) == (columns == 100)
 
 
-@pytest.mark.parametrize("name", ["main", "sweep", "evaluate", "verify"])
+@pytest.mark.parametrize("name", ["main", "sweep", "evaluate", "predict", "verify"])
 def test_help(name):
     shown = run(name, "--help").stdout
     assert f"python -m mnist_jax.{name} --" in shown

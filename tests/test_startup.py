@@ -80,7 +80,7 @@ def of_main(seen, finished):
     return seen("mnist_jax.main", *SMALL, f"--workdir={finished}")
 
 
-@pytest.mark.parametrize("name", ["main", "sweep", "evaluate", "explore", "verify"])
+@pytest.mark.parametrize("name", ["main", "sweep", "evaluate", "explore", "predict", "verify"])
 def test_help_imports_no_jax(seen, name):
     assert seen(f"mnist_jax.{name}", "--help") == {"end": []}
 

@@ -20,6 +20,7 @@ import mnist_jax
 from mnist_jax import experiment
 from mnist_jax.commands import verify
 from mnist_jax.errors import UserError
+from mnist_jax.evaluations import split as evaluation
 from mnist_jax.files import file_name
 from mnist_jax.members import Sweep
 from mnist_jax.training import checkpoint, memory, network, stop, sweepdir
@@ -41,7 +42,8 @@ def small(epochs: int = 2):
 def without_report(request, monkeypatch):
     """Plots take longer than such a training; `with_report` draws them all the same."""
     if "with_report" not in request.fixturenames:
-        monkeypatch.setattr(experiment, "publish", lambda *arguments, **keywords: {})
+        for module in (experiment, evaluation):
+            monkeypatch.setattr(module, "publish", lambda *arguments, **keywords: {})
 
 
 @pytest.fixture
@@ -496,7 +498,7 @@ def test_folders_of_evaluations_are_kept_apart():
 
 def test_the_rest_of_a_split_string_is_a_folder(copied, with_report):
     split = "+".join(f"train[{i}:{i + 1}]" for i in range(40))
-    found, folder = experiment.evaluate(network.find(copied), "latest", split)
+    found, folder = evaluation.evaluate(network.find(copied), "latest", split)
     assert found["count"] == 40
     assert folder.parent == copied / "evaluations"
     assert read(folder / "evaluation.json")["split"] == split
@@ -508,7 +510,7 @@ def test_two_evaluations_at_once_are_both_whole_or_told_of(copied, with_report):
 
     def evaluate():
         try:
-            ends.append(experiment.evaluate(network.find(copied), "latest", "test")[0]["count"])
+            ends.append(evaluation.evaluate(network.find(copied), "latest", "test")[0]["count"])
         except UserError as error:
             ends.append(str(error))
 

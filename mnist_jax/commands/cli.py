@@ -47,7 +47,7 @@ def run(
             inherited_absl_flags=None,
         )
         define(parser)
-        arguments, rest = parser.parse_known_args(argv[1:])
+        arguments, rest = parser.parse_known_intermixed_args(argv[1:])
         flags.FLAGS.mark_as_parsed()  # absl's own flags keep their defaults
         if rest and "config" not in arguments:
             parser.error(f"unknown argument {rest[0]!r}")

@@ -2,11 +2,13 @@
 
   python -m mnist_jax.evaluate --workdir=runs/cnn
   python -m mnist_jax.evaluate --workdir=runs/cnn --checkpoint=best --split='train[55000:]'
+  python -m mnist_jax.evaluate --workdir=runs/cnn --outside
   python -m mnist_jax.evaluate --workdir=runs/looped-sweep --member='256 relu softmax' --seed=1
 
 Restores the weights on the available devices. Writes evaluation.json, plots/ and report.html: to
-DIR for the test split, to DIR/evaluations/ for another split, and to DIR/members/ for a network of
-a sweep. Warns if your own code, which the configuration names, has changed since the run began.
+DIR for the test split, to DIR/evaluations/ for another split or the outside test, and to
+DIR/members/ for a network of a sweep. Warns if your own code, which the configuration names, has
+changed since the run began.
 """
 
 from argparse import Namespace
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
+
+TEST = "test"
 
 if TYPE_CHECKING:
     from mnist_jax.training.network import Network
@@ -29,19 +33,24 @@ def define(parser: cli.Parser) -> None:
         "--robustness", action="store_true", help="accuracy on images that are corrupted"
     )
     kind.add_argument(
+        "--outside",
+        action="store_true",
+        help="accuracy on scikit-learn's digits, of other writers (extra [outside])",
+    )
+    kind.add_argument(
         "--ensemble",
         action="store_true",
         help="the networks of a sweep together, or the seeds of the --member",
     )
     cli.add_checkpoint(parser)
-    parser.add_argument(
-        "--split", default="test", help="any split string of TensorFlow Datasets; default: test"
-    )
+    parser.add_argument("--split", help="any split string of TensorFlow Datasets; default: test")
     cli.add_member(parser)
 
 
 def main(arguments: Namespace) -> None:
     """Evaluates the network, and prints its accuracy, its loss and the report's path."""
+    if arguments.outside and arguments.split is not None:
+        raise UserError("--outside: is a test of its own; leave out --split=")
     from mnist_jax import data  # imported late: --help does not need it
     from mnist_jax.training import network
 
@@ -50,12 +59,16 @@ def main(arguments: Namespace) -> None:
         return
     found = network.find(arguments.workdir, arguments.member, arguments.seed)
     data.read_ahead(found.config.data.name)
-    experiment = cli.experiment()
+    cli.experiment()
+    from mnist_jax.evaluations import outside, split
 
     if arguments.robustness:
         _evaluate_corrupted(found, arguments)
         return
-    figures, folder = experiment.evaluate(found, arguments.checkpoint, arguments.split)
+    if arguments.outside:
+        figures, folder = outside.evaluate(found, arguments.checkpoint)
+    else:
+        figures, folder = split.evaluate(found, arguments.checkpoint, arguments.split or TEST)
     print(
         f"checkpoint {figures['checkpoint']}, split {figures['split']}: "
         f"accuracy {figures['accuracy']:.2%} of {figures['count']:,} images, "
@@ -68,7 +81,9 @@ def _evaluate_corrupted(found: "Network", arguments: Namespace) -> None:
     from mnist_jax.analysis.run.robustness import tell
     from mnist_jax.evaluations import robustness
 
-    figures, cells, folder = robustness.measure(found, arguments.checkpoint, arguments.split)
+    figures, cells, folder = robustness.measure(
+        found, arguments.checkpoint, arguments.split or TEST
+    )
     print(
         f"checkpoint {figures['checkpoint']}, split {figures['split']}: accuracy in % of "
         f"{figures['count']:,} images, {100 * figures['clean']:.2f} without corruption\n"
@@ -83,7 +98,7 @@ def _evaluate_together(arguments: Namespace) -> None:
 
     if arguments.seed is not None:
         raise UserError("--ensemble takes all seeds together; leave out --seed=")
-    figures, folder = ensemble.measure(arguments.workdir, arguments.member, arguments.split)
+    figures, folder = ensemble.measure(arguments.workdir, arguments.member, arguments.split or TEST)
     alone = [row["accuracy"] for row in figures["members"]]
     print(
         f"{len(alone)} networks together, split {figures['split']}: accuracy "

@@ -1,6 +1,7 @@
 """Data sets: `load` reads a split into memory, `source` opens it for random access.
 
-`spec` returns the image shape and the classes of a data set, `count` the size of a split.
+`spec` returns the image shape and the classes of a data set, `ink` how handwriting lies in its
+images, `count` the size of a split.
 `check_splits` refuses training and validation splits that overlap each other or the test split.
 """
 
@@ -8,19 +9,22 @@ from mnist_jax.data.dataset import (
     Split,
     check_splits,
     count,
+    ink,
     load,
     read_ahead,
     repeated,
     source,
     spec,
 )
-from mnist_jax.data.spec import Spec
+from mnist_jax.data.spec import Ink, Spec
 
 __all__ = [
+    "Ink",
     "Spec",
     "Split",
     "check_splits",
     "count",
+    "ink",
     "load",
     "read_ahead",
     "repeated",

@@ -7,6 +7,7 @@ from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 from mnist_jax import binding, home, users_code
+from mnist_jax.data.spec import Ink
 from mnist_jax.errors import UserError
 from mnist_jax.files import local_path
 
@@ -21,8 +22,10 @@ class Dataset:
     `builder` names the class that prepares the data set, as 'module:Class'. `sha256` is the digest
     that the cache keeps of all examples in tfds' order, or None if it is not known in advance.
     `class_names`, unless empty, replaces tfds' names of the classes. `transposed` is True if tfds
-    stores the (square) images with rows and columns swapped; they are read upright. `code` is the
-    digest of the source of a user's own builder class.
+    stores the (square) images with rows and columns swapped; they are read upright. `ink` says how
+    handwriting was put into the images, so that pictures of it can be prepared in the same way;
+    None if they hold something else, or it is not known. `code` is the digest of the source of a
+    user's own builder class.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Dataset:
     sha256: str | None = None
     class_names: tuple[str, ...] = ()
     transposed: bool = False
+    ink: Ink | None = None
     code: str = ""
 
     @property
@@ -67,6 +71,7 @@ EMNIST = [
         "mnist_jax.data.builder:Emnist",
         class_names=names,
         transposed=True,
+        ink=Ink(longest=24, by_mass=False),
     )
     for config, names in EMNIST_CLASSES.items()
 ]
@@ -79,6 +84,7 @@ DATASETS = {
             "3.0.1",
             "mnist_jax.data.builder:Mnist",
             "bd58c4704eea5663d1e60918ceccceebe201a1af6e8a8ebe8c86a631515c2c48",
+            ink=Ink(longest=20, by_mass=True),
         ),
         Dataset("fashion_mnist", "3.0.1", "mnist_jax.data.builder:FashionMnist"),
         Dataset("kmnist", "3.0.1", "mnist_jax.data.builder:Kmnist"),

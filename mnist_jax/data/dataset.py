@@ -9,7 +9,7 @@ import numpy as np
 
 from mnist_jax.data import cache, catalog, separation, splits
 from mnist_jax.data.lock import exclusive
-from mnist_jax.data.spec import Spec
+from mnist_jax.data.spec import Ink, Spec
 from mnist_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ def spec(name: str) -> Spec:
       UserError: as `load` does.
     """
     return load(name, "").spec
+
+
+def ink(name: str) -> Ink | None:
+    """Returns how handwriting lies in the images of the data set `name`; None for other images.
+
+    Raises:
+      UserError: the name is unknown.
+    """
+    return catalog.find(name).ink
 
 
 def check_splits(name: str, train_split: str, val_split: str) -> list[str]:

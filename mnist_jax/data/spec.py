@@ -14,3 +14,15 @@ class Spec:
     def num_classes(self) -> int:
         """The number of classes; labels run from 0 to `num_classes - 1`."""
         return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Ink:
+    """How handwriting lies in the images of a data set: light on black, in the middle.
+
+    The longest side of the ink has always the same length. The middle is the ink's centre of mass,
+    or else that of its box.
+    """
+
+    longest: int  # in pixels
+    by_mass: bool

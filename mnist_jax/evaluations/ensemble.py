@@ -15,7 +15,7 @@ from mnist_jax.analysis.run.ensemble import publish
 from mnist_jax.analysis.run.evaluation import Predictions
 from mnist_jax.compilation import keep_programs
 from mnist_jax.errors import UserError
-from mnist_jax.experiment import examined
+from mnist_jax.evaluations.split import examined
 from mnist_jax.files import file_name
 from mnist_jax.members import FINISHED
 from mnist_jax.training import network, provenance, sweepdir

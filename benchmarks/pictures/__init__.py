@@ -1,0 +1,1 @@
+"""Measures how well `predict` reads picture files: digits of MNIST as files, and drawings."""
