@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -53,8 +54,12 @@ def acquired(file: IO[str], *, wait: bool = False) -> bool:
     except OSError as error:
         if error.errno in HELD:
             return False
-        print_warning(
-            f"{file.name} cannot be locked ({error.strerror}); "
-            "make sure that no other process writes to that folder",
-        )
+        _warn_of_no_locks(str(Path(file.name).parent), error.strerror)
     return True
+
+
+@functools.cache  # one warning for each folder
+def _warn_of_no_locks(folder: str, why: str) -> None:
+    print_warning(
+        f"{folder} cannot be locked ({why}); make sure that no other process writes to it"
+    )

@@ -30,24 +30,19 @@ def browser(folder: Path) -> Iterator["Browser"]:
     assert path is not None, "install Chromium"
     theirs, ours = os.pipe(), os.pipe()  # what it reads, what it writes
 
-    def connect() -> None:  # Chromium takes the descriptors 3 and 4
-        os.dup2(theirs[0], 13)
-        os.dup2(ours[1], 14)
-        os.dup2(13, 3)
-        os.dup2(14, 4)
-
+    # Chromium reads from descriptor 3 and writes to 4.
+    moved = f'exec "$@" 3<&{theirs[0]} 4>&{ours[1]}'
+    options = (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--remote-debugging-pipe",
+        f"--user-data-dir={folder / 'profile'}",
+    )
     process = subprocess.Popen(
-        [
-            path,
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--remote-debugging-pipe",
-            f"--user-data-dir={folder / 'profile'}",
-        ],
-        close_fds=False,
-        preexec_fn=connect,
+        ["sh", "-c", moved, "sh", path, *options],
+        pass_fds=(theirs[0], ours[1]),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

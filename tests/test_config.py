@@ -65,8 +65,8 @@ NOISY = Augment(noise=1.0, erase=1.0, mixup=0.5)
         ({"schedule": {"name": ""}}, "schedule", Choice("")),
         ({"metrics": ["top_3", "brier"]}, "metrics", ("top_3", "brier")),
         ({"metrics": "top_3"}, "metrics", ("top_3",)),
-        ({"init": {"member": "a", "seed": 3}}, "init", Init(member="a", seed=3)),
-        ({"init": {"leave_out": "output"}}, "init", Init(leave_out=("output",))),
+        ({"init_from": "x", "init": {"member": "a", "seed": 3}}, "init", Init(member="a", seed=3)),
+        ({"init_from": "x", "init": {"leave_out": "output"}}, "init", Init(leave_out=("output",))),
         ({"metrics": ["top_3"], "best": "val_top_3"}, "best", "val_top_3"),
         ({}, "optimizer", Choice("adam", {"learning_rate": 1e-3})),
     ],
@@ -106,6 +106,7 @@ def test_plain_values_become_typed_ones(values, field, expected):
         ({"clip_norm": float("nan")}, r"^config.clip_norm: must be from 0.0 to inf, got nan"),
         ({"augment": {"erase": 1.1}}, r"^config.augment.erase: must be from 0.0 to 1.0, got 1.1"),
         ({"augment": {"mixup": -1}}, r"^config.augment.mixup: must be from 0.0 to inf, got -1.0"),
+        ({"init": {"member": "best"}}, r"^config.init: .* config.init_from, which is empty"),
         ({"best": "val_acc"}, r"^config.best: .*; did you mean 'val_accuracy'\?"),
         ({"best": "test_accuracy"}, r"^config.best: 'test_accuracy' is not a validation column"),
         ({"best": "val_top_3"}, r"^config.best: 'val_top_3' is not a validation column"),
@@ -363,7 +364,8 @@ def config_file(tmp_path, monkeypatch):
     ],
 )
 def test_overrides(config_file, name, text, field, expected):
-    config = load(config_file, [(name, text)])
+    source = [("init_from", "x")] if name.startswith("init.") else []
+    config = load(config_file, [*source, (name, text)])
     assert getattr(config, field) == expected
     assert config.num_epochs == (7 if name == "num_epochs" else 3)
 

@@ -361,7 +361,7 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
     with lock.sole_writer(tmp_path / "run"):
         pass
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"warning: {tmp_path / 'run' / '.lock'} cannot be locked (no locks)")
+    assert line.startswith(f"warning: {tmp_path / 'run'} cannot be locked (no locks)")
 
 
 def test_a_training_goes_on_without_locks(tmp_path, monkeypatch, capsys):

@@ -10,19 +10,19 @@ from mnist_jax.errors import UserError
 DIGITS = tuple("0123456789")
 
 
-def context(networks: Sequence[dict[str, Any]], spec: Spec) -> dict[str, Any]:
+def context(networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns what the macro `pad` of the templates shows.
 
     Args:
-      networks: one or more, as `exporting.page.network` returns them.
-      spec: of the images that they take.
+      networks: one or more with the same classes, as `exporting.page.network` returns them.
     """
     from markupsafe import Markup
 
     text = json.dumps(networks, separators=(",", ":")).replace("<", "\\u003c")
     return {
-        "what": what(spec),
-        "classes": spec.class_names,
+        "what": _noun(networks[0]["classes"]),
+        "classes": networks[0]["classes"],
+        "ink": networks[0]["ink"],
         "names": [network["name"] for network in networks],
         "models": Markup(text),  # within a <script>, where nothing is escaped
     }
@@ -30,7 +30,11 @@ def context(networks: Sequence[dict[str, Any]], spec: Spec) -> dict[str, Any]:
 
 def what(spec: Spec) -> str:
     """Returns what one draws: `a digit`, `a picture`."""
-    return "a digit" if spec.class_names == DIGITS else "a picture"
+    return _noun(spec.class_names)
+
+
+def _noun(class_names: Sequence[str]) -> str:
+    return "a digit" if tuple(class_names) == DIGITS else "a picture"
 
 
 def refuse_different(specs: Sequence[Spec], titles: Sequence[str]) -> None:

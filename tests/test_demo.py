@@ -1,0 +1,165 @@
+"""The page on which one draws, as a user opens it: a file in a real browser."""
+
+import json
+
+import numpy as np
+import pytest
+
+import mnist_jax
+from benchmarks.pictures import hands
+from mnist_jax import data
+from mnist_jax.pictures import reading
+from tests.browser import browser
+from tests.commands import ROOT, refused, run
+
+TRAINING = {
+    "num_epochs": 3,
+    "overrides": {
+        "data.train_split": "train[:6000]",
+        "data.val_split": "",
+        "model.hidden": (64,),
+        "augment.rotation": 10.0,
+        "augment.scale": 0.1,
+        "augment.translation": 1.0,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small network that reads most digits."""
+    workdir = tmp_path_factory.mktemp("demo") / "small"
+    mnist_jax.train(ROOT / "configs" / "mlp.py", workdir=workdir, **TRAINING)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def page(trained, tmp_path_factory):
+    """A browser in which the page is open."""
+    printed = run("demo", f"--workdir={trained}", "--no_open").stdout
+    assert printed.splitlines()[-1] == str(trained / "demo.html")
+    with browser(tmp_path_factory.mktemp("browser")) as its:
+        its.open(trained / "demo.html")
+        its.wait("window.drawing !== undefined")
+        yield its
+        assert its.problems == []
+
+
+def answer(page) -> str:
+    return page.run("document.querySelector('[data-pad=answer]').textContent")
+
+
+def seen(page) -> np.ndarray:
+    """The image that the network sees, as the page shows it, `[28, 28]`."""
+    found = page.run(
+        "(() => { const its = document.querySelector('[data-pad=seen]');"
+        "const pixels = its.getContext('2d').getImageData(0, 0, its.width, its.height).data;"
+        "return Array.from(pixels).filter((_, i) => i % 4 === 0); })()"
+    )
+    return np.array(found, np.uint8).reshape(28, 28)
+
+
+def clear(page) -> None:
+    page.run("document.querySelector('[data-pad=clear]').click()")
+    page.wait("document.querySelector('[data-pad=answer]').textContent.startsWith('Draw')")
+
+
+def draw(page, digit: int, rng) -> None:
+    left, top, side = page.run(
+        "(() => { const its = document.querySelector('[data-pad=board]').getBoundingClientRect();"
+        "return [its.left, its.top, its.width]; })()"
+    )
+    for stroke in hands.written(digit, hands.HANDS[0], rng):
+        page.draw(
+            [(left + side * (0.5 + 0.6 * x), top + side * (0.5 + 0.6 * y)) for x, y in stroke]
+        )
+
+
+def test_an_empty_pad_says_so(page):
+    clear(page)
+    assert answer(page) == "Draw a digit, or drop a picture here."
+    assert not seen(page).any()
+
+
+def test_ten_digits_that_are_drawn_are_read(page, trained, tmp_path):
+    """Each as `predict` reads the picture that the page saves."""
+    rng = np.random.default_rng(0)
+    classifier = mnist_jax.load(trained)
+    right = 0
+    for digit in range(10):
+        clear(page)
+        draw(page, digit, rng)
+        page.wait("document.querySelector('[data-pad=answer]').textContent.includes('%')")
+        page.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        found = classifier.predict(seen(page)[None]).labels[0]
+        assert answer(page).startswith(f"{found} (")
+        right += int(found == digit)
+    assert right >= 8
+
+
+def test_the_last_stroke_can_be_undone(page):
+    rng = np.random.default_rng(0)
+    clear(page)
+    draw(page, 1, rng)
+    page.run("document.querySelector('[data-pad=undo]').click()")
+    page.wait("document.querySelector('[data-pad=answer]').textContent.startsWith('Draw')")
+
+
+def test_it_draws_by_keyboard(page):
+    clear(page)
+    page.run("document.querySelector('[data-pad=board]').focus()")
+    page.press(" ", "Space")
+    for _ in range(10):
+        page.press("ArrowDown")
+    page.wait("document.querySelector('[data-pad=answer]').textContent.includes('%')")
+    rows, columns = np.nonzero(seen(page) > 127)
+    assert np.ptp(rows) > 2 * np.ptp(columns)
+    page.press("Escape")
+    page.wait("document.querySelector('[data-pad=answer]').textContent.startsWith('Draw')")
+
+
+def test_a_picture_that_is_opened_is_read_as_predict_does(page, trained, tmp_path):
+    rng = np.random.default_rng(1)
+    values = hands.pad(hands.written(7, hands.HANDS[1], rng), hands.HANDS[1], rng)
+    path = tmp_path / "seven.png"
+    reading.Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8)).save(path)
+    clear(page)
+    page.give("[data-pad=file]", path)
+    page.wait("document.querySelector('[data-pad=answer]').textContent.includes('%')")
+    expected = mnist_jax.load(trained).predict_pictures([path])
+    np.testing.assert_array_equal(seen(page), expected.images[0][..., 0])
+    (tmp_path / "none.png").write_text("no picture")
+    page.give("[data-pad=file]", tmp_path / "none.png")
+    page.wait("document.querySelector('[data-pad=answer]').textContent.includes('no picture')")
+
+
+def test_the_network_in_the_page_gives_the_probabilities_of_jax(page, trained):
+    images = data.load("mnist", "test").images[:1000]
+    rows = json.dumps(images.reshape(len(images), -1).tolist())
+    found = page.run(
+        f"{rows}.map((image) => window.drawing.networks[0].run(image.map((x) => x / 255)))"
+    )
+    expected = mnist_jax.load(trained).predict(images).probabilities
+    np.testing.assert_allclose(np.array(found), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("width", [360, 1100])
+def test_the_page_fits_its_window(page, trained, width):
+    page.open(trained / "demo.html", width=width)
+    page.wait("window.drawing !== undefined")
+    assert page.run("document.documentElement.scrollWidth") <= width
+
+
+def test_several_networks_answer_side_by_side(page, trained, tmp_path):
+    run("demo", "--workdir", str(trained), str(trained), "--no_open")
+    page.open(trained / "demo.html")
+    page.wait("window.drawing !== undefined")
+    draw(page, 3, np.random.default_rng(0))
+    page.wait("document.querySelector('[data-pad=answer]').textContent.includes(';')")
+    first, second = answer(page).split("; ")
+    assert first == second
+    assert first.startswith("small: ")
+
+
+def test_networks_of_other_classes_are_refused(trained, tmp_path):
+    assert "holds no run" in refused("demo", f"--workdir={tmp_path}", "--no_open")
