@@ -2,12 +2,12 @@
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import data, models
+from mnist_jax import data, metrics, models
+from mnist_jax.analysis import canvas
 from mnist_jax.analysis.network.drawing import draw_network
 from mnist_jax.analysis.sweep.report import write_comparison
 from mnist_jax.analysis.sweep.section import Analysis
@@ -55,8 +55,8 @@ def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
       workdir: the folder to write to.
 
     Raises:
-      UserError: a folder holds no finished run, two hold the same run, or `workdir` holds a run or
-        a sweep.
+      UserError: a folder holds no finished run, two hold the same run, two metrics would share a
+        column, or `workdir` holds a run or a sweep.
     """
     for kind in (RUN, SWEEP):
         if (workdir / kind).exists():
@@ -65,6 +65,7 @@ def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
                 f"replace; give another --workdir="
             )
     runs = [_read(folder) for folder in folders]
+    metrics.refuse_ambiguous(name for run in runs for name in run["config"]["metrics"])
     taken: dict[tuple[str, int], Path] = {}
     for run, folder in zip(runs, folders, strict=True):
         other = taken.setdefault((_but_seed(run), run["seed"]), folder)
@@ -142,18 +143,33 @@ def _common(results: Sequence[dict[str, Any]], name: str) -> Any:
 
 
 def _drawings(results: Sequence[Result], folder: Path) -> dict[str, Path]:
-    """Draws each distinct network once; returns the files by the first architecture that has it."""
+    """Draws each distinct network once; returns the files by the first architecture that has it.
+
+    What cannot be drawn is left out with a warning.
+    """
     first: dict[str, Result] = {}
     for result in results:
-        first.setdefault(json.dumps(result["config"]["model"], sort_keys=True), result)
+        config = result["config"]
+        key = json.dumps([config["model"], config["data"]["name"]], sort_keys=True)
+        first.setdefault(key, result)
     drawn = {}
     for number, result in enumerate(first.values(), start=1):
         name = result["architecture"]
         file = f"{number:02d}-" + re.sub(r"[^\w-]+", "-", name)[:40]
-        try:
-            config = parse(result["config"])
-            model = models.build(config.model, data.spec(config.data.name))
-            drawn[name] = draw_network(model, folder / file)[0]
-        except Exception as error:  # a failed drawing must not end the comparison
-            print(f"warning: {name} cannot be drawn: {error}", file=sys.stderr)
+        with canvas.drawing(f"the network {name}"):
+            drawn[name] = draw_network(_model(result["config"]), folder / file)[0]
     return drawn
+
+
+def _model(values: dict[str, Any]) -> models.Model:
+    """Builds the network of a configuration.
+
+    Raises:
+      ValueError: not a UserError, as the comparison can do without the drawing.
+      Exception: whatever the user's own code raises.
+    """
+    try:
+        config = parse(values)
+        return models.build(config.model, data.spec(config.data.name))
+    except UserError as error:
+        raise ValueError(str(error)) from error

@@ -37,6 +37,15 @@ def writing(path: Path) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {reason(error)}. {ADVICE}") from error
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Context manager that turns what the system raises into a UserError which names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {reason(error)}") from error
+
+
 def reason(error: BaseException) -> str:
     """Returns the system's own words for an error, without numbers and paths."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -54,9 +54,22 @@ class Metric:
 
         Returns `missing` if the value is None.
         """
-        if value is None:
-            return missing
-        return f"{100 * value:.2f}" if self.percent else f"{value:.4f}"
+        return missing if value is None else format(self.scale * value, self._form(value))
+
+    def with_deviation(self, mean: float, deviation: float | None) -> str:
+        """Formats a mean and its standard deviation alike, without unit: `97.85 ± 0.10`.
+
+        The deviation is left out if it is None or NaN, as that of a single value is.
+        """
+        if deviation is None or math.isnan(deviation):
+            return self.number(mean)
+        return f"{self.number(mean)} ± {format(self.scale * deviation, self._form(mean))}"
+
+    def _form(self, value: float) -> str:
+        """Returns the format specification for a value: four decimals, or digits if it is small."""
+        if self.percent:
+            return ".2f"
+        return ".4g" if 0 < abs(value) < 0.01 else ".4f"
 
     def text(self, value: float | None, missing: str = "") -> str:
         """Formats a value with its unit, such as `97.12 %`; returns `missing` for None."""
@@ -86,7 +99,6 @@ def metric(
     return decorate
 
 
-@metric(label="accuracy", percent=True)
 def accuracy(outputs: Any, labels: Any, *, output_activation: str) -> Any:
     """Returns 1 where the most probable class is the label, else 0: `[B]`."""
     from mnist_jax.models.outputs import probabilities
@@ -122,6 +134,7 @@ def _of_label(p: Any, labels: Any) -> Any:
 
 
 LOSS = Metric("loss", "loss", higher_is_better=False)
+ACCURACY = Metric("accuracy", "accuracy", percent=True, function=accuracy)
 BUILT_IN: dict[str, Function] = {"accuracy": accuracy, "top_3": top_3, "brier": brier}
 ALWAYS = ("loss", "accuracy")
 # Names of other entries in a run's files.
@@ -135,7 +148,7 @@ def find(names: Iterable[str] = ()) -> tuple[Metric, ...]:
     Raises:
       UserError: a name is unknown, already in use, or not the name of a function.
     """
-    found = {"loss": LOSS, "accuracy": _described("accuracy", accuracy)}
+    found = {"loss": LOSS, "accuracy": ACCURACY}
     said: set[str] = set()
     for name in names:
         function = binding.find(name, BUILT_IN, "config.metrics")
@@ -176,6 +189,25 @@ def of(config: Mapping[str, Any]) -> tuple[Metric, ...]:
         except Exception:
             found.append(Metric(short_name(name), short_name(name).replace("_", " ")))
     return tuple(found)
+
+
+def refuse_ambiguous(names: Iterable[str]) -> None:
+    """Refuses metrics of networks that are compared if two different ones would share a column.
+
+    Args:
+      names: of the metrics of all networks, as in `config.metrics`; may have duplicates.
+
+    Raises:
+      UserError: two different metrics have the same name in columns.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(short_name(name), name)
+        if other != name:
+            raise UserError(
+                f"config.metrics: the networks to compare name both {other!r} and {name!r}, which "
+                f"would share a column; rename one"
+            )
 
 
 def short_name(name: str) -> str:
@@ -222,8 +254,9 @@ def without_value(row: Mapping[str, Any], told: set[str]) -> list[str]:
     """Returns a warning for each further metric of a row whose mean is not finite.
 
     Args:
-      row: of an epoch, in which such a mean is None; so is each of a split that there is not.
-      told: columns that were warned of already; gets the new ones.
+      row: one epoch's row. None stands for a mean that is not finite, and for every value of a
+        split that does not exist.
+      told: columns already warned of; new ones are added.
     """
     lost = []
     for column in row.keys() - told:

@@ -40,24 +40,88 @@ def is_wide(percents: Iterable[float]) -> bool:
 
 
 def metric_axis(
-    axes: Axes, values: Sequence[float], name: str, metric: Metric, side: Side = "y"
+    axes: Axes,
+    values: Sequence[float],
+    name: str,
+    metric: Metric,
+    side: Side = "y",
+    foot: float = 0.0,
 ) -> None:
     """Sets scale, limits and label of an axis for values of a metric.
 
-    The values are in the unit that people read (fractions in percent), and `name` is what the label
-    calls them.
+    Args:
+      axes: the axes.
+      values: in the unit that people read: fractions in percent.
+      name: what the label calls them.
+      metric: the metric.
+      side: the axis.
+      foot: room to leave for crosses below the values, as a fraction of their range.
     """
-    if metric.percent and metric.higher_is_better:
-        accuracy_axis(axes, values, name, side)
+    if is_accuracy(values, metric):
+        accuracy_axis(axes, values, name, side, foot)
         return
     low, high = min(values, default=0.0), max(values, default=1.0)
     label = f"{name} (%)" if metric.percent else f"mean {name} per image"
-    if low > 0 and high > 8 * low:
+    if spans_decades(values):
         log_axis(axes, side)
-        _set(axes, side, 0.9 * low, 1.1 * high, f"{label} (log scale)")
+        _set(axes, side, 0.9 * low * (low / high) ** foot, 1.1 * high, f"{label} (log scale)")
     else:
         margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-        _set(axes, side, low - margin, high + margin, label)
+        _set(axes, side, low - margin - foot * (high - low), high + margin, label)
+
+
+def is_accuracy(values: Iterable[float], metric: Metric) -> bool:
+    """True if values of a metric are percentages from 0 to 100 that tell what is right."""
+    return metric.percent and metric.higher_is_better and all(0 <= v <= 100 for v in values)
+
+
+def spans_decades(values: Sequence[float]) -> bool:
+    """True if values are positive and differ so much that they need a log scale."""
+    return min(values, default=0.0) > 0 and max(values) > 8 * min(values)
+
+
+def error_bars(
+    axes: Axes,
+    places: Any,
+    means: Any,
+    deviations: Any,
+    metric: Metric,
+    side: Side = "y",
+    **style: Any,
+) -> list[float]:
+    """Draws means of a metric with error bars of one standard deviation.
+
+    Args:
+      axes: the axes.
+      places: `[n]`, where each mean is on the other axis.
+      means: `[n]`, as in the tables; NaN is left out.
+      deviations: `[n]`, as in the tables; NaN where there is none.
+      metric: the metric.
+      side: the axis of the means.
+      style: keywords of matplotlib's `errorbar`.
+
+    Returns:
+      The ends of the bars, as `bar_ends` returns them.
+    """
+    known = ~np.isnan(np.asarray(means, float))
+    places, means, deviations = (np.asarray(v, float)[known] for v in (places, means, deviations))
+    some = deviations > 0
+    bars = metric.scale * np.where(some, deviations, np.nan) if some.any() else None
+    at = (metric.scale * means, places) if side == "x" else (places, metric.scale * means)
+    axes.errorbar(*at, **{f"{side}err": bars}, elinewidth=1.1, **style)
+    return bar_ends(means, deviations, metric)
+
+
+def bar_ends(means: Any, deviations: Any, metric: Metric) -> list[float]:
+    """Returns the ends of error bars in the unit that people read, for the limits of an axis.
+
+    Bars of fractions end at 0 and 100 %, unless a mean is beyond. NaN is as in `error_bars`.
+    """
+    means, reach = np.asarray(means, float), np.nan_to_num(np.asarray(deviations, float))
+    means, reach = means[~np.isnan(means)], reach[~np.isnan(means)]
+    ends = metric.scale * np.concatenate([means - reach, means + reach])
+    bounded = metric.percent and ((means >= 0) & (means <= 1)).all()
+    return (ends.clip(0, 100) if bounded else ends).tolist()
 
 
 def log_axis(axes: Axes, side: Side = "y", *, fine: bool = True, form: str = "g") -> None:
@@ -81,12 +145,12 @@ def log_axis(axes: Axes, side: Side = "y", *, fine: bool = True, form: str = "g"
 def accuracy_axis(
     axes: Axes, percents: Sequence[float], name: str, side: Side = "y", foot: float = 0.0
 ) -> None:
-    """Sets scale, limits and label of an axis for accuracies in percent.
+    """Sets scale, limits and label of an axis for accuracies in percent, from 0 to 100.
 
     The scale is linear, or logarithmic in the error if the accuracies differ a lot. `foot` is the
     room to leave for crosses below the values, as a fraction of their range.
     """
-    percents = [min(max(value, 0.0), 100.0) for value in percents] or [0.0, 100.0]
+    percents = percents or [0.0, 100.0]
     low, high = min(percents), max(percents)
     if not is_wide(percents):
         margin = max(0.06 * (high - low), (LEAST_SPAN - (high - low)) / 2)
@@ -170,7 +234,7 @@ def ordered_styles(count: int) -> list[dict[str, Any]]:
 
 
 def cross(axes: Axes, x: float, text: str) -> None:
-    """Marks a diverged training, which has no accuracy, by a cross at the bottom of the axes."""
+    """Marks a diverged training, which has no result, by a cross at the bottom of the axes."""
     place = axes.get_xaxis_transform()
     style = {"color": VERMILLION, "mew": 2, "clip_on": False, "zorder": 4}
     axes.plot([x], [0.02], "x", transform=place, **style)

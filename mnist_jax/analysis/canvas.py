@@ -7,14 +7,19 @@ says too.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import os
+import sys
 import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnist_jax.errors import UserError
 from mnist_jax.files import write_bytes
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
@@ -27,7 +32,8 @@ SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, INK, SKY)  # for unordered li
 MARKERS = "osD^vPX<>h*p"
 DASHES = ((None, None), (5, 1.5), (1.5, 1.2), (6, 1.5, 1.5, 1.5))  # dash and gap in line widths
 DPI = 120
-HEAD = 0.85  # inches above the axes, for a title and a note of two lines
+WITH_ALPHA = (2, 4)  # numbers of channels of which the last is the opacity
+HEAD, LINE = 0.85, 0.16  # inches: for a title and a note of two lines; for each further line
 STYLE: dict[Any, Any] = {
     "figure.dpi": DPI,
     "figure.facecolor": "white",
@@ -79,6 +85,22 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
+@contextlib.contextmanager
+def drawing(what: str) -> Iterator[None]:
+    """Context manager that turns a failure to draw into a warning, as nothing else must fail by it.
+
+    Raises:
+      UserError: a file cannot be written; nor could the report.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        print(f"warning: {what} cannot be drawn: {told}", file=sys.stderr)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Creates a figure of this size in inches, without registering it with pyplot."""
     _matplotlib()
@@ -91,19 +113,28 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def headed(width: float, height: float, title: str, note: str) -> Figure:
-    """Creates a figure of this size in inches with a title and, below it, a note (two lines)."""
+    """Creates a figure with a title and, below it, a note, for axes that `panel` adds.
+
+    The size is in inches. It has room for a note of two lines, and grows in height with a longer
+    one.
+    """
+    lines = textwrap.wrap(note, int(15.5 * (width - 0.3)))
+    further = LINE * max(0, len(lines) - 2)
+    height += further
     figure = new_figure(width, height)
+    figure.subplots_adjust(top=1 - (HEAD + further) / height)
     style = {"ha": "left", "va": "top", "x": 0.15 / width}
     figure.text(y=1 - 0.12 / height, s=title, size=12, weight="bold", **style)
-    lines = "\n".join(textwrap.wrap(note, int(15.5 * (width - 0.3))))
-    figure.text(y=1 - 0.40 / height, s=lines, size=9, color=GREY, linespacing=1.3, **style)
+    text = "\n".join(lines)
+    figure.text(y=1 - 0.40 / height, s=text, size=9, color=GREY, linespacing=1.3, **style)
     return figure
 
 
-def panel(figure: Figure, left: float, bottom: float, right: float, top: float = HEAD) -> Axes:
-    """Adds axes to a figure, with these margins in inches."""
+def panel(figure: Figure, left: float, bottom: float, right: float, top: float = 0.0) -> Axes:
+    """Adds axes to a `headed` figure, with these margins in inches; `top` is below the head."""
     width, height = figure.get_size_inches()
-    span = (width - left - right) / width, (height - bottom - top) / height
+    above = (1 - figure.subplotpars.top) * height + top
+    span = (width - left - right) / width, (height - bottom - above) / height
     return figure.add_axes((left / width, bottom / height, *span))
 
 
@@ -115,18 +146,29 @@ def save(figure: Figure, path: Path) -> Path:
     Raises:
       UserError: the file cannot be written.
     """
+    write_bytes(path, png(figure), durable=False)
+    return path
+
+
+def png(figure: Figure) -> bytes:
+    """Returns a figure as the content of a PNG file; the same figure gives the same bytes."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
-    write_bytes(path, content.getvalue(), durable=False)
-    return path
+    return content.getvalue()
 
 
 def enlarge(image: np.ndarray, zoom: int) -> np.ndarray:
     """Enlarges an image `[h, w, c]` to `[zoom * h, zoom * w, 3]` by repeating its pixels.
 
-    An image of one channel is inverted: dark on light.
+    An image of one channel is inverted: dark on light. Two channels are grey and alpha, four are
+    red, green, blue and alpha; these lie on white.
     """
-    image = 255 - image if image.shape[-1] == 1 else image
+    channels = image.shape[-1]
+    if channels == 1:
+        image = 255 - image
+    elif channels in WITH_ALPHA:
+        opacity = image[..., -1:] / 255
+        image = (255 - opacity * (255 - image[..., :-1])).round().astype(np.uint8)
     image = np.broadcast_to(image, (*image.shape[:2], 3))
     return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
@@ -142,6 +184,33 @@ def shorten(text: str, length: int = 34) -> str:
     return text if len(text) <= length else f"{text[: length - half - 1]}…{text[-half:]}"
 
 
+@functools.lru_cache(maxsize=1024)
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Returns the width of a text of this size (in points) and weight on one line, in inches."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=STYLE["font.family"], size=size, weight=weight)
+    return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0] / 72
+
+
+def fit(text: str, width: float, size: float, weight: str = "normal") -> str:
+    """Shortens a text that is wider than `width` inches by cutting out its middle.
+
+    Ends of names tell them apart.
+    """
+    length = min(len(text), 100)
+    while length > 3 and text_width(shorten(text, length), size, weight) > width:
+        length -= 1
+    return shorten(text, length)
+
+
 def count(number: int, noun: str) -> str:
     """Formats a number with its noun: `1 image`, `1,234 images`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Joins words to a list: `a`, `a and b`, `a, b and c`."""
+    *others, last = [*words] or [""]
+    return f"{', '.join(others)} and {last}" if others else last

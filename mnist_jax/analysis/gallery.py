@@ -25,7 +25,7 @@ class Gallery:
         size: tuple[int, ...],
         shape: tuple[int, int],
         *,
-        zoom: int,
+        side: int,
         lines: int = 0,
         headed: bool = False,
         margin: int = 0,
@@ -37,7 +37,7 @@ class Gallery:
         Args:
           size: height and width of an image, in its own pixels.
           shape: rows and columns of the grid.
-          zoom: factor by which images of 28 x 28 are enlarged; others become about as large.
+          side: pixels of the longer side of an enlarged image; fewer if that is not a multiple.
           lines: number of lines of text below each image.
           headed: whether the columns have names above them.
           margin: pixels to the left of the grid, for the names of its rows.
@@ -45,7 +45,6 @@ class Gallery:
           note: how to read the figure; may have several lines.
         """
         rows, self.columns = shape
-        side = 28 * zoom
         self.zoom = max(1, side // max(size[:2]))
         self.skip = math.ceil(max(size[:2]) / side)  # step between shown pixels; over 1 if large
         self.height = self.zoom * math.ceil(size[0] / self.skip)
@@ -59,7 +58,7 @@ class Gallery:
 
     def name_column(self, column: int, name: str) -> None:
         """Writes the name of a column above it; the gallery must be `headed`."""
-        self._write(self._middle(column), self.top - self.LINE - 4, name, size=9, weight="bold")
+        self._write_in(column, self.top - self.LINE - 4, name, size=9, weight="bold")
 
     def name_row(self, row: int, lines: Sequence[str]) -> None:
         """Writes the name of a row, and remarks in further lines, into the margin at its left."""
@@ -79,19 +78,19 @@ class Gallery:
     ) -> None:
         """Puts an image `[h, w, c]` uint8 at (row, column), with lines of text below it.
 
-        A `strong` image has a coloured frame, and its text has the colour of the frame.
+        A `strong` image has a coloured frame, and its text has the colour of the frame. Lines that
+        are wider than the column are shortened.
         """
         tile = canvas.enlarge(image[:: self.skip, :: self.skip], self.zoom)
         height, width = tile.shape[:2]
         row, column = place
-        middle = self._middle(column)
-        top, left = self.top + row * self.row_height, middle - width // 2
+        top, left = self.top + row * self.row_height, self._middle(column) - width // 2
         self._frame(top, left, height, width, strong)
         self.canvas[top : top + height, left : left + width] = tile
-        said = {"color": VERMILLION, "weight": "bold"} if strong else {"color": INK}
+        first = {"color": VERMILLION, "weight": "bold"} if strong else {"color": INK}
         for line, text in enumerate(lines):
-            style = said if line < max(1, len(lines) - 1) else {"color": GREY}
-            self._write(middle, top + height + 6 + line * self.LINE, text, size=8.5, **style)
+            style = first if line < max(1, len(lines) - 1) else {"color": GREY}
+            self._write_in(column, top + height + 6 + line * self.LINE, text, size=8.5, **style)
 
     def finish(self) -> Figure:
         """Fills the images into the figure and returns it."""
@@ -108,11 +107,21 @@ class Gallery:
         outer = np.s_[top - edge : top + height + edge, left - edge : left + width + edge]
         self.canvas[outer] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
 
+    def _write_in(self, column: int, y: float, text: str, *, size: float, **style) -> None:
+        room = ((self.WIDTH - self.margin) / self.columns - self.FRAME) / DPI
+        text = canvas.fit(text, room, size, style.get("weight", "normal"))
+        self._write(self._middle(column), y, text, size=size, **style)
+
     def _write(self, x: float, y: float, text: str, ha: str = "center", **style) -> None:
         height = len(self.canvas)
         self.figure.text(x / self.WIDTH, 1 - y / height, text, ha=ha, va="top", **style)
 
 
-def spread(count: int, most: int) -> np.ndarray:
+def shades(images: np.ndarray) -> str:
+    """Returns a note on how the values of images `[..., c]` became shades; empty for colours."""
+    return "; 0 is white, 255 black" if images.shape[-1] == 1 else ""
+
+
+def evenly_spaced(count: int, most: int) -> np.ndarray:
     """Returns up to `most` evenly spaced numbers from 0 to `count` - 1, ends included: [k] int."""
     return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int))

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from mnist_jax.files import write_text, writing
+from mnist_jax.files import reading, write_text
 from mnist_jax.metrics import Metric
 
 MISSING = "—"  # in place of a value that is None
@@ -39,9 +39,15 @@ def render(path: Path, template: str, **context: Any) -> None:
 
 def picture(path: Path, alt: str, wide: bool = False) -> dict[str, Any]:
     """Returns a PNG file with what it shows in words, for the macro `picture` of the templates."""
-    with writing(path):
+    with reading(path):
         data = base64.b64encode(path.read_bytes()).decode("ascii")
     return {"data": data, "alt": alt, "wide": wide}
+
+
+def width(path: Path) -> int:
+    """Returns the width of a PNG file in pixels, however large it is: Pillow has a limit."""
+    with reading(path), path.open("rb") as file:
+        return int.from_bytes(file.read(20)[16:])  # where the header has it
 
 
 def percent(fraction: float | None) -> str:

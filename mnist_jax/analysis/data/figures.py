@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,11 +68,14 @@ class Exploration:
 def load(config: Config) -> dict[str, Split]:
     """Loads a configuration's splits by role: training, validation (if there is one) and test.
 
+    Prints the warnings of `data.check_splits`.
+
     Raises:
       UserError: under the same conditions as `data.check_splits` and `data.load`.
     """
     of = config.data
-    data.check_splits(of.name, of.train_split, of.val_split)
+    for text in data.check_splits(of.name, of.train_split, of.val_split):
+        print(f"warning: {text}", file=sys.stderr)
     asked = {"training": of.train_split, "validation": of.val_split, "test": "test"}
     return {role: data.load(of.name, split) for role, split in asked.items() if split}
 

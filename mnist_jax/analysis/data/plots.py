@@ -15,7 +15,7 @@ from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
 from mnist_jax.analysis.data.figures import Exploration, class_moments
 from mnist_jax.analysis.data.text import said, strengths, typical
-from mnist_jax.analysis.gallery import Gallery, spread
+from mnist_jax.analysis.gallery import Gallery, evenly_spaced, shades
 from mnist_jax.config import Augment
 from mnist_jax.data import Split
 from mnist_jax.data.augment import augment_images
@@ -62,7 +62,7 @@ def draw_samples(split: Split, rows: int = 8) -> Figure:
 
     Every run shows the same images.
     """
-    shown = spread(len(split.class_names), CLASSES)
+    shown = evenly_spaced(len(split.class_names), CLASSES)
     columns = (split.images[_picks(split, label, rows)] for label in shown)
     return _draw_grid(
         split,
@@ -70,25 +70,25 @@ def draw_samples(split: Split, rows: int = 8) -> Figure:
         list(itertools.zip_longest(*columns)),
         title=f"Samples of {split.name} ({split.split})",
         note=f"one column per class{_some(split)}, its images evenly spaced through the split"
-        f"{_shades(split)}",
+        f"{shades(split.images)}",
     )
 
 
 def draw_means(split: Split) -> Figure:
     """Draws the mean and standard deviation of each pixel, one column per class."""
-    shown = spread(len(split.class_names), CLASSES)
+    shown = evenly_spaced(len(split.class_names), CLASSES)
     moments = [class_moments(split, k) if k in split.labels else None for k in shown]
     return _draw_grid(
         split,
         [split.class_names[label] for label in shown],
         [
             [found and _pixels(found[0]) for found in moments],
-            [found and _pixels(2 * found[1]) for found in moments],  # at most 2 * 127.5
+            [found and _opaque(_pixels(2 * found[1])) for found in moments],  # at most 2 * 127.5
         ],
         [["mean"], ["deviation", "times 2"]],
         title=f"Mean image of each class of {split.name} ({split.split})",
         note=f"one column per class{_some(split)}: mean of each pixel, and twice its standard "
-        f"deviation{_shades(split)}",
+        f"deviation{shades(split.images)}",
     )
 
 
@@ -132,7 +132,7 @@ def draw_augmentation(split: Split, ranges: Augment, seed: int) -> Figure:
     """Draws images as augmented in training, or each kind of augmentation if none is configured."""
     if strengths(ranges):
         present = np.unique(split.labels)
-        labels = present[spread(len(present), CLASSES)]
+        labels = present[evenly_spaced(len(present), CLASSES)]
         images = np.concatenate([split.images[_picks(split, label, 1)] for label in labels])
         drawn = augmented(images, ranges, seed, DRAWS)
         names = [[canvas.shorten(split.class_names[label], LONG)] for label in labels]
@@ -188,14 +188,14 @@ def _draw_grid(
     gallery = Gallery(
         split.images.shape[1:],
         (len(rows), len(columns)),
-        zoom=3,
+        side=84,
         headed=True,
         margin=MARGIN if names else 0,
         title=title,
         note=note,
     )
     for column, name in enumerate(columns):
-        gallery.name_column(column, canvas.shorten(name, LONG))
+        gallery.name_column(column, name)
     for row, lines in enumerate(names):
         gallery.name_row(row, lines)
     for row, images in enumerate(rows):
@@ -208,7 +208,7 @@ def _draw_grid(
 def _picks(split: Split, label: int, most: int) -> np.ndarray:
     """Returns indices of up to `most` images of a class, evenly spaced through the split."""
     members = np.flatnonzero(split.labels == label)
-    return members[spread(len(members), most)]
+    return members[evenly_spaced(len(members), most)]
 
 
 def _some(split: Split) -> str:
@@ -216,10 +216,12 @@ def _some(split: Split) -> str:
     return f" ({CLASSES} of {classes} classes)" if classes > CLASSES else ""
 
 
-def _shades(split: Split) -> str:
-    """Returns a note on how values became shades; empty for images in colour."""
-    return "; 0 is white, 255 black" if split.images.shape[-1] == 1 else ""
-
-
 def _pixels(values: np.ndarray) -> np.ndarray:
     return values.round().clip(0, 255).astype(np.uint8)
+
+
+def _opaque(image: np.ndarray) -> np.ndarray:
+    """Sets the alpha channel, if there is one, to full opacity; changes the image in place."""
+    if image.shape[-1] in canvas.WITH_ALPHA:
+        image[..., -1] = 255
+    return image

@@ -2,12 +2,12 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from mnist_jax.analysis.canvas import count
+from mnist_jax.analysis.canvas import count, listed
 from mnist_jax.analysis.data.figures import Exploration, Figures, Repetition
 from mnist_jax.config import Augment
 from mnist_jax.data.augment import enabled
@@ -59,7 +59,7 @@ def findings(exploration: Exploration) -> list[str]:
     most = int(training.per_class.argmax())
     return [
         *(
-            f"Warning: the {role} split has no images of {_listed([names[k] for k in labels])}."
+            f"Warning: the {role} split has no images of {listed([names[k] for k in labels])}."
             for role, labels in empty.items()
             if labels
         ),
@@ -92,7 +92,7 @@ def typical(height: int) -> dict[str, Augment]:
 
 def said(ranges: Augment) -> str:
     """Lists the kinds in `strengths` in words: `rotation ±10° and shear ±5°`."""
-    return _listed(f"{kind} {strength}" for kind, strength in strengths(ranges).items())
+    return listed(f"{kind} {strength}" for kind, strength in strengths(ranges).items())
 
 
 def _column(figures: Figures, names: Sequence[str]) -> dict[str, str]:
@@ -138,16 +138,10 @@ def _augmentation(ranges: Augment) -> str:
     if ranges.mixup:
         unseen.append(f"mixes images and labels in pairs (mixup, alpha {ranges.mixup:.6g})")
     if ranges.functions:
-        unseen.append(f"calls your own {_listed(own.name for own in ranges.functions)}")
+        unseen.append(f"calls your own {listed(own.name for own in ranges.functions)}")
     if unseen:
-        parts.append(f"Training {_listed(unseen)}; augmentation.png does not show this.")
+        parts.append(f"Training {listed(unseen)}; augmentation.png does not show this.")
     return " ".join(parts)
-
-
-def _listed(words: Iterable[str]) -> str:
-    """Joins words to a list: `a`, `a and b`, `a, b and c`."""
-    *others, last = [*words] or [""]
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _table(rows: Sequence[Sequence[str]], width: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from html import escape
 from pathlib import Path
@@ -62,7 +61,7 @@ def draw(graph: Graph) -> Figure:
     """Returns the figure of a graph; must be called within `canvas.styled()`."""
     layout = arrange(graph.edges, _sizes(graph))
     title = _title(graph)
-    width = max(LEAST, layout.width + 2 * MARGIN, _width(title, TITLE) + 2 * MARGIN)
+    width = max(LEAST, layout.width + 2 * MARGIN, canvas.text_width(title, *TITLE) + 2 * MARGIN)
     height = HEAD + layout.height + MARGIN
     left = (width - layout.width) / 2
     figure = canvas.new_figure(width, height)
@@ -94,19 +93,12 @@ def _lines(node: Node) -> list[tuple[str, str]]:
     others = f"{node.variables:,} others" if node.variables else ""
     both = ", ".join(filter(None, (weights, others)))
     said = f"the same {both}" if both and node.call > 1 else both
-    return [(_cut(node.name, NAME), _cut(node.kind, DETAIL)), (shape, said)]
+    name, kind = (canvas.fit(node.name, LONGEST, *NAME), canvas.fit(node.kind, LONGEST, *DETAIL))
+    return [(name, kind), (shape, said)]
 
 
 def _is_tall(node: Node) -> bool:
     return node.role == "layer" or node.parameters > 0
-
-
-def _cut(text: str, font: Font) -> str:
-    """Shortens a text that is too long by cutting out its middle: ends tell names apart."""
-    length = len(text)
-    while length > 3 and _width(canvas.shorten(text, length), font) > LONGEST:
-        length -= 1
-    return canvas.shorten(text, length)
 
 
 def _description(graph: Graph) -> str:
@@ -115,7 +107,7 @@ def _description(graph: Graph) -> str:
     for i, node in enumerate(graph.nodes):
         lines = [text for line in _lines(node) for text in line if text]
         users = [graph.nodes[target].name for source, target in graph.edges if source == i]
-        parts.append(f"{', '.join(lines)}{' → ' if users else ''}{' and '.join(users)}")
+        parts.append(f"{', '.join(lines)}{' → ' if users else ''}{canvas.listed(users)}")
     return "; ".join(parts) + "."
 
 
@@ -126,7 +118,7 @@ def _sizes(graph: Graph) -> list[tuple[float, float]]:
     """Returns width and height of each node's box; the boxes of layers are all the same."""
     widths = [
         max(
-            _width(left, font) + _width(right, DETAIL)
+            canvas.text_width(left, *font) + canvas.text_width(right, *DETAIL)
             for (left, right), font in zip(_lines(node), (NAME, DETAIL), strict=False)
         )
         for node in graph.nodes
@@ -137,16 +129,6 @@ def _sizes(graph: Graph) -> list[tuple[float, float]]:
         layer if _is_tall(node) else (width + 3 * PAD, PILL)
         for node, width in zip(graph.nodes, widths, strict=True)
     ]
-
-
-@functools.lru_cache(maxsize=1024)
-def _width(text: str, font: Font) -> float:
-    """Returns the width of a text in the drawing, in inches."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    properties = FontProperties(family=canvas.STYLE["font.family"], **font._asdict())
-    return text_to_path.get_text_width_height_descent(text, properties, ismath=False)[0] / 72
 
 
 # Boxes and arrows

@@ -9,7 +9,7 @@ import numpy as np
 
 from mnist_jax.metrics import ALWAYS
 
-CALIBRATION_BINS = 15
+BINS = 15  # of the calibration
 
 
 @dataclass(frozen=True)
@@ -104,28 +104,25 @@ def per_class(confusion: np.ndarray, class_names: tuple[str, ...]) -> list[dict]
     ]
 
 
-def calibration(
-    confidence: np.ndarray, correct: np.ndarray, num_bins: int = CALIBRATION_BINS
-) -> dict:
+def calibration(confidence: np.ndarray, correct: np.ndarray) -> dict:
     """Measures how well confidence, the probability of the predicted class, matches accuracy.
 
-    The n examples are sorted by confidence into bins (low, high] of equal width. For bin b, conf(b)
-    is the mean confidence and acc(b) the fraction of correct predictions. The expected calibration
-    error is sum_b count(b) / n * |acc(b) - conf(b)|, and the maximum calibration error is
-    max_b |acc(b) - conf(b)| (Guo et al., On Calibration of Modern Neural Networks, ICML 2017,
+    The n examples are sorted by confidence into `BINS` bins (low, high] of equal width. For bin b,
+    conf(b) is the mean confidence and acc(b) the fraction of correct predictions. The expected
+    calibration error is sum_b count(b) / n * |acc(b) - conf(b)|, and the maximum calibration error
+    is max_b |acc(b) - conf(b)| (Guo et al., On Calibration of Modern Neural Networks, ICML 2017,
     section 2). Both errors are fractions, as are `confidence` and `accuracy` of a bin, which are
     None if the bin is empty.
 
     Args:
       confidence: [n] probabilities of the predicted classes.
       correct: [n] bool, true where the predicted class is the true one.
-      num_bins: number of bins.
     """
-    edges = np.linspace(0.0, 1.0, num_bins + 1)
+    edges = np.linspace(0.0, 1.0, BINS + 1)
     bin_of = np.digitize(confidence, edges[1:-1], right=True)
-    counts = np.bincount(bin_of, minlength=num_bins)
-    confidence_sums = np.bincount(bin_of, weights=confidence, minlength=num_bins)
-    correct_counts = np.bincount(bin_of[correct], minlength=num_bins)
+    counts = np.bincount(bin_of, minlength=BINS)
+    confidence_sums = np.bincount(bin_of, weights=confidence, minlength=BINS)
+    correct_counts = np.bincount(bin_of[correct], minlength=BINS)
     gaps = np.abs(correct_counts - confidence_sums)
     return {
         "expected_calibration_error": float(gaps.sum() / counts.sum()),
@@ -138,7 +135,7 @@ def calibration(
                 "confidence": _ratio(confidence_sums[b], counts[b]),
                 "accuracy": _ratio(correct_counts[b], counts[b]),
             }
-            for b in range(num_bins)
+            for b in range(BINS)
         ],
     }
 

@@ -16,7 +16,7 @@ import numpy as np
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.axes import log_axis
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
-from mnist_jax.analysis.gallery import Gallery, spread
+from mnist_jax.analysis.gallery import Gallery, evenly_spaced, shades
 from mnist_jax.analysis.run.evaluation import Predictions
 from mnist_jax.files import make_folder
 from mnist_jax.metrics import SPLITS, Metric
@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions th
     from matplotlib.figure import Figure
 
 CELL = 0.22  # inches: least side of a cell in which a count is legible
+LARGEST, BARE = 24.0, 12.0  # inches: side of a confusion matrix at most; of one without counts
+LONGEST = 2.0  # inches: longer names of classes are shortened beside the confusion matrix
+EXAMPLES, MISTAKES = (5, 10), (4, 8)  # rows and columns of the galleries
+Z = 1.96  # of the normal distribution, for an interval of 95 %
 
 
 @dataclass(frozen=True)
@@ -122,13 +126,18 @@ def plots_of(view: View) -> list[Plot]:
 def write_plots(folder: Path, view: View) -> list[Path]:
     """Draws every plot of a run into `folder` as PNG and returns their paths, in reading order.
 
-    The folder is created if it does not exist; plots of the same names are replaced.
+    The folder is created if it does not exist; plots of the same names are replaced. A plot that
+    cannot be drawn is left out with a warning.
+
+    Raises:
+      UserError: a file cannot be written.
     """
     make_folder(folder)
-    with canvas.styled():
-        return [
-            canvas.save(plot.draw(view), folder / f"{plot.name}.png") for plot in plots_of(view)
-        ]
+    written = []
+    for plot in plots_of(view):
+        with canvas.drawing(f"the plot {plot.name}"), canvas.styled():
+            written.append(canvas.save(plot.draw(view), folder / f"{plot.name}.png"))
+    return written
 
 
 def _score(view: View) -> str:
@@ -221,7 +230,8 @@ def _scale(axes: Axes, values: list[float], metric: Metric) -> None:
     if metric.percent:
         label = f"{metric.label} (%)"
         margin = 0.08 * (high - low) or 2.0
-        axes.set_ylim(max(low - margin, -0.5), min(high + margin, 100.5))
+        floor, top = (-0.5, 100.5) if 0 <= low <= high <= 100 else (-math.inf, math.inf)
+        axes.set_ylim(max(low - margin, floor), min(high + margin, top))
     elif low > 0 and high > 20 * low:
         label += " (log scale)"
         log_axis(axes, fine=high < 1000 * low)
@@ -237,25 +247,43 @@ def _scale(axes: Axes, values: list[float], metric: Metric) -> None:
 
 
 def draw_confusion(evaluation: dict) -> Figure:
-    """Draws counts by true and predicted class; cells with more mistakes are darker."""
+    """Draws counts by true and predicted class; cells with more mistakes are darker.
+
+    Counts and names are left out where there are too many classes for them.
+    """
     from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.patches import Rectangle
 
     counts = np.array(evaluation["confusion"])
-    names = [row["name"] for row in evaluation["per_class"]]
+    names = [canvas.fit(row["name"], LONGEST, 10.0) for row in evaluation["per_class"]]
     mistakes = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     tint = LinearSegmentedColormap.from_list("mistakes", ["#FFFFFF", "#F6B26B", VERMILLION])
-    longest = max(map(len, names))
-    left, right, top = 0.715 + 0.0715 * longest, 0.13, 0.455  # inches
+    longest = max(canvas.text_width(name, 10.0) for name in names)
+    left, right, top = 0.7 + longest, 0.13, 0.455  # inches
     cell = max((6.5 - left - right) / len(names), CELL)
+    legible = left + cell * len(names) + right <= LARGEST
+    if not legible:
+        left = 0.9
+        cell = (BARE - left - right) / len(names)
     side = left + cell * len(names) + right
     span = cell * len(names) / side
     figure = canvas.new_figure(side, side)
     axes = figure.add_axes((left / side, 1 - top / side - span, span, span))
     axes.imshow(mistakes, cmap=tint, vmin=0, vmax=max(mistakes.max(), 1))
+    for label in range(len(counts)):
+        corner = label - 0.5, label - 0.5
+        axes.add_patch(Rectangle(corner, 1, 1, color=PALE, zorder=1.5))
     total, images = canvas.count(mistakes.sum(), "mistake"), canvas.count(counts.sum(), "image")
     axes.set_title(f"{total} among {images} ({evaluation['split']})")
-    _name_cells(axes, names, upright=longest > 4)
-    _annotate(axes, counts, mistakes.max(), cell)
+    if legible:
+        _name_cells(axes, names, upright=longest > 0.9 * cell)
+        _write_counts(axes, counts, mistakes.max(), cell)
+    else:
+        note = f"{len(counts):,} classes are too many to write names and counts"
+        axes.set(
+            xlabel=f"number of the predicted class ({note})", ylabel="number of the true class"
+        )
+        axes.grid(False)
     return figure
 
 
@@ -273,22 +301,17 @@ def _name_cells(axes: Axes, names: list[str], upright: bool) -> None:
     axes.tick_params(which="minor", length=0)
 
 
-def _annotate(axes: Axes, counts: np.ndarray, most: int, cell: float) -> None:
-    """Writes the counts: the diagonal on grey, mistakes on their tint, nothing for 0."""
-    from matplotlib.patches import Rectangle
-
+def _write_counts(axes: Axes, counts: np.ndarray, most: int, cell: float) -> None:
+    """Writes the counts into their cells, and nothing for 0."""
     digits = len(str(counts.max()))
     size = min(10.0, 72 * cell * min(0.5, 1.3 / digits))  # a digit's width is 0.64 of the size
-    for (row, column), count in np.ndenumerate(counts):
-        diagonal = row == column
-        if diagonal:
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=PALE, zorder=1.5))
-        if count:
-            color = "white" if not diagonal and count > 0.7 * most else INK
-            axes.text(
-                column, row, str(count), ha="center", va="center",
-                color=color, size=size, weight="normal" if diagonal else "bold",
-            )  # fmt: skip
+    for row, column in np.argwhere(counts):
+        count, diagonal = counts[row, column], row == column
+        color = "white" if not diagonal and count > 0.7 * most else INK
+        axes.text(
+            column, row, str(count), ha="center", va="center",
+            color=color, size=size, weight="normal" if diagonal else "bold",
+        )  # fmt: skip
 
 
 def draw_calibration(evaluation: dict) -> Figure:
@@ -326,74 +349,75 @@ def _draw_reliability(axes: Axes, bins: list[dict]) -> None:
     axes.legend(loc="upper left")
 
 
-def wilson(fraction: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Returns the confidence interval of a fraction in `count` trials: 95 % for z = 1.96.
+def wilson(fraction: float, count: int) -> tuple[float, float]:
+    """Returns the 95 % confidence interval of a fraction in `count` trials.
 
     This is the score interval (Wilson, Probable Inference, JASA, 1927).
     """
-    shrink = 1 + z**2 / count
-    middle = (fraction + z**2 / (2 * count)) / shrink
-    reach = z * math.sqrt(fraction * (1 - fraction) / count + z**2 / (4 * count**2)) / shrink
+    shrink = 1 + Z**2 / count
+    middle = (fraction + Z**2 / (2 * count)) / shrink
+    reach = Z * math.sqrt(fraction * (1 - fraction) / count + Z**2 / (4 * count**2)) / shrink
     return middle - reach, middle + reach
 
 
 # Galleries
 
 
-def draw_examples(predictions: Predictions, columns: int = 10, rows: int = 5) -> Figure:
+def draw_examples(predictions: Predictions) -> Figure:
     """Draws images of each class with their predictions, evenly spaced through the split.
 
     Every run shows the same images, in one column per true class.
     """
-    classes = len(predictions.class_names)
-    shown = spread(classes, columns)
+    rows, columns = EXAMPLES
+    shown = evenly_spaced(len(predictions.class_names), columns)
     tiles = {}
     for column, label in enumerate(shown):
         members = np.flatnonzero(predictions.labels == label)
         picks = np.linspace(0, len(members) - 1, min(rows, len(members))).astype(int)
         tiles |= {(row, column): members[pick] for row, pick in enumerate(picks)}
     right = sum(bool(predictions.correct[example]) for example in tiles.values())
-    short = _short(predictions)
+    short = _short(predictions, 1)
     gallery = Gallery(
         predictions.images.shape[1:],
         (rows, len(shown)),
-        zoom=3,
+        side=84,
         lines=1 if short else 2,
         title=f"Examples ({predictions.split}): {right} of {len(tiles)} right",
         note="one column per true class; below each image: ✓ right or ✗ wrong (framed), "
-        "the predicted class and its probability",
+        f"the predicted class and its probability{shades(predictions.images)}",
     )
     for place, example in tiles.items():
         correct = predictions.correct[example]
-        said = f"{'✓' if correct else '✗'} {_predicted(predictions, example)}"
+        answer = f"{'✓' if correct else '✗'} {_predicted(predictions, example)}"
         sure = _probability(predictions, example)
-        lines = [f"{said}  {sure}"] if short else [said, sure]
+        lines = [f"{answer}  {sure}"] if short else [answer, sure]
         gallery.add(place, predictions.images[example], lines, strong=not correct)
     return gallery.finish()
 
 
-def draw_mistakes(predictions: Predictions, columns: int = 8, rows: int = 4) -> Figure:
+def draw_mistakes(predictions: Predictions) -> Figure:
     """Draws the wrongly predicted images, highest loss first, with true and predicted class."""
+    rows, columns = MISTAKES
     wrong = np.flatnonzero(~predictions.correct)
     worst = wrong[np.argsort(-predictions.losses[wrong], kind="stable")][: columns * rows]
     if not len(worst):
         return _no_mistakes(predictions)
     mistakes = canvas.count(len(wrong), "mistake")
-    short = _short(predictions)
+    short = _short(predictions, 3)
     gallery = Gallery(
         predictions.images.shape[1:],
         (math.ceil(len(worst) / columns), columns),
-        zoom=4,
+        side=112,
         lines=2 if short else 3,
         title=f"The {len(worst)} worst of {mistakes} ({predictions.split})",
         note="highest loss first; below each image: true → predicted class, the probability of "
-        "the predicted class, #index in the split",
+        f"the predicted class, #index in the split{shades(predictions.images)}",
     )
     for position, example in enumerate(worst):
         true = predictions.class_names[predictions.labels[example]]
-        said = f"→ {_predicted(predictions, example)}"
+        answer = f"→ {_predicted(predictions, example)}"
         sure = f"{_probability(predictions, example)}  #{example}"
-        lines = [f"{true} {said}", sure] if short else [true, said, sure]
+        lines = [f"{true} {answer}", sure] if short else [true, answer, sure]
         gallery.add(divmod(position, columns), predictions.images[example], lines)
     return gallery.finish()
 
@@ -406,9 +430,9 @@ def _no_mistakes(predictions: Predictions) -> Figure:
     return figure
 
 
-def _short(predictions: Predictions) -> bool:
-    """True if a class and its probability fit on one line below an image."""
-    return max(map(len, predictions.class_names)) <= 3
+def _short(predictions: Predictions, length: int) -> bool:
+    """True if no class has a name of more than `length` characters."""
+    return max(map(len, predictions.class_names)) <= length
 
 
 def _predicted(predictions: Predictions, example: int) -> str:

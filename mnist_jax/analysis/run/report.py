@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from mnist_jax import metrics
-from mnist_jax.analysis import page
+from mnist_jax.analysis import canvas, page
 from mnist_jax.analysis.run.evaluation import Predictions, evaluate
 from mnist_jax.analysis.run.plots import View, plots_of, write_plots
-from mnist_jax.files import make_folder, write_json, writing
+from mnist_jax.files import make_folder, write_json
 from mnist_jax.nested import leaves
 
 if TYPE_CHECKING:  # importing models imports JAX
@@ -34,6 +32,8 @@ def publish(
     title: str,
 ) -> dict[str, Any]:
     """Writes `evaluation.json`, `plots/` and `report.html`; returns the evaluation.
+
+    What cannot be drawn is left out with a warning.
 
     Args:
       folder: created if it does not exist; files of the same names are replaced.
@@ -57,7 +57,8 @@ def publish(
     write_json(folder / "evaluation.json", evaluation)
     view = View(history, predictions, evaluation, metrics.of(config))
     plots = write_plots(folder / "plots", view)
-    network, _ = draw_network(model, folder / "plots")
+    with canvas.drawing("the network"):
+        plots += draw_network(model, folder / "plots")[:1]
     write_report(
         folder / "report.html",
         view,
@@ -65,7 +66,7 @@ def publish(
         config=config,
         summary=summary(model),
         result=result,
-        plots=[*plots, network],
+        plots=plots,
     )
     return evaluation
 
@@ -118,8 +119,7 @@ def write_report(
 
 
 def _picture(path: Path, alt: str) -> dict[str, Any]:
-    with writing(path), Image.open(path) as image:
-        return page.picture(path, alt, wide=image.width > HALF)
+    return page.picture(path, alt, wide=page.width(path) > HALF)
 
 
 def _headline(

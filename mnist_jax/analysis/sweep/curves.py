@@ -18,7 +18,7 @@ from mnist_jax.analysis.axes import (
 from mnist_jax.analysis.canvas import INK, VERMILLION, shorten
 from mnist_jax.analysis.sweep.section import Frame
 from mnist_jax.analysis.sweep.settings import is_number
-from mnist_jax.analysis.sweep.table import Comparison, said
+from mnist_jax.analysis.sweep.table import Comparison, column_label
 from mnist_jax.members import DIVERGED, FINISHED
 from mnist_jax.metrics import Metric
 
@@ -32,13 +32,13 @@ BEST, WORST = 5, 2  # how many are in colour if there are too many for all
 Styles = dict[str, dict[str, Any]]  # keywords of a line, by architecture
 
 
-def curves(its: Comparison, column: str) -> dict[str, Frame]:
+def curves(comparison: Comparison, column: str) -> dict[str, Frame]:
     """Returns the curve of each architecture in a column of `history`, in the order given.
 
     A curve has one row per epoch that all finished seeds reached, with their `mean` and `sd` (0
     with one seed). Architectures without such an epoch are left out.
     """
-    finished = its.history[its.history["status"] == FINISHED]
+    finished = comparison.history[comparison.history["status"] == FINISHED]
     found = {}
     for name, rows in finished.groupby("architecture", sort=False):
         seeds = rows.pivot(index="epoch", columns="seed", values=column).dropna()
@@ -48,35 +48,35 @@ def curves(its: Comparison, column: str) -> dict[str, Frame]:
     return found
 
 
-def draw_curves(its: Comparison, metric: Metric) -> Figure | None:
+def draw_curves(comparison: Comparison, metric: Metric) -> Figure | None:
     """Draws a metric by epoch, one curve per architecture; None if there is nothing to draw.
 
     The values are those of validation or, without a validation split, of training. Every metric
     shows the same architectures in the same colours: the best and the worst by `config.best`.
     """
-    column = _column(its, metric)
-    found = {name: metric.scale * curve for name, curve in curves(its, column).items()}
+    column = _column(comparison, metric)
+    found = {name: metric.scale * curve for name, curve in curves(comparison, column).items()}
     if not found:
         return None
-    leading = curves(its, _column(its, its.metric))
+    leading = curves(comparison, _column(comparison, comparison.metric))
     leading = {name: curve for name, curve in leading.items() if name in found}
-    return _draw(found, its, column, metric, _styles(leading or found, its))
+    return _draw(found, comparison, column, metric, _styles(leading or found, comparison))
 
 
-def _column(its: Comparison, metric: Metric) -> str:
+def _column(comparison: Comparison, metric: Metric) -> str:
     column = f"val_{metric.name}"
-    return column if its.validated(column) else f"train_{metric.name}"
+    return column if comparison.validated(column) else f"train_{metric.name}"
 
 
-def _styles(found: dict[str, Frame], its: Comparison) -> Styles:
+def _styles(found: dict[str, Frame], comparison: Comparison) -> Styles:
     """Returns the line style of each architecture that is drawn in colour, by its name."""
-    ordered = len(its.varied) == 1 and all(map(is_number, *its.varied.values()))
+    ordered = len(comparison.varied) == 1 and all(map(is_number, *comparison.varied.values()))
     if ordered and len(found) <= MOST_IN_ORDER:
-        [field] = its.varied
-        names = sorted(found, key=its.architectures[field].__getitem__)
+        [field] = comparison.varied
+        names = sorted(found, key=comparison.architectures[field].__getitem__)
         return dict(zip(names, ordered_styles(len(names)), strict=True))
-    sign = -1 if its.metric.higher_is_better else 1
-    lost = its.architectures["diverged"] > 0
+    sign = -1 if comparison.metric.higher_is_better else 1
+    lost = comparison.architectures["diverged"] > 0
     best_first = sorted(found, key=lambda name: (lost[name], sign * found[name]["mean"].iloc[-1]))
     if len(best_first) > MOST_IN_COLOUR:
         best_first = best_first[:BEST] + best_first[-WORST:]
@@ -84,12 +84,12 @@ def _styles(found: dict[str, Frame], its: Comparison) -> Styles:
 
 
 def _draw(
-    found: dict[str, Frame], its: Comparison, column: str, metric: Metric, styles: Styles
+    found: dict[str, Frame], comparison: Comparison, column: str, metric: Metric, styles: Styles
 ) -> Figure:
-    name = said(column, metric)
+    name = column_label(column, metric)
     title = f"{canvas.capitalised(name)} by epoch"
     strong = {name: curve for name, curve in found.items() if name in styles}
-    figure = canvas.headed(9, 5.2, title, _note(found, len(strong), its))
+    figure = canvas.headed(9, 5.2, title, _note(found, len(strong), comparison))
     longest = max(len(shorten(name, 31)) for name in strong)
     axes = canvas.panel(figure, 0.75, 0.6, 1.55 + 0.068 * longest)
     for architecture, curve in found.items():
@@ -99,7 +99,7 @@ def _draw(
             axes.plot(curve.index, curve["mean"], zorder=1.5, **SOFT_LINE)
     metric_axis(axes, [value for curve in found.values() for value in curve["mean"]], name, metric)
     _scale_x(axes, [epoch for curve in found.values() for epoch in curve.index])
-    _mark_diverged(axes, its, column, metric.scale)
+    _mark_diverged(axes, comparison, column, metric.scale)
     _name_ends(axes, strong, styles, metric)
     return figure
 
@@ -112,14 +112,15 @@ def _draw_strong(axes: Axes, curve: Frame, style: dict[str, Any]) -> None:
         axes.fill_between(curve.index, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
-def _note(found: dict[str, Frame], strong: int, its: Comparison) -> str:
-    seeds = its.architectures["seeds"][[*found]]
+def _note(found: dict[str, Frame], strong: int, comparison: Comparison) -> str:
+    seeds = comparison.architectures["seeds"][[*found]]
     note = ("mean over seeds; " if seeds.max() > 1 else "") + seeds_note(seeds, "band")
     if len(found) > strong:
-        note += f"; in colour: the {BEST} best and {WORST} worst"
+        order = column_label(_column(comparison, comparison.metric), comparison.metric)
+        note += f"; in colour: the {BEST} best and {WORST} worst by {order}"
         note += f"; in grey: the other {len(found) - strong}"
     note += "; at the right: values after the last epoch"
-    diverged = its.diverged.sum()
+    diverged = comparison.diverged.sum()
     return note + (f"; ✗: a training diverged ({diverged} in all)" if diverged else "")
 
 
@@ -132,10 +133,10 @@ def _scale_x(axes: Axes, epochs: list[int]) -> None:
     axes.set_xlim(min(epochs) - margin, max(epochs) + margin)
 
 
-def _mark_diverged(axes: Axes, its: Comparison, column: str, scale: float) -> None:
+def _mark_diverged(axes: Axes, comparison: Comparison, column: str, scale: float) -> None:
     """Draws diverged trainings as dashed lines that end in a cross, within the axes' limits."""
     low, high = axes.get_ylim()
-    lost = its.history[its.history["status"].str.startswith(DIVERGED)]
+    lost = comparison.history[comparison.history["status"].str.startswith(DIVERGED)]
     for _, rows in lost.groupby(["architecture", "seed"]):
         line = scale * rows.set_index("epoch")[column].dropna()
         if len(line):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +15,7 @@ from mnist_jax.analysis.sweep.heatmaps import draw_heatmap, find_grid
 from mnist_jax.analysis.sweep.ranking import draw_ranking
 from mnist_jax.analysis.sweep.settings import field_names, file_name
 from mnist_jax.analysis.sweep.sizes import draw_parameters
-from mnist_jax.analysis.sweep.table import Comparison
-from mnist_jax.errors import UserError
+from mnist_jax.analysis.sweep.table import Comparison, column_label
 from mnist_jax.files import make_folder
 from mnist_jax.metrics import Metric
 
@@ -36,15 +34,16 @@ class Plot:
     draw: Callable[[Comparison], Figure | None]  # None: there is nothing to draw
 
 
-def plots_of(its: Comparison) -> Iterator[Plot]:
+def plots_of(comparison: Comparison) -> Iterator[Plot]:
     """Yields the plots of a sweep in reading order; a new kind of plot is added here alone."""
-    loss, accuracy, *further = its.metrics
+    loss, accuracy, *further = comparison.metrics
+    name = column_label(*comparison.yardstick)
+    names = field_names(comparison.varied)
     yield Plot(
         "ranking",
         "Ranking",
-        "Differences smaller than the error bars may be due to chance. The order is by validation; "
-        "the test results beside it have no influence on the order.",
-        "One row per architecture, with validation and test results and their error bars",
+        f"Differences smaller than the error bars may be due to chance. {_order(comparison)}",
+        "One row per architecture, with its results and their error bars",
         draw_ranking,
     )
     yield _curves(
@@ -60,32 +59,44 @@ def plots_of(its: Comparison) -> Iterator[Plot]:
     for metric in further:
         better = "Higher" if metric.higher_is_better else "Lower"
         yield _curves(f"{metric.name}_curves", metric, f"{better} is better.")
+    up = comparison.metric.higher_is_better
     yield Plot(
         "parameters",
         "Size",
-        "Points further up and to the left are better: more accurate with fewer parameters.",
-        "One point per architecture: accuracy against the number of trained parameters",
+        f"Points further {'up' if up else 'down'} and to the left are better: "
+        f"{'higher' if up else 'lower'} {name} with fewer parameters.",
+        f"One point per architecture: {name} against the number of trained parameters",
         draw_parameters,
     )
-    if grid := find_grid(its):
-        rows, columns = (field_names(its.varied)[field] for field in grid)
+    if grid := find_grid(comparison):
+        rows, columns = (names[field] for field in grid)
         yield Plot(
-            f"heatmap_{file_name(*grid)}",
+            f"heatmap_{file_name(rows, columns)}",
             "Two fields at once",
             "If all rows look alike, only the field of the columns matters, and vice versa.",
-            f"A table of mean accuracies, with one row per value of {rows} and one column per "
-            f"value of {columns}",
+            f"A table of mean {name}, with one row per value of {rows} and one column per value of "
+            f"{columns}",
             partial(draw_heatmap, rows=grid[0], columns=grid[1]),
         )
-    for field in find_numeric(its):
-        words = field_names([field])[field]
+    for field in find_numeric(comparison):
         yield Plot(
-            f"field_{file_name(field)}",
-            f"One field: {words}",
-            "A value in the middle of a plateau is a safer choice than the single highest point.",
-            f"Accuracy against {words}",
+            f"field_{file_name(names[field])}",
+            f"One field: {names[field]}",
+            "A value in the middle of a plateau is a safer choice than the single "
+            f"{'highest' if up else 'lowest'} point.",
+            f"{canvas.capitalised(name)} against {names[field]}",
             partial(draw_field, field=field),
         )
+
+
+def _order(comparison: Comparison) -> str:
+    """Says in a sentence what the order of the ranking is."""
+    if comparison.not_ranked:
+        return f"Architectures are in the order given, because {comparison.not_ranked}."
+    return (
+        f"The order is by {column_label(comparison.column, comparison.metric)}; the test results "
+        f"beside it have no influence on the order."
+    )
 
 
 def _curves(name: str, metric: Metric, help: str) -> Plot:
@@ -98,14 +109,14 @@ def _curves(name: str, metric: Metric, help: str) -> Plot:
     )
 
 
-def write_plots(folder: Path, its: Comparison) -> list[tuple[Plot, Path]]:
+def write_plots(folder: Path, comparison: Comparison) -> list[tuple[Plot, Path]]:
     """Draws every plot that makes sense for a comparison into `folder`, as PNG.
 
     A plot that cannot be drawn is left out with a warning.
 
     Args:
       folder: created if it does not exist; plots of the same names are replaced.
-      its: the networks to compare.
+      comparison: the networks to compare.
 
     Returns:
       Each plot with its file, in reading order.
@@ -115,16 +126,9 @@ def write_plots(folder: Path, its: Comparison) -> list[tuple[Plot, Path]]:
     """
     make_folder(folder)
     written = []
-    for plot in plots_of(its):
-        try:
-            with canvas.styled():
-                figure = plot.draw(its)
-                if figure is not None:
-                    path = canvas.save(figure, folder / f"{plot.name}.png")
-                    written.append((plot, path))
-        except UserError:  # the file cannot be written: nor could the report
-            raise
-        except Exception as error:  # one plot must not cost the tables and the report
-            told = f"{type(error).__name__}: {error}"
-            print(f"warning: the plot {plot.name} cannot be drawn: {told}", file=sys.stderr)
+    for plot in plots_of(comparison):
+        with canvas.drawing(f"the plot {plot.name}"), canvas.styled():
+            figure = plot.draw(comparison)
+            if figure is not None:
+                written.append((plot, canvas.save(figure, folder / f"{plot.name}.png")))
     return written

@@ -6,9 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from mnist_jax.analysis import canvas
-from mnist_jax.analysis.axes import metric_axis, seeds_note
+from mnist_jax.analysis.axes import error_bars, metric_axis, seeds_note
 from mnist_jax.analysis.canvas import BLUE, INK, PALE, VERMILLION, shorten
-from mnist_jax.analysis.sweep.table import Comparison, heading, records, said, spread
+from mnist_jax.analysis.sweep.table import (
+    Comparison,
+    column_label,
+    heading,
+    mean_and_deviation,
+    records,
+)
 from mnist_jax.metrics import SPLITS, Metric
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
@@ -20,25 +26,25 @@ ROW = 0.26  # inches
 Row = dict[str, Any]  # of `Comparison.ranked`
 
 
-def draw_ranking(its: Comparison) -> Figure:
+def draw_ranking(comparison: Comparison) -> Figure:
     """Draws validation and test results with one row per architecture, best validation first."""
-    order = records(its.ranked)
-    column, metric, has_order = its.column, its.metric, its.validated(its.column)
+    order = records(comparison.ranked)
+    column, metric, not_ranked = comparison.column, comparison.metric, comparison.not_ranked
     rows, left_out = _rows(order)
     height = canvas.HEAD + 0.2 + ROW * len(rows) + 0.65
-    title = f"Architectures {f'by {said(column, metric)}' if has_order else 'in the order given'}"
-    figure = canvas.headed(9, height, title, _note(order, has_order, left_out))
+    by = "in the order given" if not_ranked else f"by {column_label(column, metric)}"
+    figure = canvas.headed(9, height, f"Architectures {by}", _note(order, not_ranked, left_out))
     names = [_name(row, left_out) for row in rows]
     step = 1.08 if metric.percent else 1.2  # inches from one column of numbers to the next
     left, right = 0.3 + 0.073 * max(map(len, names)), 0.09 + 2 * step
-    axes = canvas.panel(figure, left, 0.6, right, canvas.HEAD + 0.2)
+    axes = canvas.panel(figure, left, 0.6, right, 0.2)
     _prepare_rows(axes, names)
     looks = {f"test_{metric.name}": (VERMILLION, "D", 0.0)}
-    if has_order:
+    if not not_ranked:
         looks = {column: (BLUE, "o", -0.14), f"test_{metric.name}": (VERMILLION, "D", 0.14)}
     values: list[float] = []
     for place, (shown_column, look) in enumerate(looks.items()):
-        values += _draw_means(axes, rows, shown_column, metric.scale, *look)
+        values += _draw_means(axes, rows, shown_column, metric, *look)
         x = 1.02 + step * place / (9 - left - right)
         _write_means(axes, rows, shown_column, metric, look[0], x)
     metric_axis(axes, values, metric.label, metric, "x")
@@ -60,12 +66,12 @@ def _name(row: Row | None, left_out: int) -> str:
     return shorten(row["architecture"]) + lost
 
 
-def _note(order: list[Row], has_order: bool, left_out: int) -> str:
+def _note(order: list[Row], not_ranked: str, left_out: int) -> str:
     bars = seeds_note([row["seeds"] for row in order], "bars")
-    if has_order:
-        note = f"● validation, ◆ test; {bars}; ranked by validation only"
+    if not_ranked:
+        note = f"◆ test; {bars}; not ranked, because {not_ranked}"
     else:
-        note = f"◆ test; {bars}; not ranked, because there is no validation split"
+        note = f"● validation, ◆ test; {bars}; ranked by validation only"
     lost = [row["diverged"] > 0 for row in order]
     if any(lost) and not all(lost):
         note += "; architectures with a diverged training come last"
@@ -88,22 +94,19 @@ def _draw_means(
     axes: Axes,
     rows: list[Row | None],
     column: str,
-    scale: float,
+    metric: Metric,
     color: str,
     marker: str,
     up: float,
 ) -> list[float]:
     """Draws mean and error bar of each row; returns the values that the axis has to cover."""
-    drawn = []
-    for place, row in enumerate(rows):
-        if row is None or math.isnan(row[column]):
-            continue
-        mean, away = scale * row[column], scale * row[f"{column}_sd"]
-        bar = away if away > 0 else None  # NaN with one seed
-        style = {"fmt": marker, "color": color, "ms": 5, "elinewidth": 1.1, "capsize": 2}
-        axes.errorbar(mean, place + up, xerr=bar, **style)
-        drawn += [mean - (bar or 0.0), mean + (bar or 0.0)]
-    return drawn
+    means, deviations = (
+        [math.nan if row is None else row[name] for row in rows]
+        for name in (column, f"{column}_sd")
+    )
+    places = [place + up for place in range(len(rows))]
+    style = {"fmt": marker, "color": color, "ms": 5, "capsize": 2}
+    return error_bars(axes, places, means, deviations, metric, "x", **style)
 
 
 def _write_means(
@@ -116,5 +119,5 @@ def _write_means(
     for place, row in enumerate(rows):
         if row is not None:
             lost = row["diverged"] and not row["seeds"]
-            text = "diverged" if lost else spread(row, column, metric)
+            text = "diverged" if lost else mean_and_deviation(row, column, metric)
             axes.text(x, place, text, color=VERMILLION if lost else INK, **style)

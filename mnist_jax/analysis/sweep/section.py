@@ -1,4 +1,4 @@
-"""Sections of a sweep's report that an analysis of one's own writes."""
+"""Converts the sections that a user's analysis returns into parts of a sweep's report."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_jax.analysis import canvas, page
+from mnist_jax.files import write_bytes
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second
     from matplotlib.figure import Figure
@@ -46,13 +47,28 @@ def examine(
       networks: as in `Comparison.networks`.
       folder: for the figures.
       taken: names of files there, without suffix, that figures must not replace.
+
+    Raises:
+      UserError: a figure cannot be written.
     """
     if analysis is None:
         return []
+    parts = _called(analysis, networks, taken)
+    for part in parts:
+        if part["picture"]:
+            name, content, alt = part["picture"]
+            path = folder / f"{name}.png"
+            write_bytes(path, content, durable=False)
+            part["picture"] = page.picture(path, alt, wide=True)
+    return parts
+
+
+def _called(analysis: Analysis, networks: Frame, taken: Iterable[str]) -> list[dict[str, Any]]:
+    """Calls an analysis and converts its sections as `_plain` does; none if one of them fails."""
     try:
         with canvas.styled():
             names = set(taken)
-            return [_plain(section, folder, names) for section in analysis(networks.copy())]
+            return [_plain(section, names) for section in analysis(networks.copy())]
     except Exception as error:  # the analysis must not cost the tables and the report
         told = f"{type(error).__name__}: {error}{_place(error, analysis)}"
         print(f"warning: the analysis of the sweep failed: {told}", file=sys.stderr)
@@ -66,8 +82,10 @@ def _place(error: Exception, analysis: Analysis) -> str:
     return f" ({own}, line {lines[-1]})" if lines else ""
 
 
-def _plain(section: Any, folder: Path, names: set[str]) -> dict[str, Any]:
-    """Converts a section to text and a picture; adds the picture's name to `names`.
+def _plain(section: Any, names: set[str]) -> dict[str, Any]:
+    """Converts a section to texts and a picture: its name, its content and what it shows in words.
+
+    The name is not among `names`, and is added to them.
 
     Raises:
       TypeError: `section` is not a section.
@@ -83,8 +101,7 @@ def _plain(section: Any, folder: Path, names: set[str]) -> dict[str, Any]:
         while name in names:
             name += "_2"
         names.add(name)
-        path = canvas.save(section.figure, folder / f"{name}.png")
-        image = page.picture(path, section.alt or f"Plot, {section.title}", wide=True)
+        image = name, canvas.png(section.figure), section.alt or f"Plot, {section.title}"
     return {
         "title": section.title,
         "paragraphs": list(map(str, section.paragraphs)),

@@ -36,29 +36,32 @@ def split(
     return shared, varied
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Formats a value of a configuration: `128-32` for (128, 32), `none` for an empty value."""
     if value is None:
         return "not set"
     if isinstance(value, tuple):
-        return "-".join(map(shown, value)) or "none"
+        return "-".join(map(format_value, value)) or "none"
     return f"{value:.5g}" if isinstance(value, float) else str(value) or "none"
 
 
 def field_names(fields: Iterable[str]) -> dict[str, str]:
     """Returns dotted names in words such as `learning rate`: only the last part if it is unique."""
-    fields = list(fields)
     words = {"model.hidden": "hidden layers", "num_epochs": "epochs"}
-    ends = [field.removesuffix(".name").rpartition(".")[2] for field in fields]
+    short = {
+        field: words.get(field, field.removesuffix(".name").rpartition(".")[2].replace("_", " "))
+        for field in fields
+    }
+    names = list(short.values())
     return {
-        field: words.get(field, field if ends.count(end) > 1 else end).replace("_", " ")
-        for field, end in zip(fields, ends, strict=True)
+        field: name if names.count(name) == 1 else field.replace("_", " ")
+        for field, name in short.items()
     }
 
 
-def file_name(*fields: str) -> str:
-    """Joins the names of fields to a part of a file name."""
-    return "_".join(re.sub(r"\W+", "_", name) for name in field_names(fields).values())
+def file_name(*names: str) -> str:
+    """Joins names in words to a part of a file name."""
+    return "_".join(re.sub(r"\W+", "_", name) for name in names)
 
 
 def is_number(value: Any) -> bool:
@@ -67,10 +70,10 @@ def is_number(value: Any) -> bool:
 
 
 def numeric(values: Sequence[Any]) -> dict[Any, float] | None:
-    """Maps each value of a field to a number: itself, or the width of equally wide hidden layers.
+    """Maps each value of a field to a number: itself, or the one that fills a tuple.
 
-    Returns None if a value has no such number: (128, 64) has no single width. Widths are comparable
-    only between networks with the same number of layers.
+    Returns None if a value has no such number: (128, 64) has not. Tuples are comparable only if
+    they have the same length: widths of hidden layers between networks of the same depth.
     """
     if all(map(is_number, values)):
         return {value: float(value) for value in values}

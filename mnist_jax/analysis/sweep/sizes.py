@@ -1,4 +1,4 @@
-"""Accuracy of a sweep's architectures against their number of parameters."""
+"""Results of a sweep's architectures against their number of parameters."""
 
 from __future__ import annotations
 
@@ -8,58 +8,58 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.axes import (
-    accuracy_axis,
+    error_bars,
     label_points,
     log_axis,
+    metric_axis,
     seeds_note,
     series_style,
 )
 from mnist_jax.analysis.canvas import shorten
-from mnist_jax.analysis.sweep.settings import field_names, shown
-from mnist_jax.analysis.sweep.table import Comparison, records, said
+from mnist_jax.analysis.sweep.settings import field_names, format_value
+from mnist_jax.analysis.sweep.table import Comparison, column_label, records
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def draw_parameters(its: Comparison) -> Figure | None:
-    """Draws accuracy against the number of parameters; None if all have the same number."""
-    order = [row for row in records(its.ranked) if row["seeds"]]
+def draw_parameters(comparison: Comparison) -> Figure | None:
+    """Draws results against the number of parameters; None if all have the same number.
+
+    The results are those of `Comparison.yardstick`.
+    """
+    order = [row for row in records(comparison.ranked) if row["seeds"]]
     sizes = sorted({row["parameters"] for row in order})
     if len(sizes) < 2:
         return None
-    column, metric = its.yardstick
-    name = said(column, metric)
+    column, metric = comparison.yardstick
+    name = column_label(column, metric)
     note = f"points: mean; {seeds_note([row['seeds'] for row in order], 'bars')}"
     note += "; names only where there is room"
     figure = canvas.headed(9, 5.4, f"{canvas.capitalised(name)} by number of parameters", note)
-    field = _field(its)
+    field = _field(comparison)
     axes = canvas.panel(figure, 0.75, 0.95 if field else 0.6, 0.45)
     log_axis(axes, "x", fine=sizes[-1] < 30 * sizes[0], form=",.0f")
     axes.margins(x=0.1)
     known = [row for row in order if not math.isnan(row[column])]
     values = []
     for row in known:
-        mean, away = 100 * row[column], 100 * row[f"{column}_sd"]
-        bar = away if away > 0 else None  # NaN with one seed
-        values += [mean - (bar or 0.0), mean + (bar or 0.0)]
-        style = _marker(its.varied[field].index(row[field]) if field else 0)
-        axes.errorbar(
-            row["parameters"], mean, yerr=bar, ms=6, ls="", elinewidth=1.1, capsize=2, **style
-        )
-    accuracy_axis(axes, values, name)
+        style = _marker(comparison.varied[field].index(row[field]) if field else 0)
+        place, mean, deviation = [row["parameters"]], [row[column]], [row[f"{column}_sd"]]
+        values += error_bars(axes, place, mean, deviation, metric, ms=6, ls="", capsize=2, **style)
+    metric_axis(axes, values, name, metric)
     axes.set_xlabel("trained parameters (log scale)")
     if field:
-        _key(axes, field, its.varied[field])
-    points = [(row["parameters"], 100 * row[column]) for row in known]
+        _key(axes, field_names(comparison.varied)[field], comparison.varied[field])
+    points = [(row["parameters"], metric.scale * row[column]) for row in known]
     label_points(axes, points, [shorten(row["architecture"], 30) for row in known])
     return figure
 
 
-def _field(its: Comparison) -> str:
+def _field(comparison: Comparison) -> str:
     """Returns a field with few values, to be shown by colour and marker; empty if there is none."""
-    few = [name for name, values in its.varied.items() if len(values) <= len(canvas.SERIES)]
+    few = [name for name, values in comparison.varied.items() if len(values) <= len(canvas.SERIES)]
     return next((name for name in few if name != "model.hidden"), "")
 
 
@@ -68,10 +68,9 @@ def _marker(position: int) -> dict[str, Any]:
     return {"color": style["color"], "marker": style["marker"]}
 
 
-def _key(axes: Axes, field: str, values: Sequence[Any]) -> None:
-    name = field_names([field])[field]
+def _key(axes: Axes, name: str, values: Sequence[Any]) -> None:
     for position, value in enumerate(values):
-        axes.plot([], [], ls="", label=f"{name} {shown(value)}", **_marker(position))
+        axes.plot([], [], ls="", label=f"{name} {format_value(value)}", **_marker(position))
     axes.legend(
         loc="upper left", bbox_to_anchor=(-0.02, -0.12), ncols=4, fontsize=9, handletextpad=0.2
     )

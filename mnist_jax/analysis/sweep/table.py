@@ -127,13 +127,35 @@ class Comparison:
         return bool(self.networks[column].notna().any())
 
     @property
-    def yardstick(self) -> tuple[str, Metric]:
-        """The accuracy column that plots show, and its metric.
+    def not_ranked(self) -> str:
+        """Why `ranked` has no best architecture, as a clause; empty if it has one."""
+        if self.validated(self.column):
+            return ""
+        if not self.finished.any():
+            return "no training finished"
+        return f"there is no {column_label(self.column, self.metric)}"
 
-        This is validation accuracy or, without a validation split, test accuracy.
+    @property
+    def yardstick(self) -> tuple[str, Metric]:
+        """The column of results that plots show, and its metric.
+
+        This is the column that ranks the architectures or, if it has no values, that of the test.
         """
-        column = "val_accuracy" if self.validated("val_accuracy") else "test_accuracy"
-        return column, self.results[column]
+        column = self.column if self.validated(self.column) else f"test_{self.metric.name}"
+        return column, self.metric
+
+    def averaged(self, *shown: str) -> list[str]:
+        """Returns the fields over which a mean for each combination of values of `shown` is.
+
+        These are the fields that vary while those of `shown` do not.
+        """
+        cells = list(zip(*(self.networks[field] for field in shown), strict=True))
+        return [
+            field
+            for field in self.varied
+            if field not in shown
+            and len(set(zip(cells, self.networks[field], strict=True))) > len(set(cells))
+        ]
 
     def grouped(self, column: str, **keys: Sequence[float]) -> Frame:
         """Returns statistics of a column of results over groups of networks.
@@ -184,7 +206,7 @@ def records(table: Frame) -> list[dict[str, Any]]:
     return table.reset_index().to_dict("records")
 
 
-def said(column: str, metric: Metric) -> str:
+def column_label(column: str, metric: Metric) -> str:
     """Returns the name of a column in words: `validation accuracy`."""
     return f"{metrics.SPLITS[column.partition('_')[0]]} {metric.label}"
 
@@ -194,16 +216,15 @@ def heading(name: str, metric: Metric) -> str:
     return f"{name}, %" if metric.percent else name
 
 
-def spread(row: Mapping[str, Any], column: str, metric: Metric, missing: str = "") -> str:
+def mean_and_deviation(
+    row: Mapping[str, Any], column: str, metric: Metric, missing: str = ""
+) -> str:
     """Formats mean ± deviation in a row of `architectures`: `97.85 ± 0.10`, `0.0712 ± 0.0031`.
 
     The unit is left out. Returns `missing` if there is no value.
     """
     mean, deviation = row[column], row[f"{column}_sd"]
-    if math.isnan(mean):
-        return missing
-    away = "" if math.isnan(deviation) else f" ± {metric.number(deviation)}"
-    return metric.number(mean) + away
+    return missing if math.isnan(mean) else metric.with_deviation(mean, deviation)
 
 
 def _metrics(configs: Iterable[Mapping[str, Any]]) -> tuple[Metric, ...]:
@@ -233,4 +254,4 @@ def _figure(result: Result, column: str) -> float:
 
 
 def _cell(value: Any) -> Any:
-    return value if value is None or settings.is_number(value) else settings.shown(value)
+    return value if value is None or settings.is_number(value) else settings.format_value(value)

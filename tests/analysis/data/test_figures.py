@@ -76,6 +76,14 @@ def test_no_validation_split_is_no_split(made_up):
     assert list(figures.load(Config(data=asked))) == ["training", "test"]
 
 
+def test_rows_that_a_split_repeats_are_a_warning(made_up, capsys: pytest.CaptureFixture):
+    asked = Data(name=datasets.COLOUR, train_split="train[:50]+train[:10]", val_split="")
+    figures.load(Config(data=asked))
+    lines = capsys.readouterr().err.splitlines()  # among those of tfds
+    [warning] = [line for line in lines if line.startswith("warning: ")]
+    assert "config.data.train_split: 'train[:50]+train[:10]' lists 10 rows again" in warning
+
+
 @pytest.mark.parametrize(
     ("name", "train", "val", "message"),
     [

@@ -29,13 +29,13 @@ def write(folder: Path, seed: int = 0, augment: Augment = SHEAR, **of) -> list[P
     return plots.write_pictures(folder, found_of(loaded, augment), loaded, seed)
 
 
-def shown(figure, row: int, column: int, columns: int, margin: int = 0, lines: int = 0):
+def shown(figure, row: int, column: int, columns: int, margin=0, lines=0, channels=1):
     """The image of 28 x 28 that a headed gallery shows at a place, as it was."""
     canvas = np.asarray(figure.images[0].get_array())
     middle = margin + (2 * column + 1) * (Gallery.WIDTH - margin) // (2 * columns)
     top = Gallery.TOP + Gallery.LINE * (1 + lines) + row * (TILE + Gallery.GAP)
     left = middle - TILE // 2
-    return 255 - canvas[top : top + TILE : 3, left : left + TILE : 3, :1]
+    return 255 - canvas[top : top + TILE : 3, left : left + TILE : 3, :channels]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,8 @@ def shown(figure, row: int, column: int, columns: int, margin: int = 0, lines: i
         {"names": tuple(map(str, range(47)))},
         {"names": tuple("abcde"), "shape": (32, 32, 3)},
         {"names": ("a", "b"), "shape": (120, 100, 1)},
+        {"shape": (5, 6, 2)},
+        {"shape": (5, 6, 4), "augment": Augment()},
     ],
     ids=[
         "nothing configured",
@@ -55,6 +57,8 @@ def shown(figure, row: int, column: int, columns: int, margin: int = 0, lines: i
         "letters",
         "colour",
         "few and large",
+        "grey and alpha",
+        "colour and alpha",
     ],
 )
 def test_every_picture_is_written(tmp_path, of):
@@ -73,7 +77,7 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_a_message(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write .*file"):
+    with pytest.raises(UserError, match=r"cannot write .*file: File exists"):
         write(tmp_path / "file")
 
 
@@ -85,6 +89,15 @@ def test_samples_are_images_of_their_class_evenly_spaced():
         for row, example in ((0, members[0]), (7, members[-1])):
             tile = shown(figure, row, column, columns=10)
             np.testing.assert_array_equal(tile, split.images[example])
+
+
+def test_deviations_are_not_transparent_where_all_images_are_opaque():
+    split = split_of(300, (28, 28, 4))
+    split.images[..., 3] = 255
+    figure = plots.draw_means(split)
+    _, deviation = figures.class_moments(split, 4)
+    tile = 255 - shown(figure, 1, 4, columns=10, margin=plots.MARGIN, channels=3)
+    np.testing.assert_allclose(tile, 2 * deviation[..., :3], atol=1)
 
 
 def test_means_are_those_of_the_class():

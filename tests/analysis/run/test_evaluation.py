@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mnist_jax.analysis.run import evaluation
 from mnist_jax.analysis.run.evaluation import Predictions, calibration, evaluate
 
 
@@ -71,9 +72,10 @@ def test_a_class_without_examples_has_no_recall():
     assert per_class[2]["f1"] is None
 
 
-def test_calibration_of_a_case_counted_by_hand():
+def test_calibration_of_a_case_counted_by_hand(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(evaluation, "BINS", 5)
     confidence = np.array([0.5, 0.5, 0.9, 0.9])
-    figures = calibration(confidence, np.array([True, False, True, False]), num_bins=5)
+    figures = calibration(confidence, np.array([True, False, True, False]))
     assert figures["expected_calibration_error"] == pytest.approx(0.2)
     assert figures["maximum_calibration_error"] == pytest.approx(0.4)
     assert [row["count"] for row in figures["bins"]] == [0, 0, 2, 0, 2]
@@ -81,8 +83,9 @@ def test_calibration_of_a_case_counted_by_hand():
     assert figures["bins"][2]["accuracy"] == 0.5
 
 
-def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
-    figures = calibration(np.array([0.5, 1.0]), np.array([True, True]), num_bins=4)
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(evaluation, "BINS", 4)
+    figures = calibration(np.array([0.5, 1.0]), np.array([True, True]))
     assert [row["count"] for row in figures["bins"]] == [0, 1, 0, 1]
 
 

@@ -13,7 +13,8 @@ from mnist_jax.analysis.gallery import Gallery
 from mnist_jax.analysis.run import plots
 from mnist_jax.analysis.run.evaluation import Predictions, evaluate
 from mnist_jax.analysis.run.plots import PLOTS, View
-from mnist_jax.metrics import LOSS, TAKEN, find
+from mnist_jax.errors import UserError
+from mnist_jax.metrics import LOSS, TAKEN, Metric, find
 from tests.analysis.members import ENTROPY, TOP_2
 
 METRICS = find(())
@@ -21,9 +22,14 @@ ACCURACY = METRICS[1]
 NAMES = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
 FASHION += ("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+WIDE = tuple(f"WWWWWWWWW_{n}" for n in range(10))
 
 
-def predictions_of(count: int = 200, names: tuple[str, ...] = tuple("0123456789")) -> Predictions:
+def predictions_of(
+    count: int = 200,
+    names: tuple[str, ...] = tuple("0123456789"),
+    shape: tuple[int, ...] = (28, 28, 1),
+) -> Predictions:
     random = np.random.default_rng(3)
     labels = random.permutation(np.arange(count) % len(names)).astype(np.int32)
     scores = random.random((count, len(names)))
@@ -31,7 +37,7 @@ def predictions_of(count: int = 200, names: tuple[str, ...] = tuple("0123456789"
     probabilities = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
     return Predictions(
         split="test",
-        images=random.integers(0, 256, (count, 28, 28, 1), np.uint8),
+        images=random.integers(0, 256, (count, *shape), np.uint8),
         labels=labels,
         probabilities=probabilities,
         values={"loss": -np.log(probabilities[np.arange(count), labels])},
@@ -85,8 +91,14 @@ def assert_a_picture(path: Path):
         (history_of(3), predictions_of()),
         (history_of(1, validation=False), predictions_of(names=FASHION)),
         (history_of(60), all_right()),
+        (history_of(1), predictions_of(shape=(5, 6, 2))),
+        (history_of(1), predictions_of(shape=(5, 6, 3))),
+        (history_of(1), predictions_of(shape=(5, 6, 4))),
     ],
-    ids=["mnist", "long names and no validation", "no mistakes"],
+    ids=[
+        *("mnist", "long names and no validation", "no mistakes"),
+        *("grey and alpha", "colour", "colour and alpha"),
+    ],
 )
 def test_every_picture_is_written(tmp_path: Path, history: list[dict], predictions: Predictions):
     paths = plots.write_plots(tmp_path / "plots", view_of(history, predictions))
@@ -98,6 +110,28 @@ def test_every_picture_is_written(tmp_path: Path, history: list[dict], predictio
 def test_without_a_history_there_are_no_curves(tmp_path: Path):
     paths = plots.write_plots(tmp_path, view_of([], predictions_of()))
     assert [path.stem for path in paths] == NAMES[2:]
+
+
+def test_a_plot_that_cannot_be_drawn_costs_that_plot_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def fail(_):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(plots, "draw_calibration", fail)
+    paths = plots.write_plots(tmp_path, view_of(history_of(2), predictions_of()))
+    assert [path.stem for path in paths] == [name for name in NAMES if name != "calibration"]
+    warning = capsys.readouterr().err
+    assert warning == "warning: the plot calibration cannot be drawn: RuntimeError: no ink\n"
+
+
+def test_a_plot_that_cannot_be_written_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("mnist_jax.files.os.replace", fail)
+    with pytest.raises(UserError, match="disk full"):
+        plots.write_plots(tmp_path, view_of(history_of(2), predictions_of()))
 
 
 def test_no_metric_may_take_the_name_of_a_plot():
@@ -162,7 +196,22 @@ def test_a_curve_says_the_label_and_the_unit_of_its_metric():
     assert "0.2500" in axes.lines[1].get_label()
 
 
-@pytest.mark.parametrize("classes", [10, 47])
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [((0.2, 1.0), -1, 101), ((0.5, 2.5), 30, 270), ((-0.5, 0.5), -60, 60)],
+    ids=["fractions", "above", "below"],
+)
+def test_a_percentage_is_limited_only_where_it_is_a_fraction(values, low: float, high: float):
+    history = [
+        {"epoch": epoch, "train_gain": value, "val_gain": value}
+        for epoch, value in enumerate(values, start=1)
+    ]
+    [axes] = plots.draw_curve(history, Metric("gain", "gain", percent=True)).axes
+    bottom, top = axes.get_ylim()
+    assert low <= bottom < 100 * min(values) < 100 * max(values) <= top <= high
+
+
+@pytest.mark.parametrize("classes", [10, 47, 100])
 def test_every_count_of_the_confusion_matrix_fits_its_cell(classes: int):
     names = tuple(f"{i}" for i in range(classes))
     with canvas.styled():
@@ -173,7 +222,19 @@ def test_every_count_of_the_confusion_matrix_fits_its_cell(classes: int):
     texts = [text for text in axes.texts if text.get_text()]
     assert max(text.get_window_extent().width for text in texts) < cell
     assert min(text.get_size() for text in texts) > 6
-    assert (figure.get_figwidth() > 6.5) == (classes == 47)
+    assert (figure.get_figwidth() > 6.5) == (classes > 10)
+
+
+@pytest.mark.parametrize("names", [tuple(map(str, range(500))), ("x" * 400, "y" * 400)])
+def test_a_confusion_matrix_has_a_limited_size(names: tuple[str, ...]):
+    with canvas.styled():
+        figure = plots.draw_confusion(evaluate(predictions_of(2 * len(names), names)))
+    assert max(figure.get_size_inches()) <= plots.LARGEST
+    [axes] = figure.axes
+    many = len(names) > 2
+    assert ("500 classes are too many to write names and counts" in texts(figure)) == many
+    assert (not axes.texts) == many
+    assert len(axes.get_xticklabels()) < 20
 
 
 def test_only_mistakes_are_tinted_in_the_confusion_matrix():
@@ -185,11 +246,12 @@ def test_only_mistakes_are_tinted_in_the_confusion_matrix():
     np.testing.assert_array_equal(tinted, expected)
 
 
-def test_mistakes_are_the_wrong_ones_of_highest_loss():
+def test_mistakes_are_the_wrong_ones_of_highest_loss(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plots, "MISTAKES", (1, 3))
     predictions = predictions_of()
     wrong = np.flatnonzero(~predictions.correct)
     worst = wrong[np.argsort(-predictions.losses[wrong])][:3]
-    said = texts(plots.draw_mistakes(predictions, columns=3, rows=1))
+    said = texts(plots.draw_mistakes(predictions))
     for example in worst:
         pair = f"{predictions.labels[example]} → {predictions.predicted[example]}"
         assert pair in said
@@ -208,6 +270,33 @@ def test_examples_show_right_and_wrong_by_sign():
     assert f"{right} of 50 right" in said
     assert said.count("✓ ") == right + 1
     assert said.count("✗ ") == 50 - right + 1
+
+
+@pytest.mark.parametrize("draw", [plots.draw_examples, plots.draw_mistakes])
+@pytest.mark.parametrize(
+    "names", [tuple("0123456789"), tuple(map(str, range(90, 100))), FASHION, WIDE]
+)
+def test_no_text_runs_into_its_neighbour(draw, names: tuple[str, ...]):
+    predictions = predictions_of(names=names)
+    sure = np.full(200, 1.0, np.float32)
+    predictions.__dict__["confidence"] = sure  # the longest: 100.0 %
+    with canvas.styled():
+        figure = draw(predictions)
+        figure.canvas.draw()
+    below = [text.get_window_extent() for text in figure.texts[2:]]
+    assert len(below) > 30
+    for i, box in enumerate(below):
+        assert box.count_overlaps(below[i + 1 :]) == 0
+    shown = texts(figure)
+    assert "100.0 %" in shown
+    assert all(f"{name[:2]}" in shown for name in names)
+
+
+@pytest.mark.parametrize("draw", [plots.draw_examples, plots.draw_mistakes])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_gallery_says_that_grey_is_shown_as_a_negative(draw, channels: int):
+    said = texts(draw(predictions_of(shape=(5, 6, channels))))
+    assert ("; 0 is white, 255 black" in said) == (channels == 1)
 
 
 def test_the_images_are_shown_pixel_by_pixel():

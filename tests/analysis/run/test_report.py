@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnist_jax import models
 from mnist_jax.analysis.run import report
 from mnist_jax.analysis.run.evaluation import Predictions, evaluate
 from mnist_jax.analysis.run.plots import View
+from mnist_jax.config import Choice
 from mnist_jax.errors import UserError
 from mnist_jax.metrics import Metric, find
 from tests.analysis.members import ENTROPY, TOP_2
+from tests.datasets import MNIST
 
 STEMS = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
 VOID = {"meta", "img", "link", "br"}
@@ -175,6 +178,51 @@ def test_a_wide_confusion_matrix_has_the_width_of_the_page(tmp_path: Path):
     page = write(tmp_path, stems=[], plots=plots)
     assert '<div class="pair"><section><h2>Confusion' not in page
     assert "<section><h2>Confusion" in page
+
+
+def test_a_picture_may_be_larger_than_pillow_allows(tmp_path: Path):
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "confusion.png")
+    page = write(tmp_path, stems=[], plots=[tmp_path / "confusion.png"])
+    assert "<section><h2>Confusion" in page
+
+
+def published(folder: Path) -> dict:
+    model = models.build(Choice("mlp", {"hidden": (4,)}), MNIST)
+    return report.publish(
+        folder,
+        predictions_of(),
+        config={},
+        model=model,
+        history=history_of(),
+        result=None,
+        checkpoint=858,
+        title="mlp",
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "file", "left"),
+    [
+        ("run.plots.draw_examples", "examples", "<h2>Worst mistakes"),
+        ("network.drawing.draw_network", "network", "<h2>Model"),
+    ],
+)
+def test_what_cannot_be_drawn_costs_a_run_its_picture_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, what, file, left
+):
+    def fail(*_):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(f"mnist_jax.analysis.{what}", fail)
+    assert published(tmp_path)["accuracy"] == 0.75
+    warning = capsys.readouterr().err
+    assert warning.count("\n") == 1
+    assert f"{file} cannot be drawn: RuntimeError: no ink" in warning
+    assert not (tmp_path / "plots" / f"{file}.png").exists()
+    assert (tmp_path / "evaluation.json").exists()
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert left in page
+    assert len(list((tmp_path / "plots").glob("*.png"))) == page.count("<img") == 6
 
 
 def test_everything_from_outside_is_escaped(tmp_path: Path):

@@ -148,13 +148,13 @@ def test_each_plot_has_words_of_its_own(members: list[dict]):
 
 def test_a_plot_without_a_heading_cannot_be_added():
     with pytest.raises(TypeError, match="heading"):
-        plots.Plot("new", help="h", alt="a", draw=lambda its: None)
+        plots.Plot("new", help="h", alt="a", draw=lambda comparison: None)
 
 
 def test_a_plot_that_cannot_be_drawn_costs_that_plot_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
-    def fail(its):
+    def fail(comparison):
         raise RuntimeError("no ink")
 
     monkeypatch.setattr(plots, "draw_parameters", fail)
@@ -162,6 +162,51 @@ def test_a_plot_that_cannot_be_drawn_costs_that_plot_alone(
     assert [path.stem for _, path in written] == ALWAYS
     warning = capsys.readouterr().err
     assert warning == "warning: the plot parameters cannot be drawn: RuntimeError: no ink\n"
+
+
+def scales() -> list[dict]:
+    """Two fields of the same last name, which vary together in a grid."""
+    found = []
+    for a, b in product((0.1, 0.2, 0.4), (1, 2, 3)):
+        one = member(f"{a} {b}", val=0.9 + a / 10 + b / 100)
+        one["config"] |= {"augment": {"scale": a}}
+        one["config"]["model"] |= {"scale": b}
+        found.append(one)
+    return found
+
+
+def test_fields_of_one_last_name_have_a_file_and_a_heading_each(tmp_path: Path):
+    written = plots.write_plots(tmp_path, Comparison(scales()))
+    found = {path.stem: plot.heading for plot, path in written if "scale" in path.stem}
+    assert found == {
+        "heatmap_model_scale_augment_scale": "Two fields at once",
+        "field_model_scale": "One field: model.scale",
+        "field_augment_scale": "One field: augment.scale",
+    }
+    assert len({path.read_bytes() for _, path in written}) == len(written)
+
+
+def words(members: list[dict]) -> str:
+    """What the report says of the plots."""
+    return " ".join(f"{plot.help} {plot.alt}" for plot in plots.plots_of(Comparison(members)))
+
+
+def test_what_is_said_of_plots_names_the_column_that_ranks():
+    said = words(losses())
+    assert "lower validation loss with fewer parameters" in said
+    assert "further down and to the left" in said
+    assert "A table of mean validation loss" in said
+    assert "Validation loss against a" in said
+    assert "the single lowest point" in said
+    assert "The order is by validation loss;" in said
+
+
+def test_what_is_said_of_plots_is_true_without_validation():
+    said = words([member("a", val=None, parameters=2), member("b", val=None)])
+    assert "in the order given, because there is no validation accuracy." in said
+    assert "higher test accuracy with fewer parameters" in said
+    assert "by validation" not in said
+    assert "in the order given, because no training finished." in words([member(status=LOST)])
 
 
 # Curves
@@ -289,6 +334,12 @@ def test_a_ranking_without_validation_says_that_it_is_none():
     assert "validation, %" not in said
 
 
+def test_a_ranking_of_lost_trainings_has_another_reason():
+    said = flat(ranking.draw_ranking(Comparison([member("a", status=LOST)])))
+    assert "not ranked, because no training finished" in said
+    assert "validation split" not in said
+
+
 def test_the_ranking_shows_the_column_that_orders_it():
     members = [member(n, val=v, best="val_loss") for n, v in (("a", 0.5), ("b", 0.75))]
     figure = ranking.draw_ranking(Comparison(members))
@@ -323,21 +374,102 @@ def test_without_different_sizes_there_is_no_picture_of_size():
     assert sizes.draw_parameters(Comparison([member("a"), member("b", val=0.5)])) is None
 
 
+def test_sizes_are_shown_with_the_column_that_ranks():
+    figure = sizes.draw_parameters(Comparison(losses()))
+    assert figure is not None
+    [axes] = figure.axes
+    assert axes.get_ylabel().startswith("mean validation loss per image")
+    heights = [float(y) for position in range(4) for y in drawn(axes, position)[1]]
+    assert sorted(heights) == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    assert "Validation loss by number of parameters" in texts(figure)
+
+
 # Fields
 
 
+def losses() -> list[dict]:
+    """A grid of two fields, ranked by the validation loss: 0.1, 0.2, 0.4 and 0.8; another third."""
+    found = [
+        member(f"{a} {b}", a=a, b=b, best="val_loss", parameters=100 * a)
+        for a, b in ((1, "x"), (1, "y"), (2, "x"), (2, "y"))
+    ]
+    found.append(member("3 x", a=3, b="x", best="val_loss", status=LOST))
+    for one, loss in zip(found, (0.1, 0.2, 0.4, 0.8), strict=False):
+        one["history"][-1]["val_loss"] = loss
+    return found
+
+
 def heatmap(members: list[dict], *expected: str):
-    its = Comparison(members)
-    grid = heatmaps.find_grid(its)
+    comparison = Comparison(members)
+    grid = heatmaps.find_grid(comparison)
     assert grid == expected
-    return heatmaps.draw_heatmap(its, *grid)
+    return heatmaps.draw_heatmap(comparison, *grid)
 
 
 def by_field(members: list[dict], expected: str):
-    its = Comparison(members)
-    [field] = fields.find_numeric(its)
+    comparison = Comparison(members)
+    [field] = fields.find_numeric(comparison)
     assert field == expected
-    return fields.draw_field(its, field)
+    return fields.draw_field(comparison, field)
+
+
+def test_a_heat_map_shows_the_column_that_ranks_and_the_best_is_the_darkest():
+    figure = heatmap(losses(), "optimizer.a", "optimizer.b")
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert written == ["0.1000", "0.2000", "0.4000", "0.8000", "diverged"]
+    assert "Mean validation loss by a and b" in texts(figure)
+    light = [sum(patch.get_facecolor()[:3]) for patch in figure.axes[0].patches[:4]]
+    assert light == sorted(light)
+    assert len(set(light)) == 4
+
+
+def test_a_heat_map_of_percentages_beyond_100_keeps_their_order():
+    members = [
+        member(f"{a} {b}", a=a, b=b, metrics={TOP_2: 0.5 + a + b}, best="val_top_2")
+        for a, b in product((0, 1, 2), (0.2, 0.4))
+    ]
+    figure = heatmap(members, "optimizer.a", "optimizer.b")
+    light = [sum(patch.get_facecolor()[:3]) for patch in figure.axes[0].patches]
+    assert light == sorted(light, reverse=True)
+    assert len(set(light)) == 6
+
+
+def test_a_field_is_shown_with_the_column_that_ranks():
+    figure = by_field(losses(), "optimizer.a")
+    [axes] = figure.axes
+    assert drawn(axes, 0)[1] == pytest.approx([0.1, 0.4])
+    assert drawn(axes, 1)[1] == pytest.approx([0.2, 0.8])
+    assert axes.get_ylabel().startswith("mean validation loss per image")
+    assert "Validation loss by a" in texts(figure)
+    assert "x" in [line.get_marker() for line in axes.lines]
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [("kernel", "kernel"), ("hidden", "width of hidden layers"), ("dense", "dense")],
+)
+def test_only_hidden_layers_are_called_widths(field: str, name: str):
+    members = [member(f"{n}", hidden=(8,)) for n in (3, 5, 7)]
+    for one, n in zip(members, (3, 5, 7), strict=True):
+        one["config"]["model"][field] = [n, n]
+    figure = by_field(members, f"model.{field}")
+    assert figure.axes[0].get_xlabel() == name
+
+
+def test_a_mean_is_not_said_to_be_over_fields_that_the_shown_ones_decide():
+    members = [
+        member(f"{a} {b} {c}", val=0.9 + c, a=a, same=-a, b=b, c=c)
+        for a, b, c in product((1, 2, 3), (1, 2, 3), (0.02, 0.04))
+    ]
+    figure = heatmap(members, "optimizer.a", "optimizer.b")
+    assert "over all values of c;" in flat(figure)
+    members = [
+        member(f"{a} {b}", val=0.9 + a / 100 + b / 1000, a=a, same=f"{a}", b=f"b{b}")
+        for a, b in product((1, 2, 3), range(10))
+    ]
+    figure = by_field(members, "optimizer.a")
+    assert "mean over all seeds and all values of b; bars" in flat(figure)
+    assert flat(figure).endswith("what differs with a, too: same")
 
 
 def test_a_heat_map_writes_each_mean_and_what_is_missing():

@@ -200,13 +200,42 @@ def test_an_analysis_cannot_change_the_tables(tmp_path: Path):
 def test_a_plot_that_cannot_be_drawn_costs_that_plot_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def no_ink(its):
+    def no_ink(comparison):
         raise RuntimeError("no ink")
 
     monkeypatch.setattr("mnist_jax.analysis.sweep.plots.draw_ranking", no_ink)
     headings = Outline(write(tmp_path, depths())).headings
     assert "Ranking" not in headings
     assert {"Accuracy by epoch", "Size", "Summary", "Every training"} <= set(headings)
+
+
+def test_a_figure_of_an_analysis_that_cannot_be_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    replace = os.replace
+
+    def fail(source: Path, target: Path):
+        if target.name == "mine.png":
+            raise OSError("disk full")
+        replace(source, target)
+
+    monkeypatch.setattr("mnist_jax.files.os.replace", fail)
+    with pytest.raises(UserError, match=r"cannot write .*mine\.png: disk full"):
+        write(
+            tmp_path,
+            depths(),
+            analysis=lambda networks: [Section("Mine", figure=canvas.headed(9, 4, "Mine", ""))],
+        )
+
+
+def test_an_error_of_the_analysis_itself_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    def analyse(networks):
+        raise UserError("not these networks")
+
+    write(tmp_path, depths(), analysis=analyse)
+    assert "analysis of the sweep failed: UserError: not these" in capsys.readouterr().err
 
 
 def test_a_sweep_without_an_analysis_makes_no_claims(tmp_path: Path):
@@ -246,6 +275,24 @@ def test_the_page_says_which_column_decides(tmp_path: Path):
     assert "b, the best by validation loss (0.0500)" in page
     assert "<dt>test loss</dt>" in page
     assert "best validation loss 0.0500 (b)" in page
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ([member("a", val=None), member("b", val=None)], "there is no validation accuracy"),
+        ([member("a", status=LOST), member("b", status=LOST)], "no training finished"),
+    ],
+    ids=["no validation", "all diverged"],
+)
+def test_what_is_not_ranked_is_not_said_to_be(tmp_path: Path, members: list[dict], reason: str):
+    page = write(tmp_path, members)
+    assert f"In the order given, because {reason}; test results" in page
+    assert f"2 architectures; not ranked, because {reason}." in page
+    assert f"Architectures are in the order given, because {reason}." in page
+    assert "best validation" not in page
+    assert "order is by" not in page
+    assert "— %" not in page
 
 
 def test_trainings_under_way_are_not_called_diverged(tmp_path: Path):

@@ -32,7 +32,7 @@ def test_a_field_that_some_lack_varies():
 def test_functions_with_keywords_are_values_that_can_be_compared():
     named = [{"name": "mine:noise", "scale": [1, 2]}]
     _, varied = split(member(functions=named), member(functions=[]))
-    assert [settings.shown(value) for value in varied["optimizer.functions"]] == [
+    assert [settings.format_value(value) for value in varied["optimizer.functions"]] == [
         "name-mine:noise-scale-1-2",
         "none",
     ]
@@ -46,7 +46,7 @@ def test_functions_with_keywords_are_values_that_can_be_compared():
     ],
 )
 def test_values_in_words(value, text: str):
-    assert settings.shown(value) == text
+    assert settings.format_value(value) == text
 
 
 def test_names_of_fields_are_short_where_that_is_clear():
@@ -54,6 +54,12 @@ def test_names_of_fields_are_short_where_that_is_clear():
     assert list(names.values()) == ["learning rate", "model", "epochs"]
     clash = settings.field_names(["data.scale", "augment.scale"])
     assert list(clash.values()) == ["data.scale", "augment.scale"]
+    words = settings.field_names(
+        ["num_epochs", "model.epochs", "model.hidden", "own.hidden_layers"]
+    )
+    assert list(words.values()) == [
+        *("num epochs", "model.epochs", "model.hidden", "own.hidden layers")
+    ]
 
 
 @pytest.mark.parametrize(

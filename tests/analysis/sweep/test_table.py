@@ -7,7 +7,13 @@ from pathlib import Path
 import pandas
 import pytest
 
-from mnist_jax.analysis.sweep.table import Comparison, heading, records, said, spread
+from mnist_jax.analysis.sweep.table import (
+    Comparison,
+    column_label,
+    heading,
+    mean_and_deviation,
+    records,
+)
 from mnist_jax.errors import UserError
 from tests.analysis.members import ENTROPY, TOP_2, member
 
@@ -94,11 +100,11 @@ def test_one_value_has_no_spread_and_none_has_no_mean():
     assert one["test_accuracy"] == 0.5
     assert known(one["test_accuracy_sd"]) is known(one["test_accuracy_se"]) is None
     assert known(none["test_accuracy"]) is None
-    assert spread(one, "test_accuracy", accuracy) == "50.00"
-    assert spread(one, "test_loss", loss) == "0.5000"
-    assert spread(none, "test_loss", loss, "-") == "-"
+    assert mean_and_deviation(one, "test_accuracy", accuracy) == "50.00"
+    assert mean_and_deviation(one, "test_loss", loss) == "0.5000"
+    assert mean_and_deviation(none, "test_loss", loss, "-") == "-"
     row = {"test_accuracy": 0.97853, "test_accuracy_sd": 0.00102}
-    assert spread(row, "test_accuracy", accuracy) == "97.85 ± 0.10"
+    assert mean_and_deviation(row, "test_accuracy", accuracy) == "97.85 ± 0.10"
 
 
 def test_architectures_keep_the_order_and_count_what_diverged():
@@ -155,6 +161,34 @@ def test_the_ranking_follows_the_column_that_the_configuration_calls_best():
     assert names_in_order(members) == ["d", "c"]
 
 
+def test_plots_show_the_column_that_ranks_or_that_of_the_test():
+    metrics = {TOP_2: 0.5, ENTROPY: 0.25}
+    ranked = Comparison([member(metrics=metrics, best="val_entropy")])
+    assert (ranked.yardstick[0], ranked.yardstick[1].name) == ("val_entropy", "entropy")
+    blind = Comparison([member(val=None, metrics=metrics, best="val_top_2")])
+    assert (blind.yardstick[0], blind.yardstick[1].label) == ("test_top_2", "top 2")
+
+
+def test_an_order_that_is_no_ranking_has_a_reason():
+    assert Comparison([member(), member("b", status="diverged in epoch 1")]).not_ranked == ""
+    assert Comparison([member(val=None)]).not_ranked == "there is no validation accuracy"
+    lost = member(status="diverged in epoch 2", rows=1)
+    assert Comparison([lost]).not_ranked == "no training finished"
+
+
+def test_a_mean_is_over_the_fields_that_vary_while_others_do_not():
+    members = [
+        member(f"{a} {c}", seed, a=a, b=-a, c=c, d=c)
+        for a in (1, 2)
+        for c in ("x", "y")
+        for seed in (0, 1)
+    ]
+    comparison = Comparison(members)
+    assert comparison.averaged("optimizer.a") == ["optimizer.c", "optimizer.d"]
+    assert comparison.averaged("optimizer.c") == ["optimizer.a", "optimizer.b"]
+    assert comparison.averaged("optimizer.b", "optimizer.d") == []
+
+
 def test_without_validation_the_order_stays():
     members = [member("a", val=None, test=0.1), member("b", val=None, test=0.9)]
     assert names_in_order(members) == ["a", "b"]
@@ -167,7 +201,7 @@ def test_the_metrics_of_a_comparison_are_those_of_any_of_its_members():
     found = Comparison(members).metrics
     assert [metric.name for metric in found] == ["loss", "accuracy", "top_2", "odd"]
     assert [metric.label for metric in found] == ["loss", "accuracy", "top 2", "odd"]
-    assert said("test_top_2", found[2]) == "test top 2"
+    assert column_label("test_top_2", found[2]) == "test top 2"
     assert heading("test top 2", found[2]) == "test top 2, %"
     assert heading("test loss", found[0]) == "test loss"
 
