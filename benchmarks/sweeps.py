@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks import readme
 from mnist_jax.analysis.sweep.contrasts import by_seed, contrast
-from mnist_jax.analysis.sweep.table import Comparison, records, spread
+from mnist_jax.analysis.sweep.table import Comparison, mean_and_deviation, records
 from mnist_jax.config import import_file
 from mnist_jax.training import sweepdir
 
@@ -86,7 +86,7 @@ def sweeps(looped: Comparison, depth: Comparison) -> str:
 
 def _accuracy(its: Comparison, row: dict[str, Any], split: str = "test") -> str:
     column = f"{split}_accuracy"
-    return f"{spread(row, column, its.results[column])} %"
+    return f"{mean_and_deviation(row, column, its.results[column])} %"
 
 
 # The part `families`

@@ -105,7 +105,7 @@ def test_fits_a_narrow_terminal(tmp_path):
             "shares 10 of its rows with the training split",
         ),
         (["--config.data.train_split=all"], "holds 10000 rows of the test split"),
-        (["--workdir=/dev/null"], "cannot write to /dev/null/explore"),
+        (["--workdir=/dev/null"], "cannot write /dev/null/explore"),
     ],
 )
 def test_mistakes_get_one_clear_message(tmp_path, arguments, message):

@@ -40,8 +40,5 @@ def get_sweep():
             )
             if end:
                 config.augment = import_file("configs/cnn.py").get_config().augment
-                # Networks that differ in real numbers alone would share a compiled program, and
-                # plain ones the time that it takes to augment. Another integer keeps them apart.
-                config.keep_latest = 1
             members[f"{name}{end}"] = config
     return Sweep(members, seeds=3)

@@ -18,6 +18,7 @@ import numpy as np
 from mnist_jax import data, users_code
 from mnist_jax.config import CHOICES, Choice, Config
 from mnist_jax.data import Spec
+from mnist_jax.data.augment import enabled
 from mnist_jax.nested import leaves
 from mnist_jax.training.state import init_state
 from mnist_jax.training.step import Batch, train_step
@@ -61,7 +62,10 @@ def stacked(configs: Sequence[Config]) -> dict[str, np.ndarray]:
 
 
 def together(configs: Sequence[Config]) -> list[list[int]]:
-    """Groups configurations that can train together, as indices, in the order of their first."""
+    """Groups configurations that can train together, as indices, in the order of their first.
+
+    Those without augmentation form groups of their own, and do not pay for it.
+    """
     by_rest: dict[str, list[int]] = {}
     for i, config in enumerate(configs):
         by_rest.setdefault(_rest(config, numbers(config).keys()), []).append(i)
@@ -80,7 +84,7 @@ def together(configs: Sequence[Config]) -> list[list[int]]:
 def _rest(config: Config, free: Any) -> str:
     """Returns a key of `config` that ignores its seed and the values of the fields `free`."""
     said = [(name, "*" if name in free else value) for name, value in _fields(config).items()]
-    return repr([pair for pair in said if pair[0] != "seed"])
+    return repr([enabled(config.augment), *(pair for pair in said if pair[0] != "seed")])
 
 
 def _fields(config: Config) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import numpy as np
 from mnist_jax import data, metrics, models
 from mnist_jax.config import Config
 from mnist_jax.data import feed
-from mnist_jax.errors import UserError
 from mnist_jax.members import FINISHED, Planned
 from mnist_jax.training import checkpoint, layout, logs, memory, population, sweepdir, task
 from mnist_jax.training.console import Console
@@ -56,7 +55,7 @@ def check(plan: Sequence[Planned]) -> None:
     configs = {member.architecture: member.config for member in plan}.values()
     for config in configs:
         _check(config)
-    _refuse_ambiguous_metrics(list(configs))
+    metrics.refuse_ambiguous(name for config in configs for name in config.metrics)
 
 
 def _check(config: Config) -> None:
@@ -90,18 +89,6 @@ def try_new(plan: Sequence[Planned], workdir: Path) -> None:
         if config.init_from:
             warm_start(jax.tree.map(lambda x: np.empty((1, *x.shape), x.dtype), state), config)
         tried.add(code)
-
-
-def _refuse_ambiguous_metrics(configs: Sequence[Config]) -> None:
-    """Raises UserError if two different metrics would share a column."""
-    found: dict[str, str] = {}
-    for name in dict.fromkeys(name for config in configs for name in config.metrics):
-        other = found.setdefault(metrics.short_name(name), name)
-        if other != name:
-            raise UserError(
-                f"config.metrics: members name both {other!r} and {name!r}, which would share a "
-                f"column; rename one"
-            )
 
 
 def train(
@@ -296,6 +283,7 @@ def _mean(rows: Sequence[Row], config: Config, *, count: bool = False) -> str:
     if not values:
         return ""
     metric = metrics.of_column(metrics.find(config.metrics), config.best)
-    spread = f" ± {metric.number(statistics.stdev(values))}" if len(values) > 1 else ""
-    text = f"{config.best} {metric.number(statistics.fmean(values))}{spread}{metric.unit}"
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    mean = metric.with_deviation(statistics.fmean(values), deviation)
+    text = f"{config.best} {mean}{metric.unit}"
     return f"{text} (mean of {len(values)})" if count else text

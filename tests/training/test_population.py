@@ -74,6 +74,12 @@ def test_a_number_that_decides_a_shape_or_a_branch_tells_populations_apart():
     assert population.together(configs) == [[0, 1], [2, 3]]
 
 
+def test_members_without_augmentation_do_not_pay_for_that_of_others():
+    off = {"augment.rotation": 0.0, "augment.elastic": 0.0}
+    configs = [population.replace(BASE_CONFIG, {**off, "weight_decay": w}) for w in (0.0, 1e-4)]
+    assert population.together([BASE_CONFIG, *configs]) == [[0], [1, 2]]
+
+
 def test_numbers_are_lifted_only_where_they_can_be_together():
     # Where nothing is displaced, the width of the displacement could be lifted: not with it.
     values = [(elastic, sigma) for elastic in (0.0, 1.0) for sigma in (4.0, 2.0)]
