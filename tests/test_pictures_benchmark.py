@@ -38,7 +38,7 @@ def test_the_table_has_a_row_for_each_style_and_medium(found):
     assert "| Black on white | 99.00 | 50.00 |" in lines
     assert "| as they are | 99.50 | |" in lines
     assert sum("| 60 | 75.00 |" in line for line in lines) == len(hands.MEDIA)
-    assert "10,000 digits per style" in lines[-1]
+    assert "The first 10,000 digits" in lines[-1]
 
 
 def test_a_quick_trial_is_not_written(found, tmp_path, monkeypatch):

@@ -25,9 +25,9 @@ from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
 TEST, TUNING = "test", "train[55000:]"
-FEW = 500  # digits per style of a quick trial and in tuning
+MOST, FEW = 2000, 500  # digits per style; of a quick trial and in tuning
 ZOOMS = 1, 4
-ROUNDS, FEW_ROUNDS = 10, 2  # drawings of each digit by each hand in each medium
+ROUNDS, FEW_ROUNDS = 5, 2  # drawings of each digit by each hand in each medium
 PART = 500  # files that are on the disk at a time
 Found = dict[str, Any]
 Drawn = Iterator[tuple[int, Image.Image]]  # labels and pictures
@@ -37,7 +37,7 @@ def measure(classifier: Any, quick: bool, tuning: bool) -> Found:
     """Measures the accuracy for each style and size, and for each medium."""
     found: Found = {"conditions": measured.conditions(), "quick": quick or tuning}
     split = data.load("mnist", TUNING if tuning else TEST)
-    images = split.images[: FEW if found["quick"] else None, ..., 0]
+    images = split.images[: FEW if found["quick"] else MOST, ..., 0]
     plain = classifier.predict(images).labels == split.labels[: len(images)]
     found |= {"plain": float(plain.mean()), "digits": len(images), "styles": [], "drawings": []}
     for name in styles.STYLES:
@@ -108,7 +108,10 @@ def _told(function: Any) -> str:
 
 def _note(found: Found) -> str:
     sentence = measured.sentence(found["conditions"], "jax")
-    return f"{found['digits']:,} digits per style, with the network of `configs/cnn.py`. {sentence}"
+    return (
+        f"The first {found['digits']:,} digits of the test split, and drawings by {len(hands.HANDS)} "
+        f"hands; with a network of `configs/cnn.py`. {sentence}"
+    )
 
 
 def write(found: Found) -> None:
