@@ -25,9 +25,9 @@ from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
 TEST, TUNING = "test", "train[55000:]"
-MOST, FEW = 2000, 500  # digits per style; of a quick trial and in tuning
+MOST, FEW = 1000, 500  # digits per style; of a quick trial and in tuning
 ZOOMS = 1, 4
-ROUNDS, FEW_ROUNDS = 5, 2  # drawings of each digit by each hand in each medium
+ROUNDS, FEW_ROUNDS = 3, 2  # drawings of each digit by each hand in each medium
 PART = 500  # files that are on the disk at a time
 Found = dict[str, Any]
 Drawn = Iterator[tuple[int, Image.Image]]  # labels and pictures
@@ -109,8 +109,8 @@ def _told(function: Any) -> str:
 def _note(found: Found) -> str:
     sentence = measured.sentence(found["conditions"], "jax")
     return (
-        f"The first {found['digits']:,} digits of the test split, and drawings by {len(hands.HANDS)} "
-        f"hands; with a network of `configs/cnn.py`. {sentence}"
+        f"The first {found['digits']:,} digits of the test split, drawings by {len(hands.HANDS)} "
+        f"hands, and a network of `configs/cnn.py`. {sentence}"
     )
 
 
