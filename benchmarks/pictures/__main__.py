@@ -8,6 +8,7 @@ and four times as large, and drawings that this script makes. What prepares them
 training digits and on drawings of other random numbers: --tuning measures those.
 """
 
+import itertools
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -73,7 +74,7 @@ def _drawings(medium: str, rounds: int, seed: int) -> Drawn:
 def _accuracy(classifier: Any, pictures: Drawn, suffix: str) -> float:
     """Writes pictures as files, and returns the fraction that is read right."""
     right: list[bool] = []
-    while part := [its for its, _ in zip(pictures, range(PART), strict=False)]:
+    while part := [*itertools.islice(pictures, PART)]:
         with tempfile.TemporaryDirectory() as folder:
             for number, (_, picture) in enumerate(part):
                 options: dict[str, Any] = (

@@ -19,6 +19,7 @@ FULL = 255 * UNIT
 NOISE = 2.5 * UNIT  # above which a picture is blurred
 LEFT = 1, 6 / 16, 70 / 256, 924 / 4096  # of the noise after 0, 1, 2 and 3 blurs
 SMALL = 64  # pixels of the longest side below which a picture is blurred once at most
+WIDE, CLOSER = 6, 12  # ink is narrower than twice the picture's longest side divided by these
 DOUBT = 0.25  # difference of roughness, in edges as long as the picture and as strong as its ink
 FAINTEST = 20 * UNIT  # contrast of ink with its paper
 SHARP = 3, 1 / 50  # width of an edge, halved: in pixels, and as a part of the picture's side
@@ -46,7 +47,7 @@ def to_image(grey: np.ndarray, shape: tuple[int, int], ink: Ink) -> np.ndarray |
     ink_map = _raised(grey)
     paper, strongest = _quantile(ink_map, 0.2), _quantile(ink_map, 0.9995)
     contrast, noisy = strongest - paper, paper + 6 * noise
-    if contrast < FAINTEST or strongest < noisy:
+    if contrast < FAINTEST:
         return None
     low, high = max(paper + contrast / 4, noisy), paper + contrast / 2
     kept = _character(ink_map, low, high, contrast / 2 + 6 * noise)
@@ -89,13 +90,9 @@ def _blurred(grey: np.ndarray) -> np.ndarray:
 def _raised(grey: np.ndarray) -> np.ndarray:
     """Returns how far each pixel differs from the paper around it, in the direction of the ink.
 
-    The paper is what is left when everything narrower than a third of the picture is painted over
-    with the lightest (or darkest) pixels nearby. Dark ink is compared with its paper by their
-    ratio, because a shadow darkens both.
+    Dark ink is compared with its paper by their ratio, because a shadow darkens both.
     """
-    reach = -(-max(grey.shape) // 6)
-    light = _smallest(_largest(grey, reach), reach)
-    dark = _largest(_smallest(grey, reach), reach)
+    light, dark = _papers(grey, WIDE)
     if not _is_light(grey, light, dark):
         return grey - dark
     lightest = light.max()
@@ -103,17 +100,33 @@ def _raised(grey: np.ndarray) -> np.ndarray:
     return np.floor((light - grey) * lightest / lit + 0.5)
 
 
-def _is_light(grey: np.ndarray, light: np.ndarray, dark: np.ndarray) -> bool:
-    """True if the paper is `light` and not `dark`.
+def _papers(grey: np.ndarray, part: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the paper if it is light, and if it is dark.
 
-    It is the flatter one of them, because strokes are left in the other. Where the strokes fill the
-    picture, both may be flat; then it is what most of the picture's border is like.
+    It is what is left when everything narrower than two `part`s of the picture's longest side is
+    painted over with the lightest (or darkest) pixels nearby.
+    """
+    reach = -(-max(grey.shape) // part)
+    light = _smallest(_largest(grey, reach), reach)
+    return light, _largest(_smallest(grey, reach), reach)
+
+
+def _is_light(grey: np.ndarray, light: np.ndarray, dark: np.ndarray, look: int = CLOSER) -> bool:
+    """True if the paper is light, and the ink dark.
+
+    Of the two papers it is the flatter one, because strokes are left in the other. Where strokes
+    fill the picture, both are flat; then it is what most of the picture's border is like. If the
+    border is the same all around, it may be a frame: then a closer look at the papers comes first.
     """
     lightest, darkest = light.max(), dark.min()
     flatter = _roughness(dark) - _roughness(light)
     if abs(flatter) >= DOUBT * (lightest - darkest) * max(grey.shape):
         return bool(flatter >= 0)
-    return _quantile(border(grey), 0.5) >= (lightest + darkest) / 2
+    edge = border(grey)
+    bright = int((2 * edge >= lightest + darkest).sum())
+    if look and bright in (0, edge.size):
+        return _is_light(grey, *_papers(grey, look), look=0)
+    return 2 * bright >= edge.size
 
 
 def border(x: np.ndarray) -> np.ndarray:

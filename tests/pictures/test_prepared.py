@@ -43,6 +43,7 @@ def test_no_other_picture_stays_as_it_is(picture):
     ink = data.ink("mnist")
     blank = np.zeros_like(image)
     assert prepare(picture(blank), GREY, ink) is None
+    assert prepare(picture(blank), GREY, data.ink("emnist/digits")) is None
     red = np.stack([image, image // 2, image // 2], axis=-1)
     moved = np.roll(image, 3, axis=0)
     for other in (255 - image, red, np.pad(image, 2), image // 2 + 100, moved):
