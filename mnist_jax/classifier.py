@@ -23,7 +23,7 @@ from mnist_jax.pictures.picture import UNIT, Picture
 from mnist_jax.training import network
 from mnist_jax.training.restored import Restored
 
-BATCH = 500  # images per call of the network in `Classifier.predict`
+BATCH, FEW = 500, 50  # images per call of the network in `Classifier.predict`, and if there are few
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,14 @@ class Classifier:
         images = self._as_floats(images)
         kind = self.restored.model.output_activation
         found = np.zeros((len(images), len(self.class_names)), np.float32)
-        for start in range(0, len(images), BATCH):
-            batch = images[start : start + BATCH]
-            padded = np.zeros((BATCH, *images.shape[1:]), np.float32)
+        size = FEW if len(images) <= FEW else BATCH
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            padded = np.zeros((size, *images.shape[1:]), np.float32)
             padded[: len(batch)] = batch
             outputs = self.restored.outputs(jnp.asarray(padded))
             p = probabilities(outputs, output_activation=kind)
-            found[start : start + BATCH] = jax.device_get(p)[: len(batch)]
+            found[start : start + size] = jax.device_get(p)[: len(batch)]
         if not np.isfinite(found).all():
             raise UserError(f"{self.network.title}: a predicted probability is not finite")
         return Predictions(found.argmax(axis=1).astype(np.int32), found)

@@ -68,9 +68,9 @@ def test_is_for_networks_of_digits(tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     config = mnist_jax.default()
     config.num_epochs = 1
-    config.batch_size = 20
+    config.batch_size = 24
     config.data.name = datasets.LETTERS
-    config.data.train_split, config.data.val_split = "train[:500]", "train[500:600]"
+    config.data.train_split, config.data.val_split = "train[:480]", "train[480:600]"
     config.model = dict(name="mlp", hidden=(8,))
     mnist_jax.train(config, workdir="run")
     message = refused("evaluate", "--workdir=run", "--outside", cwd=tmp_path)

@@ -1,5 +1,7 @@
 """The benchmark of `predict`: its pictures, its table and what it writes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,16 +12,11 @@ from mnist_jax import data
 from mnist_jax.errors import UserError
 
 
-class Perfect:
-    """Reads the label of a drawing from its file's number, and calls each tenth a 0."""
-
-    def __init__(self, labels):
-        self.labels = labels
-
-    def predict(self, images):
-        return self
+class Reader:
+    """Calls the pictures of a folder 0, 1, 2, ..."""
 
     def predict_pictures(self, folder):
+        self.labels = np.arange(len([*Path(folder).iterdir()]))
         return self
 
 
@@ -38,7 +35,7 @@ def test_the_table_has_a_row_for_each_style_and_medium(found):
     assert "| Black on white | 99.00 | 50.00 |" in lines
     assert "| as they are | 99.50 | |" in lines
     assert sum("| 60 | 75.00 |" in line for line in lines) == len(hands.MEDIA)
-    assert "10,000 digits per style" in lines[-1]
+    assert "The first 10,000 digits" in lines[-1]
 
 
 def test_a_quick_trial_is_not_written(found, tmp_path, monkeypatch):
@@ -53,13 +50,12 @@ def test_a_quick_trial_is_not_written(found, tmp_path, monkeypatch):
 
 
 def test_accuracy_counts_what_is_read_right(monkeypatch):
-    monkeypatch.setattr(benchmark, "PART", 4)
-    pictures = (
-        (number, hands.picture(1, hands.HANDS[0], "pad", np.random.default_rng(0)))
-        for number in range(4)
-    )
-    accuracy = benchmark._accuracy(Perfect(np.array([0, 1, 2, 7])), pictures, ".png")
-    assert accuracy == 0.75
+    """Each picture counts, also where they are written in parts."""
+    picture = hands.picture(1, hands.HANDS[0], "pad", np.random.default_rng(0))
+    for part in (3, 6, 100):
+        monkeypatch.setattr(benchmark, "PART", part)
+        pictures = ((number % part if number else 7, picture) for number in range(6))
+        assert benchmark._accuracy(Reader(), pictures, ".png") == pytest.approx(5 / 6)
 
 
 @pytest.mark.parametrize("style", styles.STYLES)

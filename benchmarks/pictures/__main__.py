@@ -8,6 +8,7 @@ and four times as large, and drawings that this script makes. What prepares them
 training digits and on drawings of other random numbers: --tuning measures those.
 """
 
+import itertools
 import tempfile
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -25,9 +26,9 @@ from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
 TEST, TUNING = "test", "train[55000:]"
-FEW = 500  # digits per style of a quick trial and in tuning
+MOST, FEW = 1000, 500  # digits per style; of a quick trial and in tuning
 ZOOMS = 1, 4
-ROUNDS, FEW_ROUNDS = 10, 2  # drawings of each digit by each hand in each medium
+ROUNDS, FEW_ROUNDS = 3, 2  # drawings of each digit by each hand in each medium
 PART = 500  # files that are on the disk at a time
 Found = dict[str, Any]
 Drawn = Iterator[tuple[int, Image.Image]]  # labels and pictures
@@ -37,7 +38,7 @@ def measure(classifier: Any, quick: bool, tuning: bool) -> Found:
     """Measures the accuracy for each style and size, and for each medium."""
     found: Found = {"conditions": measured.conditions(), "quick": quick or tuning}
     split = data.load("mnist", TUNING if tuning else TEST)
-    images = split.images[: FEW if found["quick"] else None, ..., 0]
+    images = split.images[: FEW if found["quick"] else MOST, ..., 0]
     plain = classifier.predict(images).labels == split.labels[: len(images)]
     found |= {"plain": float(plain.mean()), "digits": len(images), "styles": [], "drawings": []}
     for name in styles.STYLES:
@@ -73,7 +74,7 @@ def _drawings(medium: str, rounds: int, seed: int) -> Drawn:
 def _accuracy(classifier: Any, pictures: Drawn, suffix: str) -> float:
     """Writes pictures as files, and returns the fraction that is read right."""
     right: list[bool] = []
-    while part := [its for its, _ in zip(pictures, range(PART), strict=False)]:
+    while part := [*itertools.islice(pictures, PART)]:
         with tempfile.TemporaryDirectory() as folder:
             for number, (_, picture) in enumerate(part):
                 options: dict[str, Any] = (
@@ -108,7 +109,10 @@ def _told(function: Any) -> str:
 
 def _note(found: Found) -> str:
     sentence = measured.sentence(found["conditions"], "jax")
-    return f"{found['digits']:,} digits per style, with the network of `configs/cnn.py`. {sentence}"
+    return (
+        f"The first {found['digits']:,} digits of the test split, drawings by {len(hands.HANDS)} "
+        f"hands, and a network of `configs/cnn.py`. {sentence}"
+    )
 
 
 def write(found: Found) -> None:

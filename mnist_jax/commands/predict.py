@@ -7,8 +7,8 @@
 
 Reads PNG, JPEG, WebP, GIF, TIFF and BMP; of a folder, the pictures directly in it. For MNIST a
 digit is cut out, made light on black, scaled and centred, as MNIST's digits were; a grey picture of
-28 x 28 pixels, light on dark, stays as it is. Exits with status 1 if a picture cannot be read; the
-others are predicted all the same. Changes no files, except for the pictures of --show.
+28 x 28 pixels, light on dark and centred, stays as it is. Exits with status 1 if a picture cannot
+be read; the others are predicted all the same. Changes no files, except for the pictures of --show.
 """
 
 import json

@@ -19,8 +19,11 @@ FULL = 255 * UNIT
 NOISE = 2.5 * UNIT  # above which a picture is blurred
 LEFT = 1, 6 / 16, 70 / 256, 924 / 4096  # of the noise after 0, 1, 2 and 3 blurs
 SMALL = 64  # pixels of the longest side below which a picture is blurred once at most
+WIDE, CLOSER = 6, 12  # ink is narrower than twice the picture's longest side divided by these
+DOUBT = 0.25  # difference of roughness, in edges as long as the picture and as strong as its ink
 FAINTEST = 20 * UNIT  # contrast of ink with its paper
-SHARP, EDGE = 3, 0.05  # pixels to the edge of ink, and the least part of its pixels so near to it
+SHARP = 3, 1 / 50  # width of an edge, halved: in pixels, and as a part of the picture's side
+EDGE = 0.05  # the least part of ink that is so near to an edge
 SMALLEST = 5, 1 / 40  # longest side of ink: in pixels, and as a part of the picture's
 NEAR, CLOSE = 0.5, 0.1  # from the main part to others, in lengths of the main part
 LARGE, LITTLE = 0.08, 0.02  # pixels of other parts of a character, as a part of the main part's
@@ -44,9 +47,10 @@ def to_image(grey: np.ndarray, shape: tuple[int, int], ink: Ink) -> np.ndarray |
     ink_map = _raised(grey)
     paper, strongest = _quantile(ink_map, 0.2), _quantile(ink_map, 0.9995)
     contrast, noisy = strongest - paper, paper + 6 * noise
-    if contrast < FAINTEST or strongest < noisy:
+    if contrast < FAINTEST:
         return None
-    kept = _character(ink_map, max(paper + contrast / 4, noisy), paper + contrast / 2, contrast / 2)
+    low, high = max(paper + contrast / 4, noisy), paper + contrast / 2
+    kept = _character(ink_map, low, high, contrast / 2 + 6 * noise)
     if kept is None:
         return None
     level = np.where(_largest(kept, 1), np.maximum(ink_map - paper, 0), 0)
@@ -86,18 +90,48 @@ def _blurred(grey: np.ndarray) -> np.ndarray:
 def _raised(grey: np.ndarray) -> np.ndarray:
     """Returns how far each pixel differs from the paper around it, in the direction of the ink.
 
-    The paper is what is left when everything narrower than a third of the picture is painted over
-    with the lightest (or darkest) pixels nearby. Of the two, the flatter one is the paper. Dark ink
-    is compared with its paper by their ratio, because a shadow darkens both.
+    Dark ink is compared with its paper by their ratio, because a shadow darkens both.
     """
-    reach = -(-max(grey.shape) // 6)
-    light = _smallest(_largest(grey, reach), reach)
-    dark = _largest(_smallest(grey, reach), reach)
-    if _roughness(light) > _roughness(dark):
+    light, dark = _papers(grey, WIDE)
+    if not _is_light(grey, light, dark):
         return grey - dark
     lightest = light.max()
     lit = np.maximum(light, max(1.0, np.floor(lightest / 3)))
     return np.floor((light - grey) * lightest / lit + 0.5)
+
+
+def _papers(grey: np.ndarray, part: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the paper if it is light, and if it is dark.
+
+    It is what is left when everything narrower than two `part`s of the picture's longest side is
+    painted over with the lightest (or darkest) pixels nearby.
+    """
+    reach = -(-max(grey.shape) // part)
+    light = _smallest(_largest(grey, reach), reach)
+    return light, _largest(_smallest(grey, reach), reach)
+
+
+def _is_light(grey: np.ndarray, light: np.ndarray, dark: np.ndarray, look: int = CLOSER) -> bool:
+    """True if the paper is light, and the ink dark.
+
+    Of the two papers it is the flatter one, because strokes are left in the other. Where strokes
+    fill the picture, both are flat; then it is what most of the picture's border is like. If the
+    border is the same all around, it may be a frame: then a closer look at the papers comes first.
+    """
+    lightest, darkest = light.max(), dark.min()
+    flatter = _roughness(dark) - _roughness(light)
+    if abs(flatter) >= DOUBT * (lightest - darkest) * max(grey.shape):
+        return bool(flatter >= 0)
+    edge = border(grey)
+    bright = int((2 * edge >= lightest + darkest).sum())
+    if look and bright in (0, edge.size):
+        return _is_light(grey, *_papers(grey, look), look=0)
+    return 2 * bright >= edge.size
+
+
+def border(x: np.ndarray) -> np.ndarray:
+    """Returns the outermost pixels."""
+    return np.concatenate([x[0], x[-1], x[1:-1, 0], x[1:-1, -1]])
 
 
 def _roughness(paper: np.ndarray) -> float:
@@ -132,7 +166,8 @@ def _character(ink: np.ndarray, low: float, high: float, step: float) -> np.ndar
     start, stop = boxes[:, :2], boxes[:, 2:]
     longest = (stop - start).max(axis=1)
     sizes = np.bincount(labels.ravel())
-    steep = _largest(ink, SHARP) - _smallest(ink, SHARP) >= step
+    reach = max(SHARP[0], int(SHARP[1] * max(ink.shape)))
+    steep = _largest(ink, reach) - _smallest(ink, reach) >= step
     strong = np.bincount(labels[steep], minlength=len(sizes)) >= EDGE * sizes
     strong &= np.bincount(labels[ink >= high], minlength=len(sizes)) > 0
     strong[0] = False

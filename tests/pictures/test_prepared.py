@@ -43,8 +43,10 @@ def test_no_other_picture_stays_as_it_is(picture):
     ink = data.ink("mnist")
     blank = np.zeros_like(image)
     assert prepare(picture(blank), GREY, ink) is None
+    assert prepare(picture(blank), GREY, data.ink("emnist/digits")) is None
     red = np.stack([image, image // 2, image // 2], axis=-1)
-    for other in (255 - image, red, np.pad(image, 2), image // 2 + 100):
+    moved = np.roll(image, 3, axis=0)
+    for other in (255 - image, red, np.pad(image, 2), image // 2 + 100, moved):
         found = prepare(picture(other), GREY, ink)
         assert found is not None
         assert not np.array_equal(found[..., 0], other[..., 0] if other.ndim == 3 else other)
