@@ -9,6 +9,7 @@ from typing import Any
 from mnist_jax import data, metrics, models
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.network.drawing import draw_network
+from mnist_jax.analysis.pad import Drawing
 from mnist_jax.analysis.sweep.report import write_comparison
 from mnist_jax.analysis.sweep.section import Analysis
 from mnist_jax.analysis.sweep.table import Result
@@ -26,6 +27,7 @@ def compare(
     workdir: Path,
     facts: dict[str, Any],
     analysis: Analysis | None = None,
+    drawing: Drawing | None = None,
 ) -> None:
     """Writes the tables, plots and report of a comparison, and prints the report's path.
 
@@ -35,6 +37,7 @@ def compare(
       facts: conditions of the measurement by name, such as the device; a number is a time in
         seconds.
       analysis: writes further sections of the report.
+      drawing: the pad on which one draws for the best network.
     """
     write_comparison(
         workdir,
@@ -43,6 +46,7 @@ def compare(
         facts=facts,
         drawings=_drawings(results, workdir / "plots" / "networks"),
         analysis=analysis,
+        drawing=drawing,
     )
     print(workdir / "report.html")
 

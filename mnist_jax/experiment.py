@@ -8,18 +8,23 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from mnist_jax import data, devices, models, users_code
 from mnist_jax.analysis.network.summary import summary
+from mnist_jax.analysis.pad import Drawing
 from mnist_jax.analysis.run.report import publish
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.evaluations.split import ADVICE, EVALUATING, TEST, predictions
+from mnist_jax.exporting import page
 from mnist_jax.files import DamagedFileError, damaged, read_json, write_json, writing
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED, Planned, find_analysis
 from mnist_jax.training import (
     loggers,
+    network,
     own_code,
     provenance,
     sweep,
@@ -32,6 +37,7 @@ from mnist_jax.training.console import Console
 from mnist_jax.training.logs import OnEpoch, Row, RunLog
 from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program, prepare_one
+from mnist_jax.training.restored import restore
 from mnist_jax.training.session import Clock, opened, trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
 
@@ -206,6 +212,14 @@ def _evaluate(
             result=result,
             checkpoint=at.step,
             title=folder.resolve().name,
+            drawing=page.drawing(
+                folder,
+                folder.resolve().name,
+                program.task.model,
+                jax.tree.map(lambda x: x[0], program.layout.members(evaluation_weights(at.state))),
+                split.class_names,
+                data.ink(config.data.name),
+            ),
         )
     return result
 
@@ -291,9 +305,26 @@ def run_sweep(
         times = {WHOLE: result["total_seconds"], "training": result["train_seconds"]}
         facts = times | {name: result[name] for name in ("device", "versions", "commit")}
         with writing(folder):
-            compare(results, folder, facts, write_sections)
+            compare(results, folder, facts, write_sections, _drawing_of_best(folder))
         write_json(folder / workdir.RESULT, result)  # last: the sweep is finished
     return True
+
+
+def _drawing_of_best(folder: Path) -> Drawing | None:
+    """Returns the pad of a sweep's best network; None if no network is best."""
+    try:
+        best = network.find(folder, network.BEST)
+        restored = restore(best)
+    except UserError:
+        return None
+    return page.drawing(
+        folder,
+        best.title,
+        restored.model,
+        restored.weights,
+        restored.spec.class_names,
+        data.ink(restored.config.data.name),
+    )
 
 
 def _compared(plan: Sequence[Planned], folder: Path, *, warn: bool = False) -> bool:

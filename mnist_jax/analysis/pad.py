@@ -2,12 +2,22 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mnist_jax.data import Spec
 from mnist_jax.errors import UserError
 
 DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a report has for drawing: a pad, the file of a page, or a note why there is none."""
+
+    pad: dict[str, Any] | None = None  # as `context` returns it
+    link: str = ""
+    note: str = ""
 
 
 def context(networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -26,11 +36,6 @@ def context(networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "names": [network["name"] for network in networks],
         "models": Markup(text),  # within a <script>, where nothing is escaped
     }
-
-
-def what(spec: Spec) -> str:
-    """Returns what one draws: `a digit`, `a picture`."""
-    return _noun(spec.class_names)
 
 
 def _noun(class_names: Sequence[str]) -> str:

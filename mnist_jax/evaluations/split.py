@@ -9,6 +9,7 @@ from mnist_jax.analysis.run.evaluation import Predictions
 from mnist_jax.analysis.run.report import publish
 from mnist_jax.compilation import keep_programs
 from mnist_jax.errors import UserError, print_warning
+from mnist_jax.exporting import page
 from mnist_jax.files import file_name
 from mnist_jax.lock import sole_writer
 from mnist_jax.training import provenance, workdir
@@ -71,6 +72,14 @@ def write(
             result=_result(network),
             checkpoint=restored.step,
             title=network.title,
+            drawing=page.drawing(
+                folder,
+                network.title,
+                restored.model,
+                restored.weights,
+                restored.spec.class_names,
+                data.ink(restored.config.data.name),
+            ),
         )
     return figures, folder
 

@@ -51,7 +51,7 @@ def demo(networks: Sequence[Network], which: str) -> Path:
       UserError: as for `export`, or the networks have other images or classes.
     """
     provenance.announce()
-    path = networks[0].output / "demo.html"
+    path = networks[0].output / page.PAGE
     page.write(path, [_trained(network, which) for network in networks])
     return path
 

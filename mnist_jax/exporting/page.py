@@ -9,6 +9,7 @@ import jax
 
 from mnist_jax import data
 from mnist_jax.analysis import pad, page
+from mnist_jax.analysis.pad import Drawing
 from mnist_jax.data.spec import Ink
 from mnist_jax.exporting.operations import operations
 from mnist_jax.exporting.plain import classify
@@ -16,6 +17,7 @@ from mnist_jax.exporting.trained import Trained
 from mnist_jax.models import Model, Tree
 from mnist_jax.training.restored import Restored
 
+PAGE = "demo.html"
 INSIDE = 500_000  # parameters of the largest network that a report holds within itself
 
 
@@ -39,6 +41,43 @@ def network(
     return {"name": name, "classes": list(class_names), "ink": prepared, **found.to_json()}
 
 
+def drawing(
+    folder: Path,
+    title: str,
+    model: Model,
+    weights: Tree,
+    class_names: Sequence[str],
+    ink: Ink | None,
+) -> Drawing:
+    """Returns the pad of a report's network; a large network gets a page of its own in `folder`.
+
+    Args:
+      folder: of the report.
+      title: of the network.
+      model: the network.
+      weights: its `params` and `variables`.
+      class_names: the classes.
+      ink: as for `network`.
+
+    Raises:
+      UserError: the page cannot be written.
+    """
+    try:
+        its = network(title, model, weights, class_names, ink)
+    except Exception as error:  # whatever the user's own code makes of a single image
+        text = str(error).strip().splitlines() or [type(error).__name__]
+        return Drawing(note=f"There is no pad to draw on: {text[0]}.")
+    if size(weights["params"]) <= INSIDE:
+        return Drawing(pad=pad.context([its]))
+    _render(folder / PAGE, [its], [(title, f"{size(weights['params']):,} parameters")])
+    return Drawing(link=PAGE)
+
+
+def size(params: Tree) -> int:
+    """Returns the number of trained parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
 def write(path: Path, trained: Sequence[Trained]) -> None:
     """Writes a page with one or more networks of the same classes and images.
 
@@ -49,13 +88,12 @@ def write(path: Path, trained: Sequence[Trained]) -> None:
     specs = [its.restored.spec for its in trained]
     pad.refuse_different(specs, [its.title for its in trained])
     networks = [_of(its.title, its.restored) for its in trained]
-    page.render(
-        path,
-        "demo.html",
-        title=f"Draw {pad.what(specs[0])}",
-        pad=pad.context(networks),
-        networks=[(its.title, _described(its.restored)) for its in trained],
-    )
+    _render(path, networks, [(its.title, _described(its.restored)) for its in trained])
+
+
+def _render(path: Path, networks: list[dict[str, Any]], described: list[tuple[str, str]]) -> None:
+    shown = pad.context(networks)
+    page.render(path, "demo.html", title=f"Draw {shown['what']}", pad=shown, networks=described)
 
 
 def _of(name: str, restored: Restored) -> dict[str, Any]:
@@ -64,7 +102,6 @@ def _of(name: str, restored: Restored) -> dict[str, Any]:
 
 
 def _described(restored: Restored) -> str:
-    size = sum(leaf.size for leaf in jax.tree.leaves(restored.weights["params"]))
-    return (
-        f"{restored.config.model.name}, {size:,} parameters, trained on {restored.config.data.name}"
-    )
+    config = restored.config
+    parameters = size(restored.weights["params"])
+    return f"{config.model.name}, {parameters:,} parameters, trained on {config.data.name}"

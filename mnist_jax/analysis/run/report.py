@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_jax import metrics
 from mnist_jax.analysis import canvas, page
+from mnist_jax.analysis.pad import Drawing
 from mnist_jax.analysis.run.evaluation import Predictions, evaluate
 from mnist_jax.analysis.run.plots import View, plots_of, write_plots
 from mnist_jax.files import make_folder, write_json
@@ -30,6 +31,7 @@ def publish(
     result: dict[str, Any] | None,
     checkpoint: int,
     title: str,
+    drawing: Drawing | None = None,
 ) -> dict[str, Any]:
     """Writes `evaluation.json`, `plots/` and `report.html`; returns the evaluation.
 
@@ -44,6 +46,7 @@ def publish(
       result: as in `result.json`, or None where there is none.
       checkpoint: step of the checkpoint that holds the weights.
       title: heading of the report.
+      drawing: the pad on which one draws for the network.
 
     Raises:
       ValueError: `predictions` are not consistent, as in `evaluate`.
@@ -67,6 +70,7 @@ def publish(
         summary=summary(model),
         result=result,
         plots=plots,
+        drawing=drawing,
     )
     return evaluation
 
@@ -80,6 +84,7 @@ def write_report(
     summary: str,
     result: dict[str, Any] | None,
     plots: Sequence[Path],
+    drawing: Drawing | None = None,
 ) -> None:
     """Writes the report of a run: one HTML file that contains its plots and needs no network.
 
@@ -92,6 +97,7 @@ def write_report(
       result: as in `result.json`, or None if there is none.
       plots: PNG files, each with the name of its plot; `network.png` shows the model. The page
         leaves out plots without a file.
+      drawing: as for `publish`.
 
     Raises:
       UserError: the page cannot be written.
@@ -115,6 +121,7 @@ def write_report(
         network=_picture(files["network"], network) if "network" in files else None,
         epochs=_epochs(view),
         config=leaves(config).items(),
+        drawing=drawing,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax.analysis import canvas, page
+from mnist_jax.analysis.pad import Drawing
 from mnist_jax.analysis.sweep.plots import write_plots
 from mnist_jax.analysis.sweep.section import Analysis, examine
 from mnist_jax.analysis.sweep.settings import field_names, format_value
@@ -31,6 +32,7 @@ def write_comparison(
     facts: Mapping[str, Any],
     drawings: Mapping[str, Path],
     analysis: Analysis | None = None,
+    drawing: Drawing | None = None,
 ) -> None:
     """Writes `sweep.csv`, `summary.csv`, `plots/*.png` and `report.html` into a folder.
 
@@ -42,6 +44,7 @@ def write_comparison(
         in seconds; `whole sweep` is shown among the key figures at the top.
       drawings: PNG file of each network by the label of its architecture; may be empty.
       analysis: writes further sections of the page.
+      drawing: the pad on which one draws for the best network.
 
     Raises:
       UserError: a table or the page cannot be written.
@@ -67,6 +70,7 @@ def write_comparison(
         several=bool((comparison.architectures["seeds"] > 1).any()),
         diverged=_diverged(comparison),
         networks=_networks(comparison),
+        drawing=drawing,
         drawings=[
             (name, page.picture(path, f"Layers of the network {name}."))
             for name, path in drawings.items()

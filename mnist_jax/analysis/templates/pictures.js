@@ -5,7 +5,8 @@
 const pictures = (() => {
   const UNIT = 16, FULL = 255 * UNIT, LONGEST = 384, DARK = 16;
   const NOISE = 2.5 * UNIT, LEFT = [1, 6 / 16, 70 / 256, 924 / 4096], SMALL = 64;
-  const FAINTEST = 20 * UNIT, SHARP = 3, EDGE = 0.05, SMALLEST = [5, 1 / 40];
+  const DOUBT = 0.25, FAINTEST = 20 * UNIT, SHARP = [3, 1 / 50], EDGE = 0.05;
+  const SMALLEST = [5, 1 / 40];
   const NEAR = 0.5, CLOSE = 0.1, LARGE = 0.08, LITTLE = 0.02, FINE = 4, STROKES = [0.08, 0.19];
 
   const rounded = (x) => Math.floor(x + 0.5);
@@ -186,13 +187,28 @@ const pictures = (() => {
     const reach = Math.ceil(longest(grey) / 6);
     const light = smallest(largest(grey, reach), reach);
     const dark = largest(smallest(grey, reach), reach);
-    if (roughness(light) > roughness(dark)) {
+    if (!isLight(grey, light, dark)) {
       return mapped(grey, (value, i) => value - dark.values[i]);
     }
     const lightest = highest(light.values), least = Math.max(1, Math.floor(lightest / 3));
     return mapped(grey, (value, i) => {
       const lit = Math.max(light.values[i], least);
       return rounded((light.values[i] - value) * lightest / lit);
+    });
+  }
+
+  // The paper is the flatter of the two, or else what most of the border is like.
+  function isLight(grey, light, dark) {
+    const lightest = highest(light.values), darkest = -highest(dark.values.map((its) => -its));
+    const flatter = roughness(dark) - roughness(light);
+    if (Math.abs(flatter) >= DOUBT * (lightest - darkest) * longest(grey)) return flatter >= 0;
+    return quantile(border(grey), 0.5) >= (lightest + darkest) / 2;
+  }
+
+  function border(x) {
+    return x.values.filter((_, i) => {
+      const y = Math.floor(i / x.width), c = i % x.width;
+      return y === 0 || c === 0 || y === x.height - 1 || c === x.width - 1;
     });
   }
 
@@ -228,7 +244,8 @@ const pictures = (() => {
   // Where the character is: an array of 0 and 1, or null.
   function character(ink, low, high, step) {
     const { height, width, values } = ink, [labels, boxes] = parts(ink, low);
-    const most = largest(ink, SHARP), least = smallest(ink, SHARP), count = boxes.length;
+    const reach = Math.max(SHARP[0], Math.floor(SHARP[1] * Math.max(height, width)));
+    const most = largest(ink, reach), least = smallest(ink, reach), count = boxes.length;
     const all = new Float64Array(count), steep = new Float64Array(count);
     const dark = new Float64Array(count);
     labels.forEach((label, i) => {
@@ -360,7 +377,7 @@ const pictures = (() => {
     const contrast = strongest - paper, noisy = paper + 6 * left;
     if (contrast < FAINTEST || strongest < noisy) return null;
     const low = Math.max(paper + contrast / 4, noisy);
-    const kept = character(map, low, paper + contrast / 2, contrast / 2);
+    const kept = character(map, low, paper + contrast / 2, contrast / 2 + 6 * left);
     if (!kept) return null;
     const around = largest(kept, 1);
     const level = mapped(map, (value, i) => (around.values[i] ? Math.max(value - paper, 0) : 0));
@@ -371,16 +388,8 @@ const pictures = (() => {
   }
 
   function lightOnDark(grey) {
-    const { height, width, values } = grey;
-    let sum = 0, count = 0;
-    values.forEach((value, i) => {
-      const y = Math.floor(i / width), x = i % width;
-      if (y === 0 || x === 0 || y === height - 1 || x === width - 1) {
-        sum += value;
-        count++;
-      }
-    });
-    return sum <= DARK * UNIT * count && highest(values) >= FAINTEST;
+    const edge = border(grey), sum = edge.reduce((total, value) => total + value, 0);
+    return sum <= DARK * UNIT * edge.length && highest(grey.values) >= FAINTEST;
   }
 
   const bytes = (x) => Uint8Array.from(x.values, (value) => rounded(value / UNIT));
