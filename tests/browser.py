@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,15 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT = 60.0  # seconds
+# Chromium reads from descriptor 3 and writes to 4.
+MOVED = """
+import os, sys
+for high, number in zip((13, 14), sys.argv[1:3]):
+    os.dup2(int(number), high)
+for number, high in ((3, 13), (4, 14)):
+    os.dup2(high, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find() -> str | None:
@@ -30,8 +40,6 @@ def browser(folder: Path) -> Iterator["Browser"]:
     assert path is not None, "install Chromium"
     theirs, ours = os.pipe(), os.pipe()  # what it reads, what it writes
 
-    # Chromium reads from descriptor 3 and writes to 4.
-    moved = f'exec "$@" 3<&{theirs[0]} 4>&{ours[1]}'
     options = (
         "--headless=new",
         "--no-sandbox",
@@ -41,7 +49,7 @@ def browser(folder: Path) -> Iterator["Browser"]:
         f"--user-data-dir={folder / 'profile'}",
     )
     process = subprocess.Popen(
-        ["sh", "-c", moved, "sh", path, *options],
+        [sys.executable, "-c", MOVED, str(theirs[0]), str(ours[1]), path, *options],
         pass_fds=(theirs[0], ours[1]),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

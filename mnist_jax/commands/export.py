@@ -1,13 +1,12 @@
 """Exports a trained network for other programs, and checks the file against the network.
 
-  python -m mnist_jax.export --workdir=runs/cnn --format=onnx
+  python -m mnist_jax.export --workdir=runs/cnn --format=html
   python -m mnist_jax.export --workdir=runs/looped-sweep --member=best --format=stablehlo
 
-Formats: stablehlo (runs with JAX, on a CPU, GPU or TPU, without this project), onnx (runs with
-onnxruntime and many others), safetensors (the weights by name, with the configuration), html (a
-page in which one draws, and in which the network runs). Each takes images of floats from 0 to 1 to
-probabilities. onnx and safetensors need the extra '.[export]'. Writes to DIR/export/, with a model
-card that says what the network was trained on, and how good it is.
+Formats: stablehlo (runs with JAX, on a CPU, GPU or TPU, without this project), safetensors (the
+weights by name, with the configuration; needs the extra '.[export]'), html (a page in which one
+draws, and in which the network runs). Writes to DIR/export/, with a model card that says what the
+network was trained on, and how good it is.
 """
 
 from argparse import Namespace
@@ -20,9 +19,7 @@ def define(parser: cli.Parser) -> None:
     parser.add_argument(
         "--workdir", required=True, metavar="DIR", help="folder of a run or a sweep"
     )
-    parser.add_argument(
-        "--format", required=True, choices=("stablehlo", "onnx", "safetensors", "html")
-    )
+    parser.add_argument("--format", required=True, choices=("stablehlo", "safetensors", "html"))
     cli.add_checkpoint(parser)
     cli.add_member(parser)
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_jax.exporting import onnx, safetensors, stablehlo
+from mnist_jax.exporting import safetensors, stablehlo
 from mnist_jax.exporting.trained import Trained
 from mnist_jax.files import make_folder, write_bytes
 
-FORMATS = {"stablehlo": stablehlo, "onnx": onnx, "safetensors": safetensors}
+FORMATS = {"stablehlo": stablehlo, "safetensors": safetensors}
 
 
 @dataclass(frozen=True)

@@ -250,7 +250,7 @@ const pad = (() => {
       if (event.dataTransfer.files.length) read(event.dataTransfer.files[0]);
     });
     redraw();
-    return { read, clear, networks };
+    return { read, clear, predict, networks };
   }
 
   return { start };
