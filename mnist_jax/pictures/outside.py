@@ -4,6 +4,8 @@ They are the 1,797 digits of scikit-learn's `load_digits`: 8 x 8 pixels, each th
 pixels among 4 x 4 of a scan (https://archive.ics.uci.edu/dataset/80).
 """
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -32,7 +34,7 @@ def load(shape: tuple[int, int, int], ink: Ink) -> tuple[np.ndarray, np.ndarray]
         raise UserError(
             "--outside: needs the digits of scikit-learn: pip install '.[outside]'"
         ) from error
-    found = load_digits()
+    found: Any = load_digits()
     images = [prepare(_picture(image), shape, ink) for image in found.images]
     blank = np.zeros(shape, np.uint8)
     stacked = np.stack([blank if image is None else image for image in images])
