@@ -104,7 +104,9 @@ const pad = (() => {
       const given = picture || paper(values);
       const found = networks.map((model) => {
         const image = pictures.see(given, model);
-        return image && { image, probabilities: model.run(image.map((value) => value / 255)) };
+        return image && {
+          image, probabilities: model.run(Float64Array.from(image, (value) => value / 255)),
+        };
       });
       display(found);
       root.dispatchEvent(new CustomEvent("predicted", { detail: found }));

@@ -5,7 +5,8 @@
 const pictures = (() => {
   const UNIT = 16, FULL = 255 * UNIT, LONGEST = 384, DARK = 16;
   const NOISE = 2.5 * UNIT, LEFT = [1, 6 / 16, 70 / 256, 924 / 4096], SMALL = 64;
-  const DOUBT = 0.25, FAINTEST = 20 * UNIT, SHARP = [3, 1 / 50], EDGE = 0.05;
+  const WIDE = 6, CLOSER = 12, OFF = 1, DOUBT = 0.25;
+  const FAINTEST = 20 * UNIT, SHARP = [3, 1 / 50], EDGE = 0.05;
   const SMALLEST = [5, 1 / 40];
   const NEAR = 0.5, CLOSE = 0.1, LARGE = 0.08, LITTLE = 0.02, FINE = 4, STROKES = [0.08, 0.19];
 
@@ -184,10 +185,8 @@ const pictures = (() => {
   }
 
   function raised(grey) {
-    const reach = Math.ceil(longest(grey) / 6);
-    const light = smallest(largest(grey, reach), reach);
-    const dark = largest(smallest(grey, reach), reach);
-    if (!isLight(grey, light, dark)) {
+    const [light, dark] = papers(grey, WIDE);
+    if (!isLight(grey, light, dark, CLOSER)) {
       return mapped(grey, (value, i) => value - dark.values[i]);
     }
     const lightest = highest(light.values), least = Math.max(1, Math.floor(lightest / 3));
@@ -197,12 +196,25 @@ const pictures = (() => {
     });
   }
 
+  // The paper if it is light, and if it is dark.
+  function papers(grey, part) {
+    const reach = Math.ceil(longest(grey) / part);
+    return [
+      smallest(largest(grey, reach), reach), largest(smallest(grey, reach), reach),
+    ];
+  }
+
   // The paper is the flatter of the two, or else what most of the border is like.
-  function isLight(grey, light, dark) {
+  function isLight(grey, light, dark, look) {
     const lightest = highest(light.values), darkest = -highest(dark.values.map((its) => -its));
     const flatter = roughness(dark) - roughness(light);
     if (Math.abs(flatter) >= DOUBT * (lightest - darkest) * longest(grey)) return flatter >= 0;
-    return quantile(border(grey), 0.5) >= (lightest + darkest) / 2;
+    const edge = border(grey);
+    const bright = edge.filter((value) => 2 * value >= lightest + darkest).length;
+    if (look && (bright === 0 || bright === edge.length)) {
+      return isLight(grey, ...papers(grey, look), 0);
+    }
+    return 2 * bright >= edge.length;
   }
 
   function border(x) {
@@ -384,12 +396,22 @@ const pictures = (() => {
     let fine = stretched(fit(cropped(level, kept, 1), FINE * ink.longest), 0.3);
     fine = stroked(fine, FINE * ink.longest);
     const small = fit(cropped(fine, fine, FULL / 4), ink.longest), most = highest(small.values);
-    return placed(mapped(small, (value) => rounded(value * 255 / most)), height, width, ink.by_mass);
+    const stretchedInk = mapped(small, (value) => rounded(value * 255 / most));
+    return placed(stretchedInk, height, width, ink.by_mass);
   }
 
-  function lightOnDark(grey) {
+  // Whether a picture of the right size is light on dark, and its ink is where it belongs.
+  function isPrepared(grey, ink) {
     const edge = border(grey), sum = edge.reduce((total, value) => total + value, 0);
-    return sum <= DARK * UNIT * edge.length && highest(grey.values) >= FAINTEST;
+    if (sum > DARK * UNIT * edge.length || highest(grey.values) < FAINTEST) return false;
+    let mass = 0, down = 0, across = 0;
+    grey.values.forEach((value, i) => {
+      mass += value;
+      down += value * Math.floor(i / grey.width);
+      across += value * (i % grey.width);
+    });
+    const off = [down / mass - grey.height / 2, across / mass - grey.width / 2];
+    return !ink.by_mass || Math.max(...off.map(Math.abs)) <= OFF;
   }
 
   const bytes = (x) => Uint8Array.from(x.values, (value) => rounded(value / UNIT));
@@ -408,7 +430,7 @@ const pictures = (() => {
         (_, i) => planes[i % channels][Math.floor(i / channels)]);
     }
     const plain = red.every((value, i) => value === green[i] && value === blue[i]);
-    if (plain && grey.height === height && grey.width === width && lightOnDark(grey)) {
+    if (plain && grey.height === height && grey.width === width && isPrepared(grey, model.ink)) {
       return bytes(grey);
     }
     return toImage(grey, height, width, model.ink);
