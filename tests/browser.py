@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT = 60.0  # seconds
 # Chromium reads from descriptor 3 and writes to 4.
@@ -37,7 +39,8 @@ def find() -> str | None:
 def browser(folder: Path) -> Iterator["Browser"]:
     """Context manager with a browser that keeps its files in `folder`."""
     path = find()
-    assert path is not None, "install Chromium"
+    if path is None:
+        pytest.skip("there is no Chromium")
     theirs, ours = os.pipe(), os.pipe()  # what it reads, what it writes
 
     options = (

@@ -71,7 +71,7 @@ def draw(page, digit: int, rng) -> None:
     )
     for stroke in hands.written(digit, hands.HANDS[0], rng):
         page.draw(
-            [(left + side * (0.5 + 0.6 * x), top + side * (0.5 + 0.6 * y)) for x, y in stroke]
+            [(left + side * (0.5 + 0.6 * x), top + side * (0.5 + 0.6 * y)) for x, y in stroke[::3]]
         )
 
 
@@ -81,6 +81,7 @@ def test_an_empty_pad_says_so(page):
     assert not seen(page).any()
 
 
+@pytest.mark.slow
 def test_ten_digits_that_are_drawn_are_read(page, trained, tmp_path):
     """Each as the network reads the image that the page shows."""
     rng = np.random.default_rng(0)
