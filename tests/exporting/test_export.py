@@ -1,5 +1,7 @@
 """Exported files, as a user writes them and as another program reads them."""
 
+import re
+
 import numpy as np
 import pytest
 from jax import export as jax_export
@@ -10,7 +12,7 @@ from mnist_jax import data
 from mnist_jax.errors import UserError
 from mnist_jax.exporting import formats
 from mnist_jax.exporting.trained import Trained
-from tests.commands import ROOT, run
+from tests.commands import ROOT, python, run
 
 # A network that needs to know how many images there are.
 COUNTING = """
@@ -50,6 +52,14 @@ def test_stablehlo_runs_with_jax_alone(trained):
     for count in (1, 7):  # any number of images
         found = program.call(images()[:count].astype(np.float32) / 255)
         np.testing.assert_allclose(found, expected[:count], atol=1e-6)
+
+
+def test_the_example_in_readme_runs(trained):
+    run("export", f"--workdir={trained}", "--format=stablehlo")
+    section = (ROOT / "README.md").read_text().split("## Take a network away")[1]
+    code = re.findall(r"```python\n(.*?)```", section, flags=re.S)[0]
+    shown = python(f"{code}\nprint(probabilities.shape)", cwd=trained / "export")
+    assert shown == "(3, 10)\n"
 
 
 def test_safetensors_hold_the_weights_by_name(trained):
