@@ -40,6 +40,7 @@ from mnist_jax.training.program import Program, prepare_one
 from mnist_jax.training.restored import restore
 from mnist_jax.training.session import Clock, opened, trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
+from mnist_jax.training.stop import StopSignal
 
 
 def nothing(rows: list[Row]) -> None:
@@ -118,7 +119,7 @@ def run(
                 after=report,
             )
             with training as at:
-                result = _evaluate(program, at, clock, folder, commit, warnings)
+                result = _evaluate(program, at, clock, folder, commit, warnings, stop)
             log.keep()
             result |= clock.record()
             write_json(folder / workdir.RESULT, result)  # last: the run is finished
@@ -168,6 +169,7 @@ def _evaluate(
     folder: Path,
     commit: str | None,
     warnings: list[str],
+    stop: StopSignal,
 ) -> dict[str, Any]:
     """Evaluates the last step's weights on the test split; returns the contents of `result.json`.
 
@@ -202,7 +204,7 @@ def _evaluate(
         **own_code.facts(folder),
     }
     # An `evaluate` of an earlier checkpoint may be writing: the last word is this one's.
-    with sole_writer(folder, EVALUATING, wait=True):
+    with sole_writer(folder, EVALUATING, waiting=stop.check):
         publish(
             folder,
             seen,

@@ -4,23 +4,28 @@ import contextlib
 import errno
 import fcntl
 import functools
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from mnist_jax.errors import UserError, print_warning
 
+POLL = 0.2  # seconds between two looks at a lock
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # by another process
 
 
 @contextlib.contextmanager
-def sole_writer(workdir: Path, name: str = ".lock", *, wait: bool = False) -> Iterator[None]:
+def sole_writer(
+    workdir: Path, name: str = ".lock", *, waiting: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Context manager that holds a folder's lock; the system releases it if the process dies.
 
     Args:
       workdir: the folder; created if it does not exist.
       name: file name of the lock.
-      wait: True to wait for somebody else who holds the lock.
+      waiting: called again and again while somebody else holds the lock, which is waited for; it
+        may raise. None: not to wait.
 
     Raises:
       UserError: somebody else holds the lock, or the folder cannot be written.
@@ -31,7 +36,12 @@ def sole_writer(workdir: Path, name: str = ".lock", *, wait: bool = False) -> It
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error}; give another --workdir=") from error
     with file:  # closing the file releases the lock
-        if not acquired(file, wait=wait):
+        if waiting is not None and not acquired(file):
+            print(f"waiting for another process that writes to {workdir}", flush=True)
+            while not acquired(file):
+                waiting()
+                time.sleep(POLL)
+        elif waiting is None and not acquired(file):
             raise UserError(
                 f"another process (or another thread of this one) is writing to {workdir}; wait "
                 "for it, or give another --workdir="

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -21,11 +22,10 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 TIMEOUT = 60.0  # seconds
 # Chromium reads from descriptor 3 and writes to 4.
 MOVED = """
-import os, sys
-for high, number in zip((13, 14), sys.argv[1:3]):
-    os.dup2(int(number), high)
-for number, high in ((3, 13), (4, 14)):
-    os.dup2(high, number)
+import fcntl, os, sys
+moved = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 20) for number in sys.argv[1:3]]
+for number, its in zip((3, 4), moved):
+    os.dup2(its, number)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 
@@ -63,7 +63,7 @@ def browser(folder: Path) -> Iterator["Browser"]:
         with open(theirs[1], "wb", buffering=0) as to, open(ours[0], "rb", buffering=0) as answers:
             yield Browser(to, answers)
     finally:
-        process.terminate()
+        process.kill()
         process.wait(timeout=TIMEOUT)
 
 
@@ -98,6 +98,8 @@ class Browser:
 
     def _next(self) -> Any:
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._answers], [], [], TIMEOUT)
+            assert ready, "the browser does not answer"
             part = self._answers.read(1 << 16)
             assert part, "the browser has ended"
             self._rest += part

@@ -1,6 +1,7 @@
 """The page on which one draws, as a user opens it: a file in a real browser."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import pytest
 import mnist_jax
 from benchmarks.pictures import hands
 from mnist_jax import data
+from mnist_jax.analysis import pad
 from mnist_jax.pictures import reading
 from tests.browser import browser
-from tests.commands import ROOT, refused, run
+from tests.commands import ROOT, SMALL, refused, run
 
 TRAINING = {
     "num_epochs": 6,
@@ -163,3 +165,16 @@ def test_several_networks_answer_side_by_side(page, trained, tmp_path):
 
 def test_networks_of_other_classes_are_refused(trained, tmp_path):
     assert "holds no run" in refused("demo", f"--workdir={tmp_path}", "--no_open")
+    specs = [data.spec("mnist"), data.Spec((28, 28, 1), tuple("abcdefghij"))]
+    with pytest.raises(ValueError, match="letters and mnist cannot be on one page"):
+        pad.refuse_different(specs, ["mnist", "letters"])
+
+
+def test_a_network_of_a_sweep_has_its_page_in_its_own_folder(tmp_path):
+    run("sweep", *SMALL, "--seeds=2", f"--workdir={tmp_path / 'sweep'}")
+    printed = run("demo", f"--workdir={tmp_path / 'sweep'}", "--member=best", "--no_open").stdout
+    page = Path(printed.splitlines()[-1])
+    assert page.parent.parent == tmp_path / "sweep" / "members"
+    assert "pad-models" in page.read_text()
+    report = (tmp_path / "sweep" / "report.html").read_text()
+    assert "pad-models" in report

@@ -98,7 +98,9 @@ def _evaluate_together(arguments: Namespace) -> None:
 
     if arguments.seed is not None:
         raise UserError("--ensemble takes all seeds together; leave out --seed=")
-    figures, folder = ensemble.measure(arguments.workdir, arguments.member, arguments.split or TEST)
+    figures, folder = ensemble.measure(
+        arguments.workdir, arguments.member, arguments.checkpoint, arguments.split or TEST
+    )
     alone = [row["accuracy"] for row in figures["members"]]
     print(
         f"{len(alone)} networks together, split {figures['split']}: accuracy "

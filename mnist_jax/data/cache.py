@@ -102,8 +102,10 @@ def _read(dataset: Dataset, path: Path) -> Decoded:
         stat = path.stat()
         with READING:
             return _read_version(dataset, path, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
-    except PermissionError as error:
-        raise UserError(f"{path} cannot be read: {error}. Correct its permissions") from error
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}. Correct that, or remove it") from error
 
 
 # Memoised on the file's identity, because a run loads its splits one by one from the same file.

@@ -1,1 +1,1 @@
-"""Evaluates trained networks beyond a split: corrupted images, and several networks together."""
+"""Evaluates trained networks: on a split, on other digits, on corrupted images, and together."""

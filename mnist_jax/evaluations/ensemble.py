@@ -25,12 +25,15 @@ from mnist_jax.training.workdir import SWEEP
 SMALLEST = 1e-7  # a probability of 0 has no logarithm
 
 
-def measure(workdir: Path, architecture: str, split: str) -> tuple[dict[str, Any], Path]:
+def measure(
+    workdir: Path, architecture: str, which: str, split: str
+) -> tuple[dict[str, Any], Path]:
     """Evaluates the mean of the members' probabilities, beside each member.
 
     Args:
       workdir: the folder of a sweep.
       architecture: whose seeds to take; empty: all finished networks.
+      which: the checkpoint of each: `latest`, `best` or a step.
       split: any split string of TensorFlow Datasets.
 
     Returns:
@@ -43,16 +46,15 @@ def measure(workdir: Path, architecture: str, split: str) -> tuple[dict[str, Any
     keep_programs()
     provenance.announce()
     names = _members(workdir, architecture)
-    total, members = np.zeros(()), []
-    for name, seed in names:
-        restored = restore(network.find(workdir, name, seed))
-        its = examined(restored, split)
-        if members and its.class_names != members[0][1].class_names:
-            raise UserError(f"{workdir}: its networks were trained on different data sets")
-        total = total + its.probabilities.astype(np.float64)
-        members.append(((name, seed), its, restored))
-    mean = (total / len(members)).astype(np.float32)
-    (_, first, restored) = members[0]
+    found = [network.find(workdir, name, seed) for name, seed in names]
+    if len({its.config.data.name for its in found}) > 1:
+        raise UserError(f"{workdir}: its networks were trained on different data sets")
+    members, restored = {}, restore(found[0], which)
+    for key, its in zip(names, found, strict=True):
+        members[key] = examined(restore(its, which), split)
+    total = sum(its.probabilities.astype(np.float64) for its in members.values())
+    mean = np.asarray(total / len(members), np.float32)
+    first = members[names[0]]
     together = Predictions(
         split=split,
         images=first.images,
@@ -62,7 +64,7 @@ def measure(workdir: Path, architecture: str, split: str) -> tuple[dict[str, Any
         class_names=first.class_names,
     )
     folder = workdir / "evaluations" / file_name(_folder(architecture, split))
-    return publish(folder, together, {key: its for key, its, _ in members}, workdir.name), folder
+    return publish(folder, together, members, workdir.name), folder
 
 
 def _members(workdir: Path, architecture: str) -> list[tuple[str, int]]:

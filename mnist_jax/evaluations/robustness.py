@@ -14,6 +14,7 @@ from mnist_jax.compilation import keep_programs
 from mnist_jax.data.corruptions import CORRUPTIONS, Corrupt
 from mnist_jax.errors import UserError
 from mnist_jax.files import file_name
+from mnist_jax.models.outputs import probabilities
 from mnist_jax.randomness import example_keys, root_key
 from mnist_jax.training import provenance
 from mnist_jax.training.network import Network
@@ -75,6 +76,9 @@ def _accuracy(
         images = jnp.asarray(examples.images[index], jnp.float32) / 255.0
         keys = example_keys(root_key(0), stream, jnp.uint32(0), jnp.asarray(index, jnp.int32))
         outputs = restored.outputs(apply(images, keys, jnp.float32(strength)))
-        same = np.asarray(outputs.argmax(axis=-1)) == examples.labels[index]
+        p = np.asarray(probabilities(outputs, output_activation=restored.model.output_activation))
+        if not np.isfinite(p).all():
+            raise UserError(f"{stream}: an output of the network is not finite")
+        same = p.argmax(axis=-1) == examples.labels[index]
         right += int(same[: len(examples.labels) - start].sum())
     return right / len(examples.labels)

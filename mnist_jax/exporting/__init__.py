@@ -51,7 +51,8 @@ def demo(networks: Sequence[Network], which: str) -> Path:
       UserError: as for `export`, or the networks have other images or classes.
     """
     provenance.announce()
-    path = networks[0].output / page.PAGE
+    path = networks[0].output / "demo.html"
+    make_folder(path.parent)
     page.write(path, [_trained(network, which) for network in networks])
     return path
 

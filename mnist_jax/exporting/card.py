@@ -3,6 +3,7 @@
 See Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 """
 
+import shlex
 import statistics
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,14 @@ def _results(network: Network, step: int) -> str:
         _measured(
             network.output / "evaluations" / "outside" / "evaluation.json",
             "Other writers and another scanner (scikit-learn's `load_digits`)",
-            " --outside",
+            "--outside",
             network,
             step,
         ),
         _measured(
             network.output / "evaluations" / "robustness" / "robustness.json",
             "Corrupted test images (mean over corruptions and strengths)",
-            " --robustness",
+            "--robustness",
             network,
             step,
         ),
@@ -82,8 +83,12 @@ def _measured(path: Path, what: str, option: str, network: Network, step: int) -
     """Returns a line with the figures of an evaluation, or with the command that makes them."""
     found = read_json(path, dict) if path.is_file() else {}
     if found.get("checkpoint") != step:
-        command = f"python -m mnist_jax.evaluate --workdir={network.workdir}{option}"
-        return f"{what}: not measured; `{command}`"
+        words = ["python", "-m", "mnist_jax.evaluate", f"--workdir={network.workdir}"]
+        if (network.workdir / SWEEP).is_file():
+            architecture, _, seed = network.title.rpartition(", seed ")
+            words += [f"--member={architecture}", f"--seed={seed}"]
+        words += [f"--checkpoint={step}", *([option] if option else [])]
+        return f"{what}: not measured; `{shlex.join(words)}`"
     text = f"{what}: accuracy {found['accuracy']:.2%} of {found['count']:,} images"
     if "loss" in found:
         text += f", loss {found['loss']:.4f}"
@@ -99,7 +104,7 @@ def _seeds(network: Network) -> str:
     if len(its) < 2:
         return (
             "Spread over seeds: unknown, as this is one training; `python -m mnist_jax.sweep "
-            "--seeds=10` trains more."
+            "--config=FILE --seeds=10` trains more."
         )
     accuracies = [result["test"]["accuracy"] for result in its]
     mean, deviation = statistics.fmean(accuracies), statistics.stdev(accuracies)

@@ -1,4 +1,4 @@
-"""Takes trained networks away from this project: as files for other programs, and as a page."""
+"""Writes networks to files for other programs, each compared with the network first."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -22,8 +22,12 @@ ELEMENTWISE = (
     "tanh", "xor",
 )  # fmt: skip
 SAME = ("copy", "copy_p", "optimization_barrier", "reduce_precision", "stop_gradient")
-CALLS = ("call_jaxpr", "fun_jaxpr", "jaxpr")  # parameters that hold the program of a call
-LOOPS = ("cond", "scan", "while")
+CALLS = (
+    "checkpoint", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call",
+    "custom_vjp_call_jaxpr", "jit", "pjit", "remat", "remat2",
+)  # fmt: skip
+CALLED = ("call_jaxpr", "fun_jaxpr", "jaxpr")  # their parameters that hold what they call
+LOGICAL = ("and", "not", "or", "xor")
 
 core: Any = extended  # its classes are public, but not declared so
 
@@ -117,16 +121,18 @@ class _Writer:
 
     def _equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
         name = equation.primitive.name
+        if name in CALLS and (inner := _called(equation.params)) is not None:
+            return self.run(inner, inputs)
         if not any(isinstance(value, Ref) for value in inputs):
             found = equation.primitive.bind(*map(jax.numpy.asarray, inputs), **equation.params)
             return list(found) if equation.primitive.multiple_results else [found]
         if name in SAME:
             return inputs
-        if name not in LOOPS and (inner := _called(equation.params)) is not None:
-            return self.run(inner, inputs)
         if name == "split":
             return self._split(equation, inputs[0])
-        if name not in WRITERS or len(equation.outvars) != 1:
+        other = name in LOGICAL and equation.outvars[0].aval.dtype != bool  # bit by bit
+        other |= name == "select_n" and len(inputs) != 3
+        if name not in WRITERS or len(equation.outvars) != 1 or other:
             raise MissingOperationError(
                 f"the network needs the operation {name!r}, which the page does not have"
             )
@@ -167,7 +173,7 @@ class _Writer:
 
 def _called(params: Mapping[str, Any]) -> Any:
     """Returns the program that an operation calls; None if it calls none."""
-    for name in CALLS:
+    for name in CALLED:
         inner = params.get(name)
         if isinstance(inner, core.ClosedJaxpr):
             return inner

@@ -11,13 +11,15 @@ from mnist_jax import data
 from mnist_jax.analysis import pad, page
 from mnist_jax.analysis.pad import Drawing
 from mnist_jax.data.spec import Ink
+from mnist_jax.errors import UserError
 from mnist_jax.exporting.operations import operations
 from mnist_jax.exporting.plain import classify
 from mnist_jax.exporting.trained import Trained
 from mnist_jax.models import Model, Tree
 from mnist_jax.training.restored import Restored
+from mnist_jax.users_code import said
 
-PAGE = "demo.html"
+PAGE = "drawing.html"  # beside a report
 INSIDE = 500_000  # parameters of the largest network that a report holds within itself
 
 
@@ -34,9 +36,14 @@ def network(
       ink: how handwriting lies in its images; None for other images.
 
     Raises:
-      MissingOperationError: it needs an operation that the page does not have.
+      UserError: it needs an operation that the page does not have, or cannot be traced.
     """
-    found = operations(classify(model, weights), (1, *model.image_shape))
+    try:
+        found = operations(classify(model, weights), (1, *model.image_shape))
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's own code makes of a single image
+        raise UserError(f"{name} cannot run in a page: {said(error)}") from error
     prepared = None if ink is None else dataclasses.asdict(ink)
     return {"name": name, "classes": list(class_names), "ink": prepared, **found.to_json()}
 
@@ -64,9 +71,8 @@ def drawing(
     """
     try:
         its = network(title, model, weights, class_names, ink)
-    except Exception as error:  # whatever the user's own code makes of a single image
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        return Drawing(note=f"There is no pad to draw on: {text[0]}.")
+    except UserError as error:
+        return Drawing(note=f"There is no pad to draw on: {error}.")
     if size(weights["params"]) <= INSIDE:
         return Drawing(pad=pad.context([its]))
     _render(folder / PAGE, [its], [(title, f"{size(weights['params']):,} parameters")])

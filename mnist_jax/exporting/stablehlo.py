@@ -10,7 +10,9 @@ import jax
 import numpy as np
 from jax import export
 
+from mnist_jax.errors import UserError
 from mnist_jax.exporting.trained import IMAGES, Trained
+from mnist_jax.users_code import said
 
 SUFFIX = ".stablehlo"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -27,7 +29,10 @@ def content(trained: Trained) -> tuple[bytes, str]:
     try:
         found, remark = _exported(function, (batch, *trained.image_shape)), ""
     except Exception:  # whatever the user's own code makes of a number that is not known
-        found = _exported(function, (IMAGES, *trained.image_shape))
+        try:
+            found = _exported(function, (IMAGES, *trained.image_shape))
+        except Exception as error:
+            raise UserError(f"{trained.title} cannot be exported: {said(error)}") from error
         remark = f"takes exactly {IMAGES} images at a time: its code needs to know their number"
     return bytes(found.serialize()), remark
 

@@ -13,7 +13,8 @@ from mnist_jax.models.outputs import probabilities
 from mnist_jax.training.restored import Restored
 
 IMAGES = 1000  # of the test split, with which each file is checked
-CLOSE = 1e-4  # largest difference between probabilities that rounding explains
+# Largest difference between probabilities that rounding explains, by the type of the computation.
+CLOSE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,19 @@ class Trained:
           UserError: a probability differs by more than rounding explains, or a prediction differs.
         """
         images = data.load(self.restored.config.data.name, "test").images[:IMAGES]
+        # A program may take exactly so many images: if there are fewer, they come again.
+        images = images[np.arange(IMAGES) % len(images)]
         given = images.astype(np.float32) / np.float32(255.0)
         outputs = self.restored.outputs(jnp.asarray(given))
         kind = self.restored.model.output_activation
         expected = np.asarray(probabilities(outputs, output_activation=kind))
         found = np.asarray(run(given))
         difference = float(np.abs(found - expected).max())
-        others = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
-        if not difference <= CLOSE or others:
+        close = CLOSE[self.restored.config.dtype]
+        best, second = np.sort(expected, axis=1)[:, :-3:-1].T
+        clear = best - second > 2 * close
+        others = int((clear & (found.argmax(axis=1) != expected.argmax(axis=1))).sum())
+        if not difference <= close or others:
             raise UserError(
                 f"{what}: on {len(images)} test images, probabilities differ from the network's by "
                 f"up to {difference:.1e}, and {others} predictions; it is not written"

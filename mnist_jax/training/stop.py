@@ -27,6 +27,11 @@ class StopSignal:
         self._first = 0.0  # when the first signal came, by `time.monotonic`
         self._previous: dict[int, object] = {}
 
+    def check(self) -> None:
+        """Raises StoppedError if a stop was requested."""
+        if self.requested:
+            raise StoppedError
+
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is not threading.main_thread():
             return self  # only the main thread may handle signals

@@ -52,6 +52,12 @@ def test_json_holds_every_number_and_no_reference_to_what_comes_later():
     assert its["input"] == [1, 28, 28, 1]
 
 
+def test_a_call_on_what_the_image_does_not_change_is_computed_now():
+    scale = jnp.array([-1.0, 2.0])
+    its = operations(lambda x: x * jax.nn.relu(scale), (2,))
+    assert [step["op"] for step in its.steps] == ["mul"]
+
+
 def test_constants_are_stored_once():
     weights = jnp.arange(4.0)
     its = operations(lambda x: (x + weights) * weights, (4,))
@@ -64,6 +70,7 @@ def test_constants_are_stored_once():
         (lambda x: jnp.sort(x), "sort"),
         (lambda x: jax.lax.fori_loop(0, 3, lambda i, y: y * x, x), "scan"),
         (lambda x: jnp.fft.fft(x).real, "fft"),
+        (lambda x: jax.lax.reduce(x, 0.0, lambda a, b: a + 2 * b, (0,)), "reduce"),
     ],
 )
 def test_an_operation_that_the_page_lacks_is_named(function, name):

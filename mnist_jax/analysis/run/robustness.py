@@ -96,7 +96,7 @@ def tell(cells: Sequence[Cell]) -> str:
     """Returns the table as lines of text: one per kind of corruption, in percent."""
     names = _names(cells)
     width = max(map(len, names))
-    lines = [" " * width + "".join(f"{level:8d}" for level in range(1, 6)) + "   strength"]
+    lines = [" " * width + "".join(f"{level:8d}" for level in range(1, 6)) + "  (strength)"]
     for name in names:
         values = [f"{100 * cell.accuracy:8.2f}" for cell in cells if cell.corruption == name]
         lines.append(f"{name:{width}}{''.join(values)}")

@@ -38,7 +38,9 @@ const pad = (() => {
   }
 
   async function decode(file) {
-    const bitmap = await createImageBitmap(file);
+    const bitmap = await createImageBitmap(file, {
+      premultiplyAlpha: "none", colorSpaceConversion: "none",
+    });
     const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
     const context = canvas.getContext("2d", { willReadFrequently: true });
     context.drawImage(bitmap, 0, 0);
@@ -185,6 +187,8 @@ const pad = (() => {
       try {
         picture = await decode(file);
         strokes = [];
+        current = null;
+        down = false;
         redraw();
       } catch {
         answer.textContent = `${file.name} is no picture that this browser can read.`;
@@ -206,6 +210,7 @@ const pad = (() => {
     board.addEventListener("pointerdown", (event) => {
       if (event.button || pointer !== null) return;
       pointer = event.pointerId;
+      down = false;
       board.setPointerCapture(pointer);
       begin(place(event));
       show();
@@ -222,6 +227,7 @@ const pad = (() => {
     }
     const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     board.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
       const way = ARROWS[event.key];
       if (way) {
         const step = event.shiftKey ? STEP / 4 : STEP;
