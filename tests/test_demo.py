@@ -152,6 +152,7 @@ def test_the_page_fits_its_window(page, trained, width):
     assert page.run("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_several_networks_answer_side_by_side(page, trained, tmp_path):
     run("demo", "--workdir", str(trained), str(trained), "--no_open")
     page.open(trained / "demo.html")
@@ -170,6 +171,7 @@ def test_networks_of_other_classes_are_refused(trained, tmp_path):
         pad.refuse_different(specs, ["mnist", "letters"])
 
 
+@pytest.mark.slow
 def test_a_network_of_a_sweep_has_its_page_in_its_own_folder(tmp_path):
     run("sweep", *SMALL, "--seeds=2", f"--workdir={tmp_path / 'sweep'}")
     printed = run("demo", f"--workdir={tmp_path / 'sweep'}", "--member=best", "--no_open").stdout

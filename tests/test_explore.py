@@ -50,6 +50,7 @@ def test_tells_what_there_is(explored):
     assert "rotation ±10°, translation ±2 px" in " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_leaves_a_run_alone_and_works_while_it_trains(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": 7}')
     arguments = ("--config=configs/mlp.py", *SMALL, f"--workdir={tmp_path}")

@@ -168,6 +168,7 @@ def test_evaluate_gives_the_same_accuracy_on_any_number_of_devices(uninterrupted
         assert evaluation["loss"] == pytest.approx(result["test_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluate_takes_best_and_steps(finished):
     workdir, _ = finished
     run("evaluate", f"--workdir={workdir}", "--checkpoint=15")
@@ -307,6 +308,7 @@ def test_a_number_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_path, 
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_an_output_that_is_not_finite_is_one_message(tmp_path):
     """The parameters are finite after the only step, and so large that no output is."""
     arguments = ["--config.optimizer.name=sgd", "--config.schedule.init_value=1e38", *ONE_STEP]
@@ -370,7 +372,7 @@ def test_profile_writes_a_trace_and_changes_nothing(finished, tmp_path):
     assert bits(tmp_path / "run") == bits(workdir)
 
 
-@pytest.mark.parametrize("columns", [40, 100])
+@pytest.mark.parametrize("columns", [40, pytest.param(100, marks=pytest.mark.slow)])
 def test_terminal_shows_a_bar_and_lines_that_fit(tmp_path, columns):
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))

@@ -424,6 +424,7 @@ def test_outputs_that_are_probabilities_already_are_warned_of_once(own, capsys):
     assert not task.warnings(config.parse(other.to_dict()) for other in others)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:No artists with labels")  # a curve without a point
 def test_a_metric_that_is_nan_is_warned_of(own, capsys):
     made = small(metrics=("own_mistakes:gap",), batch_size=312)

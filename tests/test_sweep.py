@@ -135,6 +135,7 @@ def test_pictures_report_and_drawings_are_there(uninterrupted):
     assert (result["members"], result["architectures"], result["diverged"]) == (8, 4, 2)
 
 
+@pytest.mark.slow
 def test_a_member_ends_as_main_does(uninterrupted, tmp_path):
     workdir, _ = uninterrupted
     (tmp_path / "one.py").write_text(

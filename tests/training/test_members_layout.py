@@ -63,6 +63,7 @@ def together(configs, devices=1, width=None):
     return program, trained(program)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("devices", "width"), [(1, 1), (1, 5), (2, 1), (2, 3), (8, 1)], ids=str)
 def test_each_member_follows_its_own_run(alone, devices, width):
     base = parse(EVERYTHING)

@@ -161,6 +161,7 @@ def test_a_population_that_does_not_fit_is_halved(monkeypatch, tmp_path, whole, 
         assert ours["test"] == pytest.approx(theirs["test"], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiles")
 def test_a_population_that_was_begun_is_not_halved(monkeypatch, tmp_path, whole):
     plan, _, _ = whole
@@ -174,6 +175,7 @@ def test_a_population_that_was_begun_is_not_halved(monkeypatch, tmp_path, whole)
     assert found == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "begun", "halved"), [(2, False, True), (1, False, False), (2, True, False)]
 )

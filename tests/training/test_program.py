@@ -38,8 +38,10 @@ def after_an_epoch(config, count):
     return program.layout.members(state)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("count", [0, 2], ids=["one", "population"])
+@pytest.mark.parametrize("network", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "count", [pytest.param(0, id="one"), pytest.param(2, id="population", marks=pytest.mark.slow)]
+)
 def test_a_further_metric_changes_no_bit_of_the_weights(user_module, network, count):
     user_module("looking_on", OWN)
     data = SMALL["data"] | {"val_split": ""}
