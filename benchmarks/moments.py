@@ -27,7 +27,8 @@ IMPORTED, DATA, PROGRAMS, STEPS, TRAINED = "imported", "data", "programs", "step
 MEMORY = "memory"
 # The moments to record when a function is called or returns, by the module that calls it.
 CALLED = {
-    "mnist_jax.experiment": {"run": IMPORTED, "run_sweep": IMPORTED, "evaluate": IMPORTED},
+    "mnist_jax.experiment": {"run": IMPORTED, "run_sweep": IMPORTED},
+    "mnist_jax.evaluations.split": {"evaluate": IMPORTED},
 }
 RETURNED = {
     "mnist_jax.experiment": {"prepare_one": PROGRAMS},

@@ -60,14 +60,16 @@ def main(arguments: Namespace) -> None:
     found = network.find(arguments.workdir, arguments.member, arguments.seed)
     data.read_ahead(found.config.data.name)
     cli.experiment()
-    from mnist_jax.evaluations import outside, split
-
     if arguments.robustness:
         _evaluate_corrupted(found, arguments)
         return
     if arguments.outside:
+        from mnist_jax.evaluations import outside  # late: only this needs SciPy
+
         figures, folder = outside.evaluate(found, arguments.checkpoint)
     else:
+        from mnist_jax.evaluations import split
+
         figures, folder = split.evaluate(found, arguments.checkpoint, arguments.split or TEST)
     print(
         f"checkpoint {figures['checkpoint']}, split {figures['split']}: "
