@@ -15,6 +15,8 @@ import jax
 from mnist_jax import home
 from mnist_jax.errors import print_warning
 
+CONFIG: Any = jax.config  # not every version declares its settings
+
 LARGEST = 1 << 30  # bytes of compiled programs that are kept
 TROUBLE = r"Error (reading|writing) persistent compilation cache entry for '(.*?)': (.*)"
 
@@ -30,7 +32,7 @@ def keep_programs() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_raise_persistent_cache_errors", False)
-    given = jax.config.jax_compilation_cache_dir
+    given = CONFIG.jax_compilation_cache_dir
     if not given:
         folder = home.caches() / "mnist_jax" / "programs"
         jax.config.update("jax_compilation_cache_dir", str(folder))
@@ -75,7 +77,7 @@ def _explain_trouble() -> None:
 
 def _remove(program: str) -> bool:
     """Removes a program of this name from the disk; returns False if there is none."""
-    folder = Path(jax.config.jax_compilation_cache_dir or "")
+    folder = Path(CONFIG.jax_compilation_cache_dir or "")
     with contextlib.suppress(OSError):
         for path in (found := list(folder.glob(f"{glob.escape(program)}-*-cache"))):
             path.unlink()

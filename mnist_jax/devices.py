@@ -7,6 +7,8 @@ import jax
 
 from mnist_jax.errors import UserError, print_warning
 
+CONFIG: Any = jax.config  # not every version declares its settings
+
 # What the drivers of accelerators show, and the extra of this package that uses them.
 NVIDIA = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/gpus")
 TPU = ("/dev/accel0",)
@@ -27,7 +29,7 @@ def start() -> list[Any]:
 
 def notice() -> list[str]:
     """Returns a line for each accelerator that is there and not used, as `warnings` of a result."""
-    asked = os.environ.get("JAX_PLATFORMS") or jax.config.jax_platforms or ""
+    asked = os.environ.get("JAX_PLATFORMS") or CONFIG.jax_platforms or ""
     if "cpu" in asked.split(",") or start()[0].platform != "cpu":
         return []
     return [
@@ -54,7 +56,7 @@ def _there(extra: str) -> bool:
 
 def _why_not(error: Exception) -> str:
     """Says why JAX has no devices, and names the variable to correct if there is one."""
-    platforms = jax.config.jax_platforms
+    platforms = CONFIG.jax_platforms
     count = os.environ.get("JAX_NUM_CPU_DEVICES")
     if platforms and platforms != "cpu":
         advice = f"JAX_PLATFORMS={platforms!r} asks for them; unset it, or set JAX_PLATFORMS=cpu"
