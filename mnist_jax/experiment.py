@@ -203,25 +203,21 @@ def _evaluate(
         "warnings": [*devices.notice(), *warnings],
         **own_code.facts(folder),
     }
+    title = folder.resolve().name
+    weights = jax.tree.map(lambda x: x[0], program.layout.members(evaluation_weights(at.state)))
+    ink, model = data.ink(config.data.name), program.task.model
     # An `evaluate` of an earlier checkpoint may be writing: the last word is this one's.
     with sole_writer(folder, EVALUATING, waiting=stop.check):
         publish(
             folder,
             seen,
             config=config.to_dict(),
-            model=program.task.model,
+            model=model,
             history=rows,
             result=result,
             checkpoint=at.step,
-            title=folder.resolve().name,
-            drawing=page.drawing(
-                folder,
-                folder.resolve().name,
-                program.task.model,
-                jax.tree.map(lambda x: x[0], program.layout.members(evaluation_weights(at.state))),
-                split.class_names,
-                data.ink(config.data.name),
-            ),
+            title=title,
+            drawing=page.drawing(folder, title, model, weights, split.class_names, ink),
         )
     return result
 
@@ -319,14 +315,7 @@ def _drawing_of_best(folder: Path) -> Drawing | None:
         restored = restore(best)
     except UserError:
         return None
-    return page.drawing(
-        folder,
-        best.title,
-        restored.model,
-        restored.weights,
-        restored.spec.class_names,
-        data.ink(restored.config.data.name),
-    )
+    return page.drawing_of(folder, best.title, restored)
 
 
 def _compared(plan: Sequence[Planned], folder: Path, *, warn: bool = False) -> bool:

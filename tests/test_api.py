@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 import mnist_jax
-from mnist_jax import data
+from mnist_jax import api, data
 from mnist_jax.members import Sweep
 from tests.commands import bits, fingerprint, python, read, rows, untimed
 
@@ -367,3 +367,8 @@ def test_data_are_arrays(test_split):
     assert test_split.images.shape == (10_000, 28, 28, 1)
     assert test_split.images.dtype == np.uint8
     assert test_split.labels.shape == (10_000,)
+
+
+def test_names_in_a_table_stay_texts(tmp_path):
+    (tmp_path / "sweep.csv").write_text("architecture,seed\n010,0\nNone,1\n")
+    assert [*api.SweepRun(tmp_path).table["architecture"]] == ["010", "None"]

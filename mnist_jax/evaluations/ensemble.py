@@ -49,8 +49,9 @@ def measure(
     found = [network.find(workdir, name, seed) for name, seed in names]
     if len({its.config.data.name for its in found}) > 1:
         raise UserError(f"{workdir}: its networks were trained on different data sets")
-    members, restored = {}, restore(found[0], which)
-    for key, its in zip(names, found, strict=True):
+    restored = restore(found[0], which)
+    members = {names[0]: examined(restored, split)}
+    for key, its in zip(names[1:], found[1:], strict=True):
         members[key] = examined(restore(its, which), split)
     total = sum(its.probabilities.astype(np.float64) for its in members.values())
     mean = np.asarray(total / len(members), np.float32)

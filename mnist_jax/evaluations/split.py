@@ -72,14 +72,7 @@ def write(
             result=_result(network),
             checkpoint=restored.step,
             title=network.title,
-            drawing=page.drawing(
-                folder,
-                network.title,
-                restored.model,
-                restored.weights,
-                restored.spec.class_names,
-                data.ink(restored.config.data.name),
-            ),
+            drawing=page.drawing_of(folder, network.title, restored),
         )
     return figures, folder
 

@@ -79,6 +79,13 @@ def drawing(
     return Drawing(link=PAGE)
 
 
+def drawing_of(folder: Path, title: str, restored: Restored) -> Drawing:
+    """Returns the pad of a restored network, as `drawing` does."""
+    ink = data.ink(restored.config.data.name)
+    names = restored.spec.class_names
+    return drawing(folder, title, restored.model, restored.weights, names, ink)
+
+
 def size(params: Tree) -> int:
     """Returns the number of trained parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

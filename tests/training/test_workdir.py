@@ -8,7 +8,9 @@ import pytest
 from mnist_jax import models
 from mnist_jax.config import Choice, parse
 from mnist_jax.errors import UserError
+from mnist_jax.files import local_path
 from mnist_jax.training import workdir
+from mnist_jax.training.workdir import free_name
 
 CNN = {"model": {"name": "cnn", "features": (4,)}, "num_epochs": 2}
 FRACTION = {"optimizer": {"name": "adam"}} | {
@@ -160,3 +162,10 @@ def test_a_configuration_that_is_none_is_refused(tmp_path, text, message):
 def test_a_folder_without_a_run_says_so(tmp_path):
     with pytest.raises(UserError, match=r"holds no run: there is no .*config\.json"):
         workdir.read_config(tmp_path)
+
+
+def test_the_current_folder_has_a_name_and_a_neighbour(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    for given in (".", "../run"):
+        assert free_name(local_path(given, "workdir")).resolve() == tmp_path / "run-2"
