@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax import export
 
+from mnist_jax import imports
 from mnist_jax.errors import UserError
 from mnist_jax.exporting.trained import IMAGES, Trained
 from mnist_jax.users_code import said
@@ -23,7 +24,11 @@ def content(trained: Trained) -> tuple[bytes, str]:
 
     If the network's own code needs to know that number, the program takes exactly `IMAGES` images,
     and the remark says so.
+
+    Raises:
+      UserError: the package flatbuffers is missing, or the network cannot be exported.
     """
+    imports.extra("flatbuffers", "export")
     function = jax.jit(trained.classify)
     (batch,) = export.symbolic_shape("batch")
     try:
