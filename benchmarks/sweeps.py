@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import readme
 from mnist_jax.analysis.sweep.contrasts import by_seed, contrast
 from mnist_jax.analysis.sweep.table import Comparison, mean_and_deviation, records
-from mnist_jax.config import import_file
+from mnist_jax.config_file import import_file
 from mnist_jax.training import sweepdir
 
 RUNS = readme.ROOT / "runs" / "results"

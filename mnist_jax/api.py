@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import ml_collections
 
-from mnist_jax import config as configuration
-from mnist_jax import data, devices, experiment, members
+from mnist_jax import config_file, data, devices, experiment, members
 from mnist_jax.classifier import Classifier
-from mnist_jax.config import Config
+from mnist_jax.config import Config, parse, plain
 from mnist_jax.door import door
 from mnist_jax.errors import UserError
 from mnist_jax.files import local_path, read_json, read_rows
+from mnist_jax.overrides import overridden
 from mnist_jax.training import network
 from mnist_jax.training.logs import OnEpoch
 from mnist_jax.training.restored import restore
@@ -230,10 +230,8 @@ def _changes(fields: dict[str, Any], overrides: Overrides | None) -> list[tuple[
 
 def _one(config: Any, changes: list[tuple[str, Any]]) -> Config:
     if isinstance(config, str | Path):
-        return configuration.load(str(config), changes)
-    return configuration.parse(
-        configuration.overridden(configuration.plain(config, "config"), changes)
-    )
+        return config_file.load(str(config), changes)
+    return parse(overridden(plain(config, "config"), changes))
 
 
 def _folder(config: Any, workdir: str | Path | None, suffix: str) -> Path:
@@ -241,4 +239,4 @@ def _folder(config: Any, workdir: str | Path | None, suffix: str) -> Path:
         return local_path(workdir, "workdir")
     if not isinstance(config, str | Path):
         raise UserError("workdir: pass workdir= for a configuration that is not read from a file")
-    return Path("runs") / f"{configuration.stem(str(config))}{suffix}"
+    return Path("runs") / f"{config_file.stem(str(config))}{suffix}"

@@ -9,29 +9,19 @@ A configuration file starts from the defaults and changes what its experiment ne
         config.num_epochs = 25
         return config
 
-`load` reads such a file, applies `--config.field=value` overrides and returns a `Config`.
+`config_file.load` reads such a file, applies overrides and returns a `Config`.
 """
 
-import ast
-import contextlib
 import dataclasses
-import importlib.util
-import inspect
-import re
-import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.machinery import SourceFileLoader
-from pathlib import Path
 from typing import Annotated, Any
 
 import ml_collections
 
-from mnist_jax import binding, metrics, users_code
+from mnist_jax import binding, metrics
 from mnist_jax.binding import Choice, Range, shown
-from mnist_jax.errors import UserError, print_warning
-from mnist_jax.files import local_path
+from mnist_jax.errors import UserError
 from mnist_jax.nested import leaves
 
 BELOW_1 = 1.0 - 1e-9
@@ -39,7 +29,6 @@ MOST = 2**31 - 1  # of steps, examples and so on, which are counted in int32
 HIGHEST_SEED = 2**32 - 1
 DTYPES = ("float32", "bfloat16", "float16")
 CHOICES = ("model", "loss", "optimizer", "schedule")
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,110 +201,6 @@ def parse(values: Mapping[str, Any]) -> Config:
     return config
 
 
-def load(path: str, overrides: Sequence[tuple[str, Any]] = ()) -> Config:
-    """Reads a configuration file and applies overrides such as `("model.hidden", "64,32")`.
-
-    Args:
-      path: a Python file with `get_config()`; `FILE:ARGUMENT` calls `get_config(ARGUMENT)`.
-      overrides: dotted names and values; a string is parsed as on the command line.
-
-    Raises:
-      UserError: the file does not exist or returns no configuration, or a field is invalid.
-    """
-    module = import_file(path)
-    if hasattr(module, "get_sweep"):
-        raise UserError(
-            f"{path}: is a sweep of many networks; train it with "
-            f"python -m mnist_jax.sweep --config={path}"
-        )
-    values = plain(from_module(module, path), f"{path}: get_config()")
-    return parse(overridden(values, overrides))
-
-
-def from_module(module: Any, path: str) -> Any:
-    """Calls `get_config` of a configuration file, with the argument of `FILE:ARGUMENT` if any."""
-    return call(module, "get_config", path)
-
-
-def split_path(path: str) -> tuple[str, str | None]:
-    """Splits `FILE:ARGUMENT` into its two parts; the argument is None if there is none."""
-    file, colon, argument = path.partition(".py:")
-    return (f"{file}.py", argument) if colon else (path, None)
-
-
-def stem(path: str) -> str:
-    """Returns the name of a configuration's run: the file's stem, and the argument if any."""
-    file, argument = split_path(path)
-    words = re.sub(r"[^\w.-]+", "-", argument or "")
-    return f"{Path(file).stem}-{words}" if words else Path(file).stem
-
-
-def import_file(path: str) -> Any:
-    """Imports a configuration file and returns its module.
-
-    Raises:
-      UserError: there is no such file, it is not a Python file, or its code fails.
-    """
-    users_code.refresh()
-    found = find_file(split_path(path)[0])
-    spec = importlib.util.spec_from_file_location(f"config_{found.stem}", found)
-    if spec is None or not isinstance(spec.loader, SourceFileLoader):
-        raise UserError(f"{path}: must be a Python file with get_config()")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses, for one, look their module up
-    with _told(path, path), users_code.remembered():
-        # Not by the loader, which takes compiled code for that of a source of the same second.
-        exec(compile(found.read_bytes(), str(found), "exec"), vars(module))
-    return module
-
-
-def call(module: Any, function: str, path: str) -> Any:
-    """Calls a function of a configuration file and returns its result.
-
-    Args:
-      module: the imported file.
-      function: name of the function.
-      path: `FILE`, or `FILE:ARGUMENT` to call the function with this argument.
-
-    Raises:
-      UserError: there is no such function, it takes an argument and there is none or vice versa, it
-        sets an unknown field, or its code fails.
-    """
-    file, argument = split_path(path)
-    target = getattr(module, function, None)
-    if not callable(target):
-        raise UserError(f"{path}: has no function {function}()")
-    arguments = () if argument is None else (argument,)
-    _check_call(target, f"{path}: {function}", file, arguments)
-    with _told(path, f"{path}: {function}()"):
-        return target(*arguments)
-
-
-def _check_call(target: Any, where: str, file: str, arguments: tuple[str, ...]) -> None:
-    """Raises UserError if a function of the file does not take the argument, or needs one."""
-    try:
-        signature = inspect.signature(target)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*arguments)
-    except TypeError as error:
-        take = "no argument" if arguments else "an argument"
-        given = file if arguments else f"{file}:ARGUMENT"
-        raise UserError(f"{where}{signature} takes {take}: give --config={given}") from error
-
-
-@contextlib.contextmanager
-def _told(path: str, what: str) -> Iterator[None]:
-    """Context manager for the code of a configuration file, whose errors become messages."""
-    with users_code.told(what):
-        try:
-            yield
-        except UserError as error:  # such as an unknown field
-            line = users_code.place(error)
-            raise UserError(f"{path}: {error}{f' ({line})' if line else ''}") from error
-
-
 def plain(config: Any, where: str) -> dict[str, Any]:
     """Returns a configuration as plain nested dicts.
 
@@ -337,89 +222,6 @@ def plain(config: Any, where: str) -> dict[str, Any]:
             f"{where}: cannot be read ({error}). Start from default(), and let the names in a dict "
             f"be all strings or all numbers"
         ) from error
-
-
-def overridden(
-    values: dict[str, Any], overrides: Sequence[tuple[str, Any]], told: set[str] | None = None
-) -> dict[str, Any]:
-    """Applies overrides such as `("model.hidden", "64,32")` to `values` in place; returns it.
-
-    The last override of a field counts. Where an override names another model, optimizer, schedule
-    or loss, keywords of the old one are kept if the new one has them, too; the others are left out,
-    with a warning.
-
-    Args:
-      values: a configuration as plain nested dicts.
-      overrides: dotted names and values; a string is parsed as on the command line.
-      told: warnings already printed; new ones are added.
-
-    Raises:
-      UserError: an override names an unknown section.
-    """
-    given: dict[str, Any] = {}
-    for name, value in overrides:
-        if not isinstance(name, str):
-            raise UserError(f"an override must name a field by a string, not by {shown(name)}")
-        given[name] = value
-        section, _, field_name = name.partition(".")
-        its = values.get(section)
-        old = its.get("name") if isinstance(its, dict) else None
-        _override(values, name, value)
-        if section in CHOICES and field_name == "name" and old and isinstance(its, dict):
-            warning = _without_foreign(section, its, old, given)
-            if warning and (told is None or warning not in told):
-                print_warning(warning)
-            if told is not None:
-                told.add(warning)
-    return values
-
-
-def _without_foreign(
-    section: str, values: dict[str, Any], old: str, given: Mapping[str, Any]
-) -> str:
-    """Removes the keywords of the old model, ... that the new one does not have.
-
-    Args:
-      section: `model`, `loss`, `optimizer` or `schedule`.
-      values: the new name, and the old keywords.
-      old: the old name.
-      given: the overrides so far, which stay.
-
-    Returns:
-      A warning that names the removed keywords; empty if there are none.
-    """
-    new = values["name"]
-    theirs = [name for name in values if name != "name" and f"{section}.{name}" not in given]
-    if new == old or not isinstance(new, str) or not new or not theirs:
-        return ""
-    from mnist_jax import choices  # late: it imports JAX
-
-    taken = choices.keywords(section, new)
-    if taken is None:
-        return ""
-    out = [name for name in theirs if name not in taken]
-    for name in out:
-        del values[name]
-    return f"config.{section}: {new} does not take these of {old}: {', '.join(out)}" if out else ""
-
-
-def find_file(path: str) -> Path:
-    """Returns the path of a configuration file, from the current folder or the project's root.
-
-    Outside a checkout, the project's configurations are in the package.
-
-    Raises:
-      UserError: there is no such file in either folder.
-    """
-    checkout = (PROJECT_ROOT / "configs").is_dir()
-    root = PROJECT_ROOT if checkout else Path(__file__).resolve().parent
-    asked = local_path(path, "config")
-    candidates = [Path.cwd() / asked, root / asked]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    tried = "\n".join(f"  {c}" for c in dict.fromkeys(candidates))
-    raise UserError(f"there is no configuration file {path}; looked for\n{tried}")
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -459,30 +261,3 @@ def _check_best(config: Config) -> None:
             f"config.best: {shown(config.best)} is not a validation column"
             + binding.did_you_mean(config.best, known)
         )
-
-
-def _override(values: dict[str, Any], name: str, value: Any) -> None:
-    *sections, leaf = name.split(".")
-    if sections and sections[0] in CHOICES and isinstance(values.get(sections[0]), str):
-        values[sections[0]] = {"name": values[sections[0]]}
-    for i, section in enumerate(sections):
-        if not isinstance(values.get(section), dict):
-            where = ".".join(["config", *sections[:i]])
-            raise UserError(
-                f"{where}: there is no section {shown(section)}"
-                + binding.did_you_mean(section, [k for k, v in values.items() if type(v) is dict])
-            )
-        values = values[section]
-    is_text = isinstance(values.get(leaf), str) or not isinstance(value, str)
-    values[leaf] = value if is_text else _value(value)
-
-
-def _value(text: str) -> Any:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such as one of a backslash
-            return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text

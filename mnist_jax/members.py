@@ -35,11 +35,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mnist_jax import binding
-from mnist_jax import config as configuration
+from mnist_jax import binding, config_file
 from mnist_jax.binding import shown
-from mnist_jax.config import Config
+from mnist_jax.config import HIGHEST_SEED, Config, parse, plain
 from mnist_jax.errors import UserError
+from mnist_jax.overrides import overridden
 
 MOST = 100_000  # networks in a sweep
 FINISHED, DIVERGED = "finished", "diverged"  # statuses; an epoch and a cause follow DIVERGED
@@ -69,10 +69,10 @@ def read(path: str) -> Sweep:
     Raises:
       UserError: the file does not exist or defines no sweep.
     """
-    module = configuration.import_file(path)
+    module = config_file.import_file(path)
     if not hasattr(module, "get_sweep"):
-        return Sweep({configuration.stem(path): configuration.from_module(module, path)})
-    sweep = configuration.call(module, "get_sweep", path)
+        return Sweep({config_file.stem(path): config_file.from_module(module, path)})
+    sweep = config_file.call(module, "get_sweep", path)
     if not isinstance(sweep, Sweep):
         raise UserError(f"{path}: get_sweep() must return a Sweep, not {shown(sweep)}")
     return sweep
@@ -94,11 +94,11 @@ def find_analysis(analysis: str | Callable[..., Any]) -> Callable[..., Any] | No
             f"{where}: must be 'FILE.py:function' or 'package.module:function', not "
             f"{shown(analysis)}"
         )
-    file, name = configuration.split_path(analysis)
+    file, name = config_file.split_path(analysis)
     if name is None:
         found = binding.find(analysis, {}, where)
     else:
-        found = getattr(configuration.import_file(file), name, None)
+        found = getattr(config_file.import_file(file), name, None)
     if not callable(found):
         raise UserError(f"{where}: {analysis!r} is not the name of a function")
     return found
@@ -115,7 +115,7 @@ def plan(
     Args:
       sweep: the architectures.
       path: the sweep's file or name, for messages.
-      overrides: as for `config.load`; applied to each member.
+      overrides: as for `config_file.load`; applied to each member.
       seeds: number of seeds per architecture; None: the number that the sweep gives.
 
     Raises:
@@ -132,8 +132,7 @@ def plan(
         if name == "best":
             raise UserError(f"{path}: rename the member 'best': --member=best means the best one")
     values = {
-        name: configuration.plain(config, f"{path}: member {name!r}")
-        for name, config in sweep.members.items()
+        name: plain(config, f"{path}: member {name!r}") for name, config in sweep.members.items()
     }
     for name, _ in overrides:
         _refuse_varied(str(name), list(values.values()), path)
@@ -164,9 +163,10 @@ def _check(members: Any, count: Any, path: str) -> None:
 
 
 def _seeds(config: Config, count: int) -> list[Config]:
-    highest = configuration.HIGHEST_SEED
-    if config.seed + count - 1 > highest:
-        raise UserError(f"config.seed: the {count} seeds from {config.seed} on exceed {highest}")
+    if config.seed + count - 1 > HIGHEST_SEED:
+        raise UserError(
+            f"config.seed: the {count} seeds from {config.seed} on exceed {HIGHEST_SEED}"
+        )
     return [dataclasses.replace(config, seed=config.seed + i) for i in range(count)]
 
 
@@ -174,7 +174,7 @@ def _parse(
     name: str, values: dict[str, Any], overrides: Sequence[tuple[str, Any]], told: set[str]
 ) -> Config:
     try:
-        return configuration.parse(configuration.overridden(values, overrides, told))
+        return parse(overridden(values, overrides, told))
     except UserError as error:
         raise UserError(f"member {name!r}: {error}") from error
 

@@ -11,7 +11,6 @@ from mnist_jax import data, models
 from mnist_jax.binding import Range, bind, convert, did_you_mean, find, find_function
 from mnist_jax.config import (
     CHOICES,
-    PROJECT_ROOT,
     Augment,
     Choice,
     Config,
@@ -19,13 +18,11 @@ from mnist_jax.config import (
     Init,
     default,
     difference,
-    find_file,
-    load,
-    overridden,
     parse,
-    stem,
 )
+from mnist_jax.config_file import PROJECT_ROOT, find_file, load, stem
 from mnist_jax.errors import UserError
+from mnist_jax.overrides import overridden
 from mnist_jax.training import optimizer
 
 CONFIGS = sorted(

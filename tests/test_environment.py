@@ -14,7 +14,7 @@ import pytest
 
 import mnist_jax
 from mnist_jax import compilation, devices, home, lock, settings
-from mnist_jax.config import find_file
+from mnist_jax.config_file import find_file
 from mnist_jax.data import catalog
 from mnist_jax.training import provenance
 from tests.commands import ROOT, bits, command, environment, read, refused, run

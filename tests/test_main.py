@@ -402,5 +402,5 @@ def test_help(name):
 
 
 def test_get_config_works_where_there_are_no_flags():
-    code = "from mnist_jax.config import load; print(load('configs/cnn.py').model.name)"
+    code = "from mnist_jax.config_file import load; print(load('configs/cnn.py').model.name)"
     assert python(code) == "cnn\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_jax import config, members
+from mnist_jax import config_file, members
 from mnist_jax.analysis.sweep.table import Comparison
 from mnist_jax.errors import UserError
 from tests.analysis.members import member
@@ -65,7 +65,7 @@ def test_an_override_reaches_every_member(two):
 def test_a_plain_configuration_is_one_architecture():
     plan = load("configs/mlp.py", seeds=3)
     assert named(plan) == [("mlp", 0), ("mlp", 1), ("mlp", 2)]
-    assert plan[1].config == config.load("configs/mlp.py", [("seed", "1")])
+    assert plan[1].config == config_file.load("configs/mlp.py", [("seed", "1")])
 
 
 def test_overriding_what_tells_the_members_apart_is_refused(two):
@@ -98,7 +98,7 @@ def test_a_value_of_another_type_is_refused_by_the_members_name(two):
 
 def test_main_sends_a_sweep_to_its_own_command(two):
     with pytest.raises(UserError, match=r"python -m mnist_jax\.sweep --config="):
-        config.load(two)
+        config_file.load(two)
 
 
 @pytest.mark.parametrize("name", SWEEPS)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import mnist_jax
-from mnist_jax import compare, config, metrics, users_code
+from mnist_jax import compare, config, config_file, metrics, users_code
 from mnist_jax.data import Spec
+from mnist_jax.overrides import overridden
 from mnist_jax.training import checkpoint, optimizer, population, task
 from tests import datasets
 from tests.commands import bits, read, refused, run
@@ -135,18 +136,18 @@ def test_a_list_in_itself_is_refused():
 def test_whatever_is_typed_gets_one_message(text, said):
     name, _, value = text.partition("=")
     with pytest.raises(ValueError, match=re.escape(said)) as error:
-        config.load("configs/mlp.py", [(name, value)])
+        config_file.load("configs/mlp.py", [(name, value)])
     assert len(str(error.value)) < 700
 
 
 def test_the_last_of_two_overrides_counts():
-    assert config.load("configs/mlp.py", [("seed", "1"), ("seed", "2")]).seed == 2
+    assert config_file.load("configs/mlp.py", [("seed", "1"), ("seed", "2")]).seed == 2
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_another_model_keeps_the_keywords_that_it_has_too(capsys, order):
     overrides = [("model.name", "cnn"), ("model.features", "4,8")][::order]
-    choice = config.load("configs/mlp.py", overrides).model
+    choice = config_file.load("configs/mlp.py", overrides).model
     assert choice.name == "cnn"
     assert choice.keywords["features"] == (4, 8)
     assert "hidden" not in choice.keywords
@@ -157,11 +158,11 @@ def test_another_model_keeps_the_keywords_that_it_has_too(capsys, order):
 def test_another_optimizer_keeps_the_learning_rate(capsys):
     values = config.default().to_dict()
     values["optimizer"] |= {"b1": 0.8, "learning_rate": 0.5}
-    found = config.parse(config.overridden(values, [("optimizer.name", "sgd")]))
+    found = config.parse(overridden(values, [("optimizer.name", "sgd")]))
     assert found.optimizer.keywords == {"learning_rate": 0.5}
     assert "sgd does not take these of adam: b1" in capsys.readouterr().err
     with pytest.raises(ValueError, match="there is no 'sdg'; did you mean 'sgd'"):
-        config.overridden(config.default().to_dict(), [("optimizer.name", "sdg")])
+        overridden(config.default().to_dict(), [("optimizer.name", "sdg")])
 
 
 # Optimizers
@@ -582,7 +583,7 @@ def test_only_the_seed_is_cut_off_the_name_of_a_folder(folders, names):
 
 def test_what_is_left_out_of_an_epoch_is_said():
     for file in ("README.md", "docs/models.md", "mnist_jax/config.py"):
-        text = (config.PROJECT_ROOT / file).read_text().replace("\n    #", "")
+        text = (config_file.PROJECT_ROOT / file).read_text().replace("\n    #", "")
         assert re.search(r"does\s+not\s+fill\s+a\s+batch", text), file
 
 

@@ -8,7 +8,8 @@ import pytest
 
 import mnist_jax
 from mnist_jax import data
-from mnist_jax.config import load, parse
+from mnist_jax.config import parse
+from mnist_jax.config_file import load
 from mnist_jax.errors import UserError
 from mnist_jax.members import Sweep
 from mnist_jax.training import population

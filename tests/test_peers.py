@@ -19,7 +19,7 @@ from benchmarks.peers.process import FailedError
 from benchmarks.peers.race import race as race_of
 from benchmarks.peers.racer import Racer, each
 from benchmarks.peers.record import PARTS, require_same
-from mnist_jax import config, data, models
+from mnist_jax import config, config_file, data, models
 from mnist_jax.errors import UserError
 from tests.commands import ROOT, environment
 
@@ -126,7 +126,7 @@ def test_the_published_recipe_costs_what_it_is_said_to_cost():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_configuration_and_the_plain_way_are_the_same_network(name):
     network = NETWORKS[name]
-    asked = config.load(network.config, network.overrides)
+    asked = config_file.load(network.config, network.overrides)
     model = models.build(asked.model, data.spec(asked.data.name))
     weights, _ = jax.eval_shape(model.init, jax.random.key(0))
     module = nnx.eval_shape(lambda: in_flax.Module(network, nnx.Rngs(0)))

@@ -92,7 +92,7 @@ def test_importing_a_command_imports_no_jax():
 
 def test_a_configuration_is_read_without_jax():
     code = (
-        "import sys; from mnist_jax import config, data; config.load('configs/cnn.py'); "
+        "import sys; from mnist_jax import config_file, data; config_file.load('configs/cnn.py'); "
         "print('jax' in sys.modules)"
     )
     assert python(code) == "False\n"

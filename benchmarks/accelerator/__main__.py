@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks import measured
 from benchmarks.accelerator import settings
 from benchmarks.accelerator.table import table
-from mnist_jax import config
+from mnist_jax import config_file
 from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
@@ -63,7 +63,7 @@ def _find(arguments: Namespace) -> dict[str, Any]:
     }
     measurable = said["platform"] != "cpu" or arguments.on_cpu
     if measurable:
-        config.load(arguments.config, arguments.overrides)  # reports mistakes here, once
+        config_file.load(arguments.config, arguments.overrides)  # reports mistakes here, once
     return {
         "conditions": said,
         "asked": asked,

@@ -10,7 +10,7 @@ import jax
 
 from benchmarks import measured
 from benchmarks.epochs import accuracy, train_epoch
-from mnist_jax import config, models
+from mnist_jax import config_file, models
 from mnist_jax.training.program import Program, prepare_many, prepare_one
 
 
@@ -31,7 +31,7 @@ def measure(asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
       images: the examples of one training, over all members.
       accuracy: the test accuracy, averaged over the members.
     """
-    named = models.resolve(config.load(asked["config"], asked["overrides"]))
+    named = models.resolve(config_file.load(asked["config"], asked["overrides"]))
     named = dataclasses.replace(named, dtype=asked["dtype"])
     yield {"members": None, **_timed(lambda: prepare_one(named), asked["repeats"])}
     for members in asked["members"]:

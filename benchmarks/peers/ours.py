@@ -7,8 +7,7 @@ import jax
 
 from benchmarks import epochs
 from benchmarks.peers.networks import NETWORKS, Block, Shapes
-from mnist_jax import config as configuration
-from mnist_jax import data, models
+from mnist_jax import config_file, data, models
 from mnist_jax.compilation import keep_programs
 from mnist_jax.config import Config
 from mnist_jax.training.program import prepare_one
@@ -55,12 +54,12 @@ def build(network: str, examples: int, variant: str) -> Ours:
         ("data.val_split", ""),
         ("chunk_steps", "1" if variant == STEP_BY_STEP else "0"),
     )
-    return Ours(configuration.load(asked.config, overrides))
+    return Ours(config_file.load(asked.config, overrides))
 
 
 def recipe(config: str) -> Ours:
     """Builds the trainer of a configuration as it is, and counts its floating-point operations."""
-    ours = Ours(configuration.load(config))
+    ours = Ours(config_file.load(config))
     ours.facts["flops"] = flops(ours.config)
     return ours
 

@@ -11,7 +11,7 @@ from benchmarks.step_profile.layers import Layer, flops, layers
 from benchmarks.step_profile.pieces import WHOLE, pieces
 from benchmarks.step_profile.setting import set_up
 from benchmarks.step_profile.timed import Timed, again_and_again, time_in_turn
-from mnist_jax import config, models
+from mnist_jax import config_file, models
 
 SECONDS, QUICK_SECONDS = 0.2, 0.02  # the shortest duration of a repeat
 PRODUCT = 2048  # rows and columns of the matrices whose product gives the limit
@@ -32,7 +32,7 @@ def profile(file: str, overrides: Sequence[tuple[str, str]], quick: bool) -> dic
     Raises:
       UserError: the configuration is not valid.
     """
-    setting = set_up(models.resolve(config.load(file, overrides)))
+    setting = set_up(models.resolve(config_file.load(file, overrides)))
     stages, alone = pieces(setting), layers(setting)
     timed = list(stages.values())
     for layer in alone:

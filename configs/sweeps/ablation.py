@@ -6,7 +6,8 @@ Trains on the first 55,000 images of train and validates on the last 5,000. The 
 needs batch norm, so the network without batch norm is also trained with a lower rate.
 """
 
-from mnist_jax.config import default, import_file
+from mnist_jax.config import default
+from mnist_jax.config_file import import_file
 from mnist_jax.members import Sweep
 
 CHANGES = {

@@ -9,7 +9,8 @@ convolutional networks take most of the time. `python -m benchmarks.sweeps` writ
 conclusion from it.
 """
 
-from mnist_jax.config import default, import_file
+from mnist_jax.config import default
+from mnist_jax.config_file import import_file
 from mnist_jax.members import Sweep
 
 NETWORKS = {

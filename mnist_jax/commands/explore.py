@@ -29,15 +29,15 @@ def main(arguments: Namespace) -> None:
     """Computes the statistics, writes text and pictures, and prints the text."""
     import jax  # imported late: --help does not need it
 
-    from mnist_jax import config
+    from mnist_jax import config_file
     from mnist_jax.analysis.data import figures, plots, text
     from mnist_jax.compilation import keep_programs
     from mnist_jax.files import write_text
 
     jax.config.update("jax_platforms", "cpu")  # an accelerator may be in use by a training
     keep_programs()
-    asked = config.load(arguments.config, arguments.overrides)
-    folder = (arguments.workdir or Path("runs") / config.stem(arguments.config)) / "explore"
+    asked = config_file.load(arguments.config, arguments.overrides)
+    folder = (arguments.workdir or Path("runs") / config_file.stem(arguments.config)) / "explore"
     loaded = figures.load(asked)
     found = figures.explore(asked, loaded)
     plots.write_pictures(folder, found, loaded, asked.seed)

@@ -31,13 +31,13 @@ def define(parser: cli.Parser) -> None:
 
 def main(arguments: Namespace) -> int:
     """Trains and evaluates the network; returns the exit status."""
-    from mnist_jax import config, data  # imported late: --help does not need it
+    from mnist_jax import config_file, data  # imported late: --help does not need it
 
-    asked = config.load(arguments.config, arguments.overrides)
+    asked = config_file.load(arguments.config, arguments.overrides)
     data.read_ahead(asked.data.name)
     experiment = cli.experiment()
 
-    workdir = arguments.workdir or Path("runs") / config.stem(arguments.config)
+    workdir = arguments.workdir or Path("runs") / config_file.stem(arguments.config)
     trained = experiment.run(
         asked,
         workdir,

@@ -37,7 +37,7 @@ def define(parser: cli.Parser) -> None:
 
 def main(arguments: Namespace) -> int:
     """Trains or compares networks; returns the exit status."""
-    from mnist_jax import config, data, members  # imported late: --help does not need it
+    from mnist_jax import config_file, data, members  # imported late: --help does not need it
 
     if arguments.compare:
         if arguments.seeds is not None or arguments.overrides:
@@ -53,7 +53,7 @@ def main(arguments: Namespace) -> int:
     data.read_ahead(plan[0].config.data.name)
     experiment = cli.experiment()
 
-    workdir = arguments.workdir or Path("runs") / f"{config.stem(arguments.config)}-sweep"
+    workdir = arguments.workdir or Path("runs") / f"{config_file.stem(arguments.config)}-sweep"
     trained = experiment.run_sweep(
         plan,
         workdir,

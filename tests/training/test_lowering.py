@@ -15,7 +15,8 @@ import pytest
 from jax.export import Exported, export
 
 from mnist_jax import models
-from mnist_jax.config import Config, load, parse
+from mnist_jax.config import Config, parse
+from mnist_jax.config_file import load
 from mnist_jax.models import backend
 from mnist_jax.training.program import prepare_many, prepare_one
 from tests.training.small import on_devices

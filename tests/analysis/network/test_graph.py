@@ -5,7 +5,7 @@ import jax
 import pytest
 from flax import nnx
 
-from mnist_jax import config, models
+from mnist_jax import config_file, models
 from mnist_jax.analysis.network.graph import Graph, Node, find_graph
 from mnist_jax.config import Choice
 from tests.commands import ROOT
@@ -173,7 +173,7 @@ def named(graph: Graph, name: str) -> Node:
     ],
 )
 def test_a_plain_network_is_a_chain_from_input_to_logits(name, layers):
-    model = models.build(config.load(f"configs/{name}.py").model, MNIST)
+    model = models.build(config_file.load(f"configs/{name}.py").model, MNIST)
     graph = find_graph(model)
     assert arrows(graph) == chain("input", *layers, "logits")
     assert [node.role for node in graph.nodes] == ["input", *["layer"] * len(layers), "output"]

@@ -10,7 +10,7 @@ import pytest
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.sweep import contrasts
 from mnist_jax.analysis.sweep.table import Comparison
-from mnist_jax.config import import_file
+from mnist_jax.config_file import import_file
 from mnist_jax.members import find_analysis, read
 from tests.analysis.members import member
 
