@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_jax.training import checkpoint
+from mnist_jax.training import checkpoint, checkpoints
 from tests import forks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,7 +168,7 @@ def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def bits(workdir: Path) -> dict[str, Any]:
     """The SHA-256s of each array of the newest checkpoint, read back from disk."""
     folder = workdir / "checkpoints"
-    step = checkpoint.steps(folder)[-1]
+    step = checkpoints.steps(folder)[-1]
     checkpoint.check(folder, step)
     return checkpoint._read_seal(folder / str(step))["digests"] | {"step": str(step)}
 

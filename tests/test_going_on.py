@@ -16,7 +16,7 @@ import pytest
 
 import mnist_jax
 from mnist_jax import data
-from mnist_jax.training import checkpoint
+from mnist_jax.training import checkpoint, checkpoints
 from tests.commands import (
     SMALL,
     bits,
@@ -87,7 +87,7 @@ def test_the_average_is_evaluated_with_its_own_batch_statistics(short):
     run("evaluate", f"--workdir={workdir}")
     assert read(workdir / "evaluation.json")["loss"] == pytest.approx(result["test_loss"], rel=1e-6)
     parts = ("average", "params", "variables")
-    (*_, step) = checkpoint.steps(workdir / "checkpoints")
+    (*_, step) = checkpoints.steps(workdir / "checkpoints")
     arrays, _ = checkpoint.read(workdir / "checkpoints", step, parts, 0)
     restored = mnist_jax.load(workdir).restored
     used = checkpoint.flatten(restored.weights)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mnist_jax.files import file_name
-from mnist_jax.training import checkpoint, network
+from mnist_jax.training import checkpoint, checkpoints, network
 from tests.commands import SMALL, bits, fingerprint, read, refused, rows, run, table
 
 # Two widths of several seeds, one of a single seed and a name of many signs, and one that diverges
@@ -154,7 +154,7 @@ def test_a_network_is_verified_by_itself(folder, tmp_path):
     which = ("--member=8 units", "--seed=1")
     assert run("verify", workdir, *which).stdout.count("sound") == 2
     found = network.find(tmp_path / "swept", "8 units", 1)
-    newest = found.checkpoints / str(checkpoint.steps(found.checkpoints)[-1])
+    newest = found.checkpoints / str(checkpoints.steps(found.checkpoints)[-1])
     (newest / "commit_success.txt").unlink()
     said = run("verify", workdir, status=1).stdout
     assert said.count("DAMAGED") == 1
@@ -182,7 +182,7 @@ def test_a_run_starts_from_a_network_of_a_sweep(folder, tmp_path):
     started, row = rows(tmp_path / "run")[0], last_row(folder, "8 units", 1)
     assert started["val_loss"] == pytest.approx(row["val_loss"], rel=1e-4)
     found = network.find(folder / "swept", "8 units", 1)
-    step = checkpoint.steps(found.checkpoints)[-1]
+    step = checkpoints.steps(found.checkpoints)[-1]
     digests = checkpoint._read_seal(found.checkpoints / str(step))["digests"]
     new = bits(tmp_path / "run")
     for layer in ("dense_1", "output"):  # of the average, which the network is evaluated with

@@ -15,7 +15,7 @@ from mnist_jax import data, experiment, imports
 from mnist_jax.config import parse
 from mnist_jax.data import cache, catalog
 from mnist_jax.errors import UserError
-from mnist_jax.training.checkpoint import Checkpoints
+from mnist_jax.training.checkpoints import Checkpoints
 from tests.commands import ROOT, SMALL, environment, python
 
 LARGE = ("IPython", "jax", "matplotlib", "orbax", "scipy", "tensorflow", "torch")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mnist_jax import compare
-from mnist_jax.training import checkpoint
+from mnist_jax.training import checkpoint, checkpoints
 from tests.commands import (
     SMALL,
     interrupt,
@@ -70,7 +70,7 @@ def digests(workdir: Path) -> dict[str, dict[str, Any]]:
     """Of the arrays of each population's newest checkpoint, by the population's name."""
     found = {}
     for folder in (workdir / "populations").glob("*/checkpoints"):
-        step = checkpoint.steps(folder)[-1]
+        step = checkpoints.steps(folder)[-1]
         checkpoint.check(folder, step)
         found[folder.parent.name] = checkpoint._read_seal(folder / str(step))["digests"]
     return found
@@ -175,7 +175,7 @@ def test_a_damaged_checkpoint_costs_an_epoch_and_not_the_sweep(uninterrupted, tm
     populations = tmp_path / "runs" / "some-sweep" / "populations"
     folder = next(path.parent for path in populations.glob("*/results.json"))
     (folder / "results.json").unlink()  # as if killed while it was evaluated
-    newest = folder / "checkpoints" / str(checkpoint.steps(folder / "checkpoints")[-1])
+    newest = folder / "checkpoints" / str(checkpoints.steps(folder / "checkpoints")[-1])
     (newest / "commit_success.txt").unlink()
     message = run("sweep", "--config=some.py", cwd=tmp_path, devices=2).stderr
     assert "is damaged" in message
@@ -387,5 +387,5 @@ def test_a_sweep_stops_within_an_epoch(tmp_path):
     )
     assert "progress is saved" in stop_in_first_chunk("sweep", *arguments)
     (folder,) = (tmp_path / "populations").glob("*/checkpoints")
-    (step,) = checkpoint.steps(folder)
+    (step,) = checkpoints.steps(folder)
     assert 0 < step < 12800 // 128

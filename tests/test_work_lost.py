@@ -23,7 +23,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.evaluations import split as evaluation
 from mnist_jax.files import file_name
 from mnist_jax.members import Sweep
-from mnist_jax.training import checkpoint, memory, network, stop, sweepdir
+from mnist_jax.training import checkpoint, checkpoints, memory, network, stop, sweepdir
 from tests.commands import bits, command, environment, fingerprint, read, rows, untimed
 
 SPLITS = {"data.train_split": "train[:1000]", "data.val_split": "train[1000:1500]"}
@@ -144,7 +144,7 @@ def test_a_command_that_is_signalled_twice_at_once_saves(tmp_path):
     )
     assert done.returncode == stop.EXIT_STATUS, done.stderr
     assert "progress is saved" in done.stdout
-    assert checkpoint.steps(tmp_path / "checkpoints")
+    assert checkpoints.steps(tmp_path / "checkpoints")
 
 
 def overrides(**model: str) -> list[str]:
@@ -377,7 +377,7 @@ def test_readers_beside_a_training_raise_no_false_alarm(tmp_path, capsys):
         )
     try:
         end = time.monotonic() + 120
-        while not checkpoint.steps(tmp_path / "run" / "checkpoints"):
+        while not checkpoints.steps(tmp_path / "run" / "checkpoints"):
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
         for _ in range(20):
@@ -419,7 +419,7 @@ def test_two_threads_write_checkpoints_at_once(tmp_path):
     """Orbax' own operations would wait for each other for ever."""
 
     def write(folder):
-        with checkpoint.Checkpoints(folder, keep_latest=1) as writer:
+        with checkpoints.Checkpoints(folder, keep_latest=1) as writer:
             for step in range(1, 6):
                 writer.save({"params": np.full((1, 3), step)}, step, {})
 
@@ -428,7 +428,7 @@ def test_two_threads_write_checkpoints_at_once(tmp_path):
     ]
     in_time(threads, 60)
     for i in range(3):
-        assert dict(checkpoint.verify(tmp_path / str(i))) == {5: ""}
+        assert dict(checkpoints.verify(tmp_path / str(i))) == {5: ""}
 
 
 def in_time(threads: list[threading.Thread], seconds: float) -> None:

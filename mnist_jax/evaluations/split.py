@@ -13,7 +13,7 @@ from mnist_jax.exporting import page
 from mnist_jax.files import file_name
 from mnist_jax.lock import sole_writer
 from mnist_jax.training import provenance, workdir
-from mnist_jax.training.checkpoint import steps
+from mnist_jax.training.checkpoints import steps
 from mnist_jax.training.inference import Outputs
 from mnist_jax.training.network import Network
 from mnist_jax.training.restored import Restored, restore

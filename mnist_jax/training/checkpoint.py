@@ -1,4 +1,4 @@
-"""Writes and reads orbax checkpoints, with SHA-256 digests that reveal damage.
+"""Writes and reads one orbax checkpoint, with SHA-256 digests that reveal damage.
 
 A checkpoint holds the state of M networks as a flat dict of arrays `[M, ...]`, and a record (plain
 JSON: the rows and clocks of the run). The first word of an array's name, such as
@@ -7,157 +7,65 @@ holds a SHA-256 digest of the record and of each network's share of each array. 
 is checked against them. No other module imports orbax.
 """
 
-import concurrent.futures
 import contextlib
 import functools
 import hashlib
-import itertools
 import json
 import logging
 import os
 import re
-import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 
-from mnist_jax.errors import UserError, print_warning
-from mnist_jax.files import writing
+from mnist_jax.errors import UserError
 
 SHOWN = 12  # maximum number of differences in a message
 FORMAT = 2  # version of the format; version 1 had no member axis
 METADATA = "_CHECKPOINT_METADATA"  # orbax's file; `ocp.metadata` would open every array, too
-UNFINISHED = ".orbax-checkpoint-tmp"  # orbax's suffix of a checkpoint while it is being written
-REMOVED = ".removed"  # suffix of a checkpoint that is being deleted
 ORBAX = threading.Lock()  # orbax' operations share state of the process: two at once can hang
 Arrays = dict[str, np.ndarray]
 Record = dict[str, Any]
-Found = TypeVar("Found")
 
 
 class DamagedError(Exception):
     """A checkpoint is damaged and must not be used; the message says how."""
 
 
-class Checkpoints:
-    """Writes checkpoints to a folder in a thread; there may be only one writer per folder."""
-
-    def __init__(self, folder: Path, *, keep_latest: int) -> None:
-        self.folder = folder.resolve()  # orbax refuses relative paths
-        self._keep_latest = keep_latest
-        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
-        self._pending: concurrent.futures.Future[None] | None = None
-        self._pending_step = -1
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write checkpoints to {self.folder}: {error}") from error
-
-    def save(self, state: Any, step: int, record: Record) -> None:
-        """Writes a checkpoint asynchronously; the next call waits until it is on disk.
-
-        Args:
-          state: dict of parts, each a tree of arrays `[M, ...]`.
-          step: number of steps done, which names the checkpoint.
-          record: plain JSON, whose lists may grow afterwards.
-
-        Raises:
-          UserError: the previous checkpoint could not be written.
-        """
-        self.wait()
-        arrays = {name: np.array(array) for name, array in flatten(state).items()}  # copies
-        sealed = {
-            "format": FORMAT,
-            "record": {name: _snapshot(value) for name, value in record.items()},
-            "digests": {name: digests(array) for name, array in arrays.items()},
-            "shapes": {name: list(array.shape) for name, array in arrays.items()},
-            "dtypes": {name: array.dtype.name for name, array in arrays.items()},
-        }
-        self._pending_step = step
-        self._pending = self._thread.submit(self._write, step, arrays, sealed)
-
-    def _write(self, step: int, arrays: Arrays, sealed: Record) -> None:
-        there = steps(self.folder)
-        if there and step <= there[-1]:
-            raise OSError(f"the folder holds a later checkpoint, {there[-1]}")
-        _clean(self.folder)  # what a killed process left behind
-        sealed["seal"] = _seal(sealed)  # here, as it takes longer the more rows there are
-        with _orbax() as ocp:
-            ocp.save(self.folder / str(step), arrays, custom_metadata=sealed)
-        for old in [*there, step][: -self._keep_latest]:
-            path = self.folder / str(old)
-            path.rename(path.with_suffix(REMOVED))  # a reader finds all of its files or none
-        _clean(self.folder)
-
-    def wait(self) -> None:
-        """Waits until the checkpoint being written is on disk.
-
-        Raises:
-          UserError: it could not be written.
-        """
-        if self._pending is None:
-            return
-        pending, self._pending = self._pending, None
-        step = self._pending_step
-        try:
-            pending.result()
-        except Exception as error:
-            good = [s for s in steps(self.folder) if s != step]
-            raise UserError(
-                f"could not write checkpoint {step} in {self.folder}: {_root(error)}; "
-                f"the last one on disk is {good[-1] if good else 'none'}. "
-                f"Check the disk, then run the same command again"
-            ) from error
-
-    def close(self) -> None:
-        """Waits until the checkpoint being written is on disk, and ends the thread."""
-        try:
-            self.wait()
-        finally:
-            self._thread.shutdown()
-
-    def __enter__(self) -> "Checkpoints":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-def _snapshot(value: Any) -> Any:
-    """Copies lists of lists; what they hold does not change."""
-    return [_snapshot(each) for each in value] if isinstance(value, list) else value
-
-
-def _clean(folder: Path) -> None:
-    """Deletes checkpoints that were removed, or never finished."""
-    for path in [*folder.glob(f"*{REMOVED}"), *folder.glob(f"*{UNFINISHED}*")]:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def steps(folder: Path) -> list[int]:
-    """Returns the steps of all checkpoints, oldest first, including those that are damaged.
-
-    Raises:
-      UserError: the system refuses to list the folder.
-    """
-    if not folder.is_dir():
-        return []
-    try:
-        names = [path.name for path in folder.iterdir() if path.is_dir()]
-    except OSError as error:
-        raise UserError(f"the system refuses to list {folder}: {error}") from error
-    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
-
-
 def flatten(state: Any) -> Arrays:
     """Converts a tree of arrays to a flat dict `{"path/to/leaf": array}` on the host."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(state))
     return {path_name(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def metadata(arrays: Arrays, record: Record) -> Record:
+    """Returns what a checkpoint says of itself: its format, its record, and how to check arrays."""
+    return {
+        "format": FORMAT,
+        "record": record,
+        "digests": {name: digests(array) for name, array in arrays.items()},
+        "shapes": {name: list(array.shape) for name, array in arrays.items()},
+        "dtypes": {name: array.dtype.name for name, array in arrays.items()},
+    }
+
+
+def write(folder: Path, step: int, arrays: Arrays, sealed: Record) -> None:
+    """Writes a checkpoint; it has its final name once it is complete.
+
+    Args:
+      folder: of the checkpoints; an absolute path.
+      step: names the checkpoint.
+      arrays: `[M, ...]`, by name.
+      sealed: their `metadata`, which gets a digest of its own.
+    """
+    sealed["seal"] = _seal(sealed)
+    with _orbax() as ocp:
+        ocp.save(folder / str(step), arrays, custom_metadata=sealed)
 
 
 def load(folder: Path, step: int, template: Any, member: int | None = None) -> tuple[Any, Record]:
@@ -267,86 +175,6 @@ def check(folder: Path, step: int, member: int | None = None) -> None:
         _compare(name, array, sealed["digests"][name], member)
 
 
-def newest_first(
-    folder: Path, read: Callable[[int], Found]
-) -> Iterator[tuple[int, Found | DamagedError]]:
-    """Yields each checkpoint's step with what `read(step)` returns, or with how it is damaged.
-
-    The writer of the folder may be at work: a checkpoint that it removes meanwhile is left out, and
-    those that it adds are read.
-
-    Raises:
-      UserError: as `read` does.
-    """
-    tried: set[int] = set()
-    while left := [step for step in steps(folder) if step not in tried]:
-        step = left[-1]
-        tried.add(step)
-        try:
-            found = read(step)
-        except (DamagedError, UserError) as error:
-            if not _is_there(folder, step):
-                continue
-            if isinstance(error, UserError):
-                raise
-            found = error
-        yield step, found
-
-
-def newest_sound(
-    folder: Path, template: Any, *, set_aside: bool, member: int | None = None
-) -> tuple[Any, Record, int] | None:
-    """Loads the newest sound checkpoint as `(tree, record, step)`; returns `None` if there is none.
-
-    Warns on standard error of each damaged checkpoint that it skips. With `set_aside`, it also
-    renames them to `<step>.damaged`, so that they are not tried again. Only missing files, wrong
-    digests and unreadable content count as damage. A checkpoint that another process removes
-    meanwhile is not damaged.
-
-    Raises:
-      UserError: a checkpoint does not fit `template` or has another format, or the system refuses
-        to read it; that checkpoint is not renamed.
-    """
-    for step, found in newest_first(folder, lambda step: load(folder, step, template, member)):
-        if not isinstance(found, DamagedError):
-            return *found, step
-        warn_of_damage(folder, step, found, _set_aside(folder, step) if set_aside else "")
-    return None
-
-
-def warn_of_damage(folder: Path, step: int, error: DamagedError, new_name: str = "") -> None:
-    """Prints a warning that a checkpoint is damaged, and was set aside under `new_name`, if any."""
-    note = f"; set aside as {new_name}" if new_name else ""
-    print_warning(f"checkpoint {folder / str(step)} is damaged: {error}{note}")
-
-
-def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]:
-    """Yields `(step, problem)` for each checkpoint; the problem of a sound one is empty.
-
-    A checkpoint that the writer of the folder removes meanwhile is left out. If it removes all,
-    those that it has added are checked.
-    """
-    last = -1
-    found = False
-    while not found and (left := [step for step in steps(folder) if step > last]):
-        for last in left:
-            try:
-                check(folder, last, member)
-                problem = ""
-            except (DamagedError, UserError) as error:
-                if not _is_there(folder, last):
-                    continue
-                if isinstance(error, UserError):
-                    raise
-                problem = str(error)
-            found = True
-            yield last, problem
-
-
-def _is_there(folder: Path, step: int) -> bool:
-    return (folder / str(step)).is_dir()
-
-
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
     """Context manager that gives orbax to one thread at a time.
@@ -389,7 +217,7 @@ def _read_seal(path: Path) -> Record:
         sealed = json.loads(text)["custom_metadata"]
         sound = sealed.pop("seal") == _seal(sealed)
     except Exception as error:
-        raise DamagedError(f"its metadata cannot be read: {_root(error)}") from error
+        raise DamagedError(f"its metadata cannot be read: {root_cause(error)}") from error
     if not sound:
         raise DamagedError("its record does not match the record's digest")
     if sealed.get("format", 1) != FORMAT:
@@ -415,10 +243,10 @@ def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -
     except (OSError, MemoryError) as error:
         if not isinstance(error, FileNotFoundError):
             raise _refused(path, error) from error
-        raise DamagedError(f"cannot be read: {_root(error)}") from error
+        raise DamagedError(f"cannot be read: {root_cause(error)}") from error
     except Exception as error:
         _refuse_unreadable_files(path)
-        raise DamagedError(f"cannot be read: {_root(error)}") from error
+        raise DamagedError(f"cannot be read: {root_cause(error)}") from error
 
 
 def _refuse_unreadable_files(path: Path) -> None:
@@ -435,8 +263,8 @@ def _refuse_unreadable_files(path: Path) -> None:
 
 def _refused(path: Path, error: BaseException) -> UserError:
     return UserError(
-        f"the system refuses to read checkpoint {path}: {_root(error)}. It may be sound, so it was "
-        f"not touched. Check the disk and the permissions, then run the same command again"
+        f"the system refuses to read checkpoint {path}: {root_cause(error)}. It may be sound, so "
+        f"it was not touched. Check the disk and the permissions, then run the same command again"
     )
 
 
@@ -460,21 +288,6 @@ def _seal(sealed: Record) -> str:
     return hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
 
 
-def _set_aside(folder: Path, step: int) -> str:
-    """Renames a damaged checkpoint and returns its new name.
-
-    Raises:
-      UserError: the system refuses to rename it.
-    """
-    names = itertools.chain(
-        [f"{step}.damaged"], (f"{step}.damaged-{n}" for n in itertools.count(1))
-    )
-    name = next(name for name in names if not (folder / name).exists())
-    with writing(folder / name):
-        (folder / str(step)).rename(folder / name)
-    return name
-
-
 def path_name(path: Any) -> str:
     """Converts JAX's path of a leaf to a name such as `path/to/leaf`."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
@@ -484,7 +297,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return "nothing" if shape is None else str(shape)
 
 
-def _root(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """Describes an error's first cause, which orbax hides behind a long general message."""
     while error.__cause__ is not None:
         error = error.__cause__

@@ -15,7 +15,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.members import DIVERGED
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
-from mnist_jax.training import checkpoint, memory, own_code
+from mnist_jax.training import checkpoint, checkpoints, memory, own_code
 from mnist_jax.training.inference import Examiner, Outputs, examine
 from mnist_jax.training.layout import BatchLayout
 from mnist_jax.training.logs import Row
@@ -108,7 +108,7 @@ def restore(network: Network, which: str = LATEST) -> Restored:
 def _load(network: Network, which: str, template: Any) -> tuple[Any, dict[str, Any], int]:
     folder = network.checkpoints
     if which in (LATEST, BEST):
-        found = checkpoint.newest_sound(folder, template, set_aside=False, member=network.position)
+        found = checkpoints.newest_sound(folder, template, set_aside=False, member=network.position)
         if found is None:
             raise UserError(f"{folder}: there is no sound checkpoint")
         return found
@@ -118,7 +118,7 @@ def _load(network: Network, which: str, template: Any) -> tuple[Any, dict[str, A
     try:
         return *checkpoint.load(folder, step, template, network.position), step
     except checkpoint.DamagedError as error:
-        there = checkpoint.steps(folder)
+        there = checkpoints.steps(folder)
         if step in there:
             raise UserError(f"checkpoint {folder / str(step)} is damaged: {error}") from error
         listed = ", ".join(map(str, there)) or "none"

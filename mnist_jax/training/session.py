@@ -13,7 +13,7 @@ import numpy as np
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
 from mnist_jax.training import memory
-from mnist_jax.training.checkpoint import Checkpoints, newest_sound, steps
+from mnist_jax.training.checkpoints import Checkpoints, newest_sound, steps
 from mnist_jax.training.console import Console
 from mnist_jax.training.epoch import out_of_patience
 from mnist_jax.training.logs import Log

@@ -15,7 +15,7 @@ from mnist_jax import data, metrics, models
 from mnist_jax.config import Config
 from mnist_jax.data import feed
 from mnist_jax.members import FINISHED, Planned
-from mnist_jax.training import checkpoint, layout, logs, memory, population, sweepdir, task
+from mnist_jax.training import checkpoints, layout, logs, memory, population, sweepdir, task
 from mnist_jax.training.console import Console
 from mnist_jax.training.logs import OnEpoch, OnRow, Row, SweepLog, SweepPart, named
 from mnist_jax.training.position import Position
@@ -154,7 +154,7 @@ def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
 
 def _prepared(folder: PopulationDir) -> Program | None:
     """Compiles a population's programs; `None` if they exceed the memory and it can be split."""
-    can_be_split = len(folder.members) > 1 and not checkpoint.steps(folder.checkpoints)
+    can_be_split = len(folder.members) > 1 and not checkpoints.steps(folder.checkpoints)
     try:
         program = prepare_many([member.config for member in folder.members])
     except memory.TooLargeError:

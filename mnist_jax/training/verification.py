@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_jax.errors import UserError
-from mnist_jax.training import checkpoint, network, sweepdir
+from mnist_jax.training import checkpoints, network, sweepdir
 from mnist_jax.training.workdir import SWEEP
 
 
@@ -27,9 +27,9 @@ def verify(workdir: Path, member: str = "", seed: int | None = None) -> Iterator
         folders = [(found.checkpoints, found.position)]
     else:  # a run: not by `network.find`, which needs a valid configuration
         folders = [(workdir / "checkpoints", None)]
-    if not any(checkpoint.steps(folder) for folder, _ in folders):
+    if not any(checkpoints.steps(folder) for folder, _ in folders):
         raise UserError(f"{workdir} holds no checkpoint")
     for folder, position in folders:
         prefix = "" if len(folders) == 1 else f"{folder.parent.name}/"
-        for step, problem in checkpoint.verify(folder, position):
+        for step, problem in checkpoints.verify(folder, position):
             yield f"{prefix}{step}", problem

@@ -11,7 +11,7 @@ from mnist_jax.config import Config
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import local_path
 from mnist_jax.members import DIVERGED
-from mnist_jax.training import checkpoint, network
+from mnist_jax.training import checkpoint, checkpoints, network
 from mnist_jax.training.state import TrainState
 
 PARTS = ("params", "variables")
@@ -54,9 +54,9 @@ def _weights(source: network.Network) -> dict[str, np.ndarray]:
     def read(step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return checkpoint.read(folder, step, parts, source.position)
 
-    for step, found in checkpoint.newest_first(folder, read):
+    for step, found in checkpoints.newest_first(folder, read):
         if isinstance(found, checkpoint.DamagedError):
-            checkpoint.warn_of_damage(folder, step, found)
+            checkpoints.warn_of_damage(folder, step, found)
             continue
         arrays, record = found
         if record["status"][source.position].startswith(DIVERGED):

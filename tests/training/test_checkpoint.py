@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mnist_jax.errors import UserError
-from mnist_jax.training import checkpoint
-from mnist_jax.training.checkpoint import Checkpoints, DamagedError
+from mnist_jax.training import checkpoint, checkpoints
+from mnist_jax.training.checkpoint import DamagedError
+from mnist_jax.training.checkpoints import Checkpoints
 from tests.commands import SMALL, bits, flip_bit, rows, run, untimed
 
 # A reader that fails leaves orbax's own threads talking to a loop that is closed.
@@ -59,7 +60,7 @@ def test_restores_a_member_without_the_axis_of_members(tmp_path, member):
     its = jax.tree.map(lambda x: x[member], STATE)
     state, _ = checkpoint.load(tmp_path, 10, its, member)
     assert_same(state, its)
-    found = checkpoint.newest_sound(tmp_path, its, set_aside=False, member=member)
+    found = checkpoints.newest_sound(tmp_path, its, set_aside=False, member=member)
     assert_same(found[0], its)
     arrays, _ = checkpoint.read(tmp_path, 10, ["params"], member)
     assert_same(arrays, {"params/dense/kernel": its["params"]["dense"]["kernel"]})
@@ -94,7 +95,7 @@ class TestAnotherNetwork:
         save(tmp_path, 10, state=DEEPER)
         line = "params/dense_2/kernel: saved (4, 4), wanted nothing"
         self.refused(tmp_path, SHALLOWER, line)
-        assert checkpoint.steps(tmp_path) == [10]
+        assert checkpoints.steps(tmp_path) == [10]
 
     def test_a_smaller_one_was_saved(self, tmp_path):
         save(tmp_path, 10, state=SHALLOWER)
@@ -126,8 +127,8 @@ class TestAnotherNetwork:
     def test_nothing_is_set_aside(self, tmp_path):
         save(tmp_path, 10, 20, state=DEEPER)
         with pytest.raises(UserError, match=r"dense_2"):
-            checkpoint.newest_sound(tmp_path, SHALLOWER, set_aside=True)
-        assert checkpoint.steps(tmp_path) == [10, 20]
+            checkpoints.newest_sound(tmp_path, SHALLOWER, set_aside=True)
+        assert checkpoints.steps(tmp_path) == [10, 20]
 
     def test_a_long_list_is_cut(self, tmp_path):
         many = {"params": {f"dense_{i}": np.zeros((1, 2), np.float32) for i in range(20)}}
@@ -167,12 +168,12 @@ def test_another_format_is_refused_by_name_with_what_to_do(tmp_path, number):
     message = rf"/10 has format {number}, .* reads format 2\. Use the version that wrote it"
     for read in (
         lambda: checkpoint.load(tmp_path, 10, STATE),
-        lambda: checkpoint.newest_sound(tmp_path, STATE, set_aside=True),
-        lambda: list(checkpoint.verify(tmp_path)),
+        lambda: checkpoints.newest_sound(tmp_path, STATE, set_aside=True),
+        lambda: list(checkpoints.verify(tmp_path)),
     ):
         with pytest.raises(UserError, match=message):
             read()
-    assert checkpoint.steps(tmp_path) == [10]
+    assert checkpoints.steps(tmp_path) == [10]
 
 
 class TestTheSystemRefuses:
@@ -187,10 +188,10 @@ class TestTheSystemRefuses:
 
     def refused(self, folder):
         with pytest.raises(UserError, match=r"refuses to read checkpoint .*/20: .*not touched"):
-            checkpoint.newest_sound(folder, STATE, set_aside=True)
+            checkpoints.newest_sound(folder, STATE, set_aside=True)
         with pytest.raises(UserError, match=r"refuses to read checkpoint .*/\d0: .*not touched"):
-            list(checkpoint.verify(folder))
-        assert checkpoint.steps(folder) == [10, 20]
+            list(checkpoints.verify(folder))
+        assert checkpoints.steps(folder) == [10, 20]
 
     def refuse(self, monkeypatch, error, meant):
         original = Path.read_bytes
@@ -227,8 +228,8 @@ class TestTheSystemRefuses:
         with monkeypatch.context() as patch:
             patch.setattr(Path, "iterdir", lambda path: fail(error))
             with pytest.raises(UserError, match=r"refuses"):
-                checkpoint.newest_sound(tmp_path, STATE, set_aside=True)
-        assert checkpoint.steps(tmp_path) == [10, 20]
+                checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
+        assert checkpoints.steps(tmp_path) == [10, 20]
 
     def test_to_give_memory(self, tmp_path, monkeypatch):
         save(tmp_path, 10, 20)
@@ -279,19 +280,19 @@ def test_damage_in_the_share_of_one_member_is_that_members_alone(tmp_path, damag
 
     state, _ = checkpoint.load(tmp_path, 10, parts[other], other)
     assert_same(state, parts[other])
-    assert dict(checkpoint.verify(tmp_path, other)) == {10: ""}
-    found = checkpoint.newest_sound(tmp_path, parts[other], set_aside=False, member=other)
+    assert dict(checkpoints.verify(tmp_path, other)) == {10: ""}
+    found = checkpoints.newest_sound(tmp_path, parts[other], set_aside=False, member=other)
     assert_same(found[0], parts[other])
 
     with pytest.raises(DamagedError, match=message):
         checkpoint.load(tmp_path, 10, parts[damaged], damaged)
     with pytest.raises(DamagedError, match=message):
         checkpoint.load(tmp_path, 10, STATE)
-    assert dict(checkpoint.verify(tmp_path, damaged))[10]
-    assert dict(checkpoint.verify(tmp_path))[10]
-    assert checkpoint.newest_sound(tmp_path, STATE, set_aside=True) is None
+    assert dict(checkpoints.verify(tmp_path, damaged))[10]
+    assert dict(checkpoints.verify(tmp_path))[10]
+    assert checkpoints.newest_sound(tmp_path, STATE, set_aside=True) is None
     assert "10 is damaged: params/dense/kernel, member" in capsys.readouterr().err
-    assert checkpoint.steps(tmp_path) == []
+    assert checkpoints.steps(tmp_path) == []
 
 
 @pytest.mark.parametrize("damage", ["truncate", "empty", "unlink"])
@@ -360,7 +361,7 @@ def damage_no_arrays(path):
 def test_a_damaged_one_is_set_aside_and_the_one_before_is_taken(tmp_path, capsys, damage, message):
     save(tmp_path, 10, 20)
     damage(tmp_path / "20")
-    state, record, step = checkpoint.newest_sound(tmp_path, STATE, set_aside=True)
+    state, record, step = checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
     assert (step, record) == (10, {"rows": [10]})
     assert_same(state, STATE)
     said = capsys.readouterr().err
@@ -373,23 +374,23 @@ def test_falls_back_to_the_newest_sound_one(tmp_path, capsys):
     save(tmp_path, 10, 20, 30)
     (tmp_path / "40").mkdir()  # what a crash can leave
     flip_kernel(tmp_path / "30", 0)
-    state, _, step = checkpoint.newest_sound(tmp_path, STATE, set_aside=False)
+    state, _, step = checkpoints.newest_sound(tmp_path, STATE, set_aside=False)
     assert (step, state["step"].tolist()) == (20, [20, 20])
-    assert checkpoint.steps(tmp_path) == [10, 20, 30, 40]
+    assert checkpoints.steps(tmp_path) == [10, 20, 30, 40]
     warnings = capsys.readouterr().err
     assert "30 is damaged" in warnings
     assert "40 is damaged: it was not written completely" in warnings
-    checkpoint.newest_sound(tmp_path, STATE, set_aside=True)
-    assert checkpoint.steps(tmp_path) == [10, 20]
+    checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
+    assert checkpoints.steps(tmp_path) == [10, 20]
     save(tmp_path, 30)  # the place is free again
-    assert checkpoint.newest_sound(tmp_path, STATE, set_aside=True)[2] == 30
+    assert checkpoints.newest_sound(tmp_path, STATE, set_aside=True)[2] == 30
     flip_kernel(tmp_path / "30", 0)
-    checkpoint.newest_sound(tmp_path, STATE, set_aside=True)
+    checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
     assert (tmp_path / "30.damaged-1").is_dir()
 
 
 def test_no_checkpoint_is_none(tmp_path):
-    assert checkpoint.newest_sound(tmp_path / "none", STATE, set_aside=True) is None
+    assert checkpoints.newest_sound(tmp_path / "none", STATE, set_aside=True) is None
 
 
 def test_what_is_named_otherwise_is_no_checkpoint(tmp_path):
@@ -397,15 +398,15 @@ def test_what_is_named_otherwise_is_no_checkpoint(tmp_path):
     for name in ("0099", "99.damaged", "tmp", "²"):
         (tmp_path / name).mkdir()
     (tmp_path / "98").write_text("")
-    assert checkpoint.steps(tmp_path) == [10]
-    assert checkpoint.newest_sound(tmp_path, STATE, set_aside=True)[2] == 10
+    assert checkpoints.steps(tmp_path) == [10]
+    assert checkpoints.newest_sound(tmp_path, STATE, set_aside=True)[2] == 10
     assert (tmp_path / "0099").is_dir()
-    assert dict(checkpoint.verify(tmp_path)) == {10: ""}
+    assert dict(checkpoints.verify(tmp_path)) == {10: ""}
 
 
 def test_keeps_the_latest(tmp_path):
     save(tmp_path, 10, 20, 30, 40, keep_latest=2)
-    assert checkpoint.steps(tmp_path) == [30, 40]
+    assert checkpoints.steps(tmp_path) == [30, 40]
 
 
 def test_refused_save_is_an_error(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from mnist_jax import metrics
 from mnist_jax.config import parse
 from mnist_jax.members import FINISHED
-from mnist_jax.training import checkpoint
+from mnist_jax.training import checkpoint, checkpoints
 from mnist_jax.training.console import Console
 from mnist_jax.training.program import prepare_many, prepare_one
 from mnist_jax.training.session import Clock, opened, trained
@@ -100,9 +100,9 @@ def state_at(program, folder, step):
 
 def test_the_best_weights_of_a_checkpoint_are_those_of_the_best_epoch(whole):
     program, folder, _ = whole
-    assert checkpoint.steps(folder) == [20, 40, 60, 80, 100]
+    assert checkpoints.steps(folder) == [20, 40, 60, 80, 100]
     not_the_last = 0
-    for step in checkpoint.steps(folder):
+    for step in checkpoints.steps(folder):
         state, record = state_at(program, folder, step)
         for i, rows in enumerate(record["rows"]):
             epoch = metrics.best_epoch(rows, "val_loss", metrics.LOSS)
@@ -120,7 +120,7 @@ def test_it_ends_as_one_that_was_never_stopped(whole, tmp_path, times):
     program, folder, expected = whole
     with pytest.raises(StoppedError):
         go_on(program, tmp_path, times)
-    (*_, stopped) = checkpoint.steps(tmp_path)
+    (*_, stopped) = checkpoints.steps(tmp_path)
     assert 0 < stopped < 100
     at = go_on(program, tmp_path)
     assert at.status == expected.status
@@ -138,7 +138,7 @@ def test_it_goes_on_within_a_chunk_of_another_length(whole, tmp_path):
     other = prepared(len(program.configs) if expected.state["step"].size > 1 else 0, SHORTER)
     with pytest.raises(StoppedError):
         go_on(other, tmp_path, 3)
-    assert checkpoint.steps(tmp_path)[-1] % 10
+    assert checkpoints.steps(tmp_path)[-1] % 10
     at = go_on(program, tmp_path)
     assert_same_bits(program.layout.members(at.state), program.layout.members(expected.state))
     assert_same_bits(at.best, expected.best)
@@ -146,10 +146,10 @@ def test_it_goes_on_within_a_chunk_of_another_length(whole, tmp_path):
 
 def test_what_is_finished_is_not_trained_again(whole, capsys):
     program, folder, expected = whole
-    before = checkpoint.steps(folder)
+    before = checkpoints.steps(folder)
     at = go_on(program, folder)
     assert set(at.status) == {FINISHED}
-    assert checkpoint.steps(folder) == before
+    assert checkpoints.steps(folder) == before
     assert_same_bits(program.layout.members(at.state), program.layout.members(expected.state))
 
 
@@ -175,7 +175,7 @@ def test_patience_goes_on_counting_after_a_restart(tmp_path):
     program = prepared(0, config)
     with pytest.raises(StoppedError):
         go_on(program, tmp_path, 4)  # a chunk is an epoch: twice an epoch, and at the next start
-    assert checkpoint.steps(tmp_path)[-1] < 60
+    assert checkpoints.steps(tmp_path)[-1] < 60
     at = go_on(program, tmp_path)
     assert (at.epochs, at.status) == (3, [FINISHED])
     longer = of_epochs(program, 20)

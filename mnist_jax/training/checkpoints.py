@@ -1,0 +1,219 @@
+"""Writes checkpoints to a folder, finds the newest sound one, and sets damaged ones aside."""
+
+import concurrent.futures
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from mnist_jax.errors import UserError, print_warning
+from mnist_jax.files import writing
+from mnist_jax.training import checkpoint
+from mnist_jax.training.checkpoint import Arrays, DamagedError, Record, root_cause
+
+UNFINISHED = ".orbax-checkpoint-tmp"  # orbax's suffix of a checkpoint while it is being written
+REMOVED = ".removed"  # suffix of a checkpoint that is being deleted
+Found = TypeVar("Found")
+
+
+class Checkpoints:
+    """Writes checkpoints to a folder in a thread; there may be only one writer per folder."""
+
+    def __init__(self, folder: Path, *, keep_latest: int) -> None:
+        self.folder = folder.resolve()  # orbax refuses relative paths
+        self._keep_latest = keep_latest
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
+        self._pending: concurrent.futures.Future[None] | None = None
+        self._pending_step = -1
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write checkpoints to {self.folder}: {error}") from error
+
+    def save(self, state: Any, step: int, record: Record) -> None:
+        """Writes a checkpoint asynchronously; the next call waits until it is on disk.
+
+        Args:
+          state: dict of parts, each a tree of arrays `[M, ...]`.
+          step: number of steps done, which names the checkpoint.
+          record: plain JSON, whose lists may grow afterwards.
+
+        Raises:
+          UserError: the previous checkpoint could not be written.
+        """
+        self.wait()
+        flat = checkpoint.flatten(state)
+        arrays = {name: np.array(array) for name, array in flat.items()}  # copies
+        metadata = checkpoint.metadata(arrays, {name: _copied(its) for name, its in record.items()})
+        self._pending_step = step
+        self._pending = self._thread.submit(self._write, step, arrays, metadata)
+
+    def _write(self, step: int, arrays: Arrays, metadata: Record) -> None:
+        there = steps(self.folder)
+        if there and step <= there[-1]:
+            raise OSError(f"the folder holds a later checkpoint, {there[-1]}")
+        _clean(self.folder)  # what a killed process left behind
+        checkpoint.write(self.folder, step, arrays, metadata)
+        for old in [*there, step][: -self._keep_latest]:
+            path = self.folder / str(old)
+            path.rename(path.with_suffix(REMOVED))  # a reader finds all of its files or none
+        _clean(self.folder)
+
+    def wait(self) -> None:
+        """Waits until the checkpoint being written is on disk.
+
+        Raises:
+          UserError: it could not be written.
+        """
+        if self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        step = self._pending_step
+        try:
+            pending.result()
+        except Exception as error:
+            good = [s for s in steps(self.folder) if s != step]
+            raise UserError(
+                f"could not write checkpoint {step} in {self.folder}: {root_cause(error)}; "
+                f"the last one on disk is {good[-1] if good else 'none'}. "
+                f"Check the disk, then run the same command again"
+            ) from error
+
+    def close(self) -> None:
+        """Waits until the checkpoint being written is on disk, and ends the thread."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _copied(value: Any) -> Any:
+    """Copies lists of lists; what they hold does not change."""
+    return [_copied(each) for each in value] if isinstance(value, list) else value
+
+
+def _clean(folder: Path) -> None:
+    """Deletes checkpoints that were removed, or never finished."""
+    for path in [*folder.glob(f"*{REMOVED}"), *folder.glob(f"*{UNFINISHED}*")]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def steps(folder: Path) -> list[int]:
+    """Returns the steps of all checkpoints, oldest first, including those that are damaged.
+
+    Raises:
+      UserError: the system refuses to list the folder.
+    """
+    if not folder.is_dir():
+        return []
+    try:
+        names = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise UserError(f"the system refuses to list {folder}: {error}") from error
+    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
+
+
+def newest_first(
+    folder: Path, read: Callable[[int], Found]
+) -> Iterator[tuple[int, Found | DamagedError]]:
+    """Yields each checkpoint's step with what `read(step)` returns, or with how it is damaged.
+
+    The writer of the folder may be at work: a checkpoint that it removes meanwhile is left out, and
+    those that it adds are read.
+
+    Raises:
+      UserError: as `read` does.
+    """
+    tried: set[int] = set()
+    while left := [step for step in steps(folder) if step not in tried]:
+        step = left[-1]
+        tried.add(step)
+        try:
+            found = read(step)
+        except (DamagedError, UserError) as error:
+            if not _is_there(folder, step):
+                continue
+            if isinstance(error, UserError):
+                raise
+            found = error
+        yield step, found
+
+
+def newest_sound(
+    folder: Path, template: Any, *, set_aside: bool, member: int | None = None
+) -> tuple[Any, Record, int] | None:
+    """Loads the newest sound checkpoint as `(tree, record, step)`; returns `None` if there is none.
+
+    Warns on standard error of each damaged checkpoint that it skips. With `set_aside`, it also
+    renames them to `<step>.damaged`, so that they are not tried again. Only missing files, wrong
+    digests and unreadable content count as damage. A checkpoint that another process removes
+    meanwhile is not damaged.
+
+    Raises:
+      UserError: a checkpoint does not fit `template` or has another format, or the system refuses
+        to read it; that checkpoint is not renamed.
+    """
+    for step, found in newest_first(
+        folder, lambda step: checkpoint.load(folder, step, template, member)
+    ):
+        if not isinstance(found, DamagedError):
+            return *found, step
+        warn_of_damage(folder, step, found, _set_aside(folder, step) if set_aside else "")
+    return None
+
+
+def warn_of_damage(folder: Path, step: int, error: DamagedError, new_name: str = "") -> None:
+    """Prints a warning that a checkpoint is damaged, and was set aside under `new_name`, if any."""
+    note = f"; set aside as {new_name}" if new_name else ""
+    print_warning(f"checkpoint {folder / str(step)} is damaged: {error}{note}")
+
+
+def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]:
+    """Yields `(step, problem)` for each checkpoint; the problem of a sound one is empty.
+
+    A checkpoint that the writer of the folder removes meanwhile is left out. If it removes all,
+    those that it has added are checked.
+    """
+    last = -1
+    found = False
+    while not found and (left := [step for step in steps(folder) if step > last]):
+        for last in left:
+            try:
+                checkpoint.check(folder, last, member)
+                problem = ""
+            except (DamagedError, UserError) as error:
+                if not _is_there(folder, last):
+                    continue
+                if isinstance(error, UserError):
+                    raise
+                problem = str(error)
+            found = True
+            yield last, problem
+
+
+def _is_there(folder: Path, step: int) -> bool:
+    return (folder / str(step)).is_dir()
+
+
+def _set_aside(folder: Path, step: int) -> str:
+    """Renames a damaged checkpoint and returns its new name.
+
+    Raises:
+      UserError: the system refuses to rename it.
+    """
+    names = itertools.chain(
+        [f"{step}.damaged"], (f"{step}.damaged-{n}" for n in itertools.count(1))
+    )
+    name = next(name for name in names if not (folder / name).exists())
+    with writing(folder / name):
+        (folder / str(step)).rename(folder / name)
+    return name
