@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from mnist_jax import users_code
+from mnist_jax import failures, users_code
 from mnist_jax.errors import UserError
 from mnist_jax.lifted import is_lifted
 
@@ -95,7 +95,7 @@ def find(name: str, known: Mapping[str, Any], where: str) -> Any:
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
         raise UserError(f"{where}: {shown(name)} is not of the form 'package.module:Name'")
     module = users_code.import_named(module_name, where)
-    with users_code.told(f"{where}: cannot read {name!r}"):
+    with failures.reported(f"{where}: cannot read {name!r}"):
         if hasattr(module, attribute):
             return getattr(module, attribute)
     raise UserError(

@@ -16,12 +16,12 @@ def keywords(section: str, name: str) -> set[str] | None:
     with imports.without("IPython"):  # as in commands/cli.py
         # Late: these import JAX, and the configuration, which imports this module.
         from mnist_jax import models
-        from mnist_jax.training import loss, optimizer
+        from mnist_jax.training import loss, optimizer, schedule
     known = {
         "model": models.MODELS,
         "loss": loss.LOSSES,
         "optimizer": optimizer.optimizers(),
-        "schedule": optimizer.schedules(),
+        "schedule": schedule.schedules(),
     }
     where = f"config.{section}.name"
     found = binding.parameters(binding.find(name, known[section], where), where)

@@ -10,7 +10,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import users_code
+from mnist_jax import failures, users_code
 from mnist_jax.config import Config, parse, plain
 from mnist_jax.errors import UserError
 from mnist_jax.files import local_path
@@ -102,11 +102,11 @@ def _check_call(target: Any, where: str, file: str, arguments: tuple[str, ...]) 
 @contextlib.contextmanager
 def _told(path: str, what: str) -> Iterator[None]:
     """Context manager for the code of a configuration file, whose errors become messages."""
-    with users_code.told(what):
+    with failures.reported(what):
         try:
             yield
         except UserError as error:  # such as an unknown field
-            line = users_code.place(error)
+            line = failures.place(error)
             raise UserError(f"{path}: {error}{f' ({line})' if line else ''}") from error
 
 

@@ -19,7 +19,7 @@ from mnist_jax.config import Config
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.evaluations.split import ADVICE, EVALUATING, TEST, predictions
 from mnist_jax.exporting import page
-from mnist_jax.files import DamagedFileError, damaged, read_json, write_json, writing
+from mnist_jax.files import write_json, writing
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED, Planned, find_analysis
 from mnist_jax.training import (
@@ -33,18 +33,83 @@ from mnist_jax.training import (
     trace,
     workdir,
 )
+from mnist_jax.training.clock import Clock, SweepClock
 from mnist_jax.training.console import Console
 from mnist_jax.training.logs import OnEpoch, Row, RunLog
 from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program, prepare_one
 from mnist_jax.training.restored import restore
-from mnist_jax.training.session import Clock, opened, trained
+from mnist_jax.training.session import opened, trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
 from mnist_jax.training.stop import StopSignal
 
 
 def nothing(rows: list[Row]) -> None:
     """Does nothing; the default for callbacks that are called after each epoch."""
+
+
+class _Start:
+    """What was true when a training started, and is kept with its result."""
+
+    def __init__(
+        self,
+        folder: Path,
+        configs: Iterable[Config],
+        left: Iterable[Config],
+        *,
+        accept_code: bool,
+    ) -> None:
+        """Notes it, and prints warnings of splits that list rows more than once.
+
+        Args:
+          folder: of the run or the sweep.
+          configs: of all networks there.
+          left: of those that are not trained yet.
+          accept_code: True to go on with changed code of the user's.
+
+        Raises:
+          UserError: the user's code has changed since the training in this folder began, or
+            training, validation and test splits overlap.
+        """
+        self.folder = folder
+        self.warnings: list[str] = []
+        # Both now, since files may be edited while the networks train.
+        self._commit = provenance.commit()
+        self._code = own_code.read(name for one in left for name in own_code.modules(one))
+        if not accept_code:
+            own_code.refuse_changes(folder, self._code)
+        self.warn(_repeated_rows(configs))
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Prints warnings that `result.json` records as well."""
+        for text in warnings:
+            print_warning(text)
+            self.warnings.append(text)
+
+    def record_code(self) -> None:
+        """Records the user's own code in the folder, which is claimed by now."""
+        own_code.record(self.folder, self._code)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns the device, versions, commit, code and warnings, as `result.json` has them."""
+        return {
+            **provenance.conditions(self._commit),
+            "warnings": [*devices.notice(), *self.warnings],
+            **own_code.facts(self.folder),
+        }
+
+
+def _repeated_rows(configs: Iterable[Config]) -> list[str]:
+    """Returns a warning for each split that lists rows more than once.
+
+    Raises:
+      UserError: training, validation and test splits overlap, as in `data.check_splits`.
+    """
+    splits = dict.fromkeys(
+        (one.data.name, one.data.train_split, one.data.val_split) for one in configs
+    )
+    found = [text for names in splits for text in data.check_splits(*names)]
+    return list(dict.fromkeys(found))
 
 
 # One network
@@ -85,46 +150,56 @@ def run(
         return False
     keep_programs()
     provenance.announce()
-    commit = provenance.commit()  # now, since files may be edited while the run trains
-    code = own_code.read(own_code.modules(config))  # now, for the same reason
     with opened(folder) as stop:
         # Again, as another process may have finished it before this one had the lock.
         if workdir.finished(folder, config, warn=True):
             return False
-        if not accept_code:
-            own_code.refuse_changes(folder, code)
-        on_row = loggers.of_run(config, folder)
-        warnings = _warned(_repeated_rows([config]))
-        program = prepare_one(config)
-        warnings += _warned(task.warnings([config]))
-        print(summary(program.task.model), flush=True)
-        if profile:
-            trace.write(program, folder / "profile")
-        clock = Clock(started, compiling=program.compile_seconds)
-        report = _Reporter(program, on_epoch)
-
-        def begin() -> None:  # called late, so that an invalid run does not claim the folder
-            workdir.claim(folder, config)
-            own_code.record(folder, code)
-
-        with on_row, RunLog(folder, program.task.metrics, on_row) as log:
-            training = trained(
-                program,
-                folder / "checkpoints",
-                stop=stop,
-                log=log,
-                console=report.console,
-                clock=clock,
-                begin=begin,
-                after=report,
-            )
-            with training as at:
-                result = _evaluate(program, at, clock, folder, commit, warnings, stop)
-            log.keep()
-            result |= clock.record()
-            write_json(folder / workdir.RESULT, result)  # last: the run is finished
+        start = _Start(folder, [config], [config], accept_code=accept_code)
+        result = _run(config, start, stop, started=started, profile=profile, on_epoch=on_epoch)
         print(_closing(result, folder))
     return True
+
+
+def _run(
+    config: Config,
+    start: _Start,
+    stop: StopSignal,
+    *,
+    started: float,
+    profile: bool,
+    on_epoch: OnEpoch,
+) -> dict[str, Any]:
+    """Trains and evaluates one network; returns the contents of `result.json`, which it writes."""
+    folder = start.folder
+    on_row = loggers.of_run(config, folder)
+    program = prepare_one(config)
+    start.warn(task.warnings([config]))
+    print(summary(program.task.model), flush=True)
+    if profile:
+        trace.write(program, folder / "profile")
+    clock = Clock(started, compiling=program.compile_seconds)
+    report = _Reporter(program, on_epoch)
+
+    def begin() -> None:  # called late, so that an invalid run does not claim the folder
+        workdir.claim(folder, config)
+        start.record_code()
+
+    with on_row, RunLog(folder, program.task.metrics, on_row) as log:
+        with trained(
+            program,
+            folder / "checkpoints",
+            stop=stop,
+            log=log,
+            console=report.console,
+            clock=clock,
+            begin=begin,
+            after=report,
+        ) as at:
+            result = _evaluate(program, at, clock, start, stop)
+        log.keep()
+        result |= clock.record()
+        write_json(folder / workdir.RESULT, result)  # last: the run is finished
+    return result
 
 
 class _Reporter:
@@ -142,33 +217,11 @@ class _Reporter:
             self._on_epoch([dict(row) for row in rows])
 
 
-def _repeated_rows(configs: Iterable[Config]) -> list[str]:
-    """Returns a warning for each split that lists rows more than once.
-
-    Raises:
-      UserError: training, validation and test splits overlap, as in `data.check_splits`.
-    """
-    splits = dict.fromkeys(
-        (its.data.name, its.data.train_split, its.data.val_split) for its in configs
-    )
-    found = [text for names in splits for text in data.check_splits(*names)]
-    return list(dict.fromkeys(found))
-
-
-def _warned(warnings: list[str]) -> list[str]:
-    """Prints warnings that `result.json` records as well, and returns them."""
-    for text in warnings:
-        print_warning(text)
-    return warnings
-
-
 def _evaluate(
     program: Program,
     at: Position,
     clock: Clock,
-    folder: Path,
-    commit: str | None,
-    warnings: list[str],
+    start: _Start,
     stop: StopSignal,
 ) -> dict[str, Any]:
     """Evaluates the last step's weights on the test split; returns the contents of `result.json`.
@@ -199,10 +252,9 @@ def _evaluate(
         "train_seconds": seconds,
         **clock.record(),
         "images_per_second": at.step * config.batch_size / seconds,
-        **provenance.conditions(commit),
-        "warnings": [*devices.notice(), *warnings],
-        **own_code.facts(folder),
+        **start.facts(),
     }
+    folder = start.folder
     title = folder.resolve().name
     weights = jax.tree.map(lambda x: x[0], program.layout.members(evaluation_weights(at.state)))
     ink, model = data.ink(config.data.name), program.task.model
@@ -262,7 +314,7 @@ def run_sweep(
         folder holds something else, or the user's code has changed since the sweep began.
     """
     users_code.refresh()
-    named = {name for its in plan for name in its.config.modules()}
+    named = {name for member in plan for name in member.config.modules()}
     users_code.refuse_inside(named, folder)
     write_sections = find_analysis(analysis)
     plan = sweep.resolve(plan)
@@ -272,40 +324,59 @@ def run_sweep(
     keep_programs()
     provenance.announce()
     sweep.check(plan)
-    commit = provenance.commit()  # now, as in `run`
     with opened(folder) as stop:
         if _compared(plan, folder, warn=True):  # as in `run`
             return False
-        warnings = _warned(_repeated_rows(member.config for member in plan))
         left = sweepdir.unfinished(folder, plan)
-        code = own_code.read(name for its in left for name in own_code.modules(its.config))
-        if not accept_code:
-            own_code.refuse_changes(folder, code)
-        on_row = loggers.of_sweep(left, folder)
-        warnings += _warned(task.warnings(member.config for member in plan))
-        sweep.try_new(plan, folder)
-        plan = sweepdir.claim(folder, plan)
-        own_code.record(folder, code)
-        clock = _SweepClock(folder, started)
-        try:
-            with on_row:
-                results = sweep.train(
-                    plan, folder, stop, keep_clock=clock.keep, on_epoch=on_epoch, on_row=on_row
-                )
-        finally:
-            clock.keep()
-        result = _summary(results, clock, commit) | own_code.facts(folder)
-        result["warnings"] += warnings
-        # Imported late: only the end of a sweep needs pandas.
-        from mnist_jax.analysis.sweep.report import WHOLE
-        from mnist_jax.compare import compare
-
-        times = {WHOLE: result["total_seconds"], "training": result["train_seconds"]}
-        facts = times | {name: result[name] for name in ("device", "versions", "commit")}
-        with writing(folder):
-            compare(results, folder, facts, write_sections, _drawing_of_best(folder))
-        write_json(folder / workdir.RESULT, result)  # last: the sweep is finished
+        configs = [[member.config for member in members] for members in (plan, left)]
+        start = _Start(folder, *configs, accept_code=accept_code)
+        clock = SweepClock(folder, started)
+        results = _run_sweep(plan, left, start, clock, stop, on_epoch)
+        _compare(results, start, clock, write_sections)
     return True
+
+
+def _run_sweep(
+    plan: Sequence[Planned],
+    left: Sequence[Planned],
+    start: _Start,
+    clock: SweepClock,
+    stop: StopSignal,
+    on_epoch: OnEpoch,
+) -> list[sweep.Result]:
+    """Trains the members of a sweep that are `left`; returns the results of all."""
+    on_row = loggers.of_sweep(left, start.folder)
+    start.warn(task.warnings(member.config for member in plan))
+    sweep.try_new(plan, start.folder)
+    plan = sweepdir.claim(start.folder, plan)
+    start.record_code()
+    try:
+        with on_row:
+            return sweep.train(
+                plan, start.folder, stop, keep_clock=clock.keep, on_epoch=on_epoch, on_row=on_row
+            )
+    finally:
+        clock.keep()
+
+
+def _compare(
+    results: Sequence[sweep.Result],
+    start: _Start,
+    clock: SweepClock,
+    write_sections: Callable[..., Any] | None,
+) -> None:
+    """Writes the tables, plots and report of a sweep, and `result.json`."""
+    # Imported late: only the end of a sweep needs pandas.
+    from mnist_jax.analysis.sweep.report import WHOLE
+    from mnist_jax.compare import compare
+
+    folder = start.folder
+    result = _summary(results, clock) | start.facts()
+    times = {WHOLE: result["total_seconds"], "training": result["train_seconds"]}
+    facts = times | {name: result[name] for name in ("device", "versions", "commit")}
+    with writing(folder):
+        compare(results, folder, facts, write_sections, _drawing_of_best(folder))
+    write_json(folder / workdir.RESULT, result)  # last: the sweep is finished
 
 
 def _drawing_of_best(folder: Path) -> Drawing | None:
@@ -327,40 +398,11 @@ def _compared(plan: Sequence[Planned], folder: Path, *, warn: bool = False) -> b
     return result is not None and its <= done.keys() and result["members"] == len(its)
 
 
-def _summary(
-    results: Sequence[dict[str, Any]], clock: "_SweepClock", commit: str | None
-) -> dict[str, Any]:
+def _summary(results: Sequence[sweep.Result], clock: SweepClock) -> dict[str, Any]:
     return {
         "members": len(results),
         "architectures": len({its["architecture"] for its in results}),
         "diverged": sum(its["status"] != FINISHED for its in results),
         "train_seconds": sum(its["seconds"] for its in results),
         "total_seconds": clock.seconds(),
-        **provenance.conditions(commit),
-        "warnings": devices.notice(),
     }
-
-
-class _SweepClock:
-    """Measures the seconds that a sweep takes, summed over all processes that work on it."""
-
-    def __init__(self, folder: Path, started: float) -> None:
-        self._path = folder / "clock.json"
-        self._earlier = self._read() if self._path.exists() else 0.0
-        self._started = started
-
-    def _read(self) -> float:
-        try:
-            seconds = read_json(self._path, dict).get("seconds")
-            if isinstance(seconds, int | float):
-                return seconds
-            raise damaged(self._path, "there are no seconds")
-        except DamagedFileError as error:
-            print_warning(f"{error.cause}; the time starts anew")
-            return 0.0
-
-    def seconds(self) -> float:
-        return self._earlier + time.perf_counter() - self._started
-
-    def keep(self) -> None:
-        write_json(self._path, {"seconds": self.seconds()})

@@ -1,24 +1,18 @@
-"""Imports the user's own code, runs it, and says where it fails.
+"""Imports the user's own modules, and imports them again when they have changed.
 
-Configuration files and the modules that a configuration names are the user's. What they raise is
-reported by file and line (`told`). In a process that lives long, such as a notebook, a module whose
-file has changed since, or of which there is another one in a new current folder, is imported again
-when the next training starts (`refresh`).
+Configuration files and the modules that a configuration names are the user's. In a process that
+lives long, such as a notebook, a module whose file has changed since, or of which there is another
+one in a new current folder, is imported again when the next training starts (`refresh`).
 """
 
 import ast
 import contextlib
-import hashlib
 import importlib
 import importlib.util
-import inspect
 import os
-import re
 import struct
 import sys
-import textwrap
 import time
-import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import FileFinder, ModuleSpec, PathFinder
@@ -28,14 +22,7 @@ from typing import Any
 
 from mnist_jax import STARTED
 from mnist_jax.errors import UserError
-
-LONGEST = 300  # maximum number of characters of an error's text in a message
-PACKAGE = str(Path(__file__).resolve().parent) + os.sep
-LIBRARY = str(Path(os.__file__).parent) + os.sep
-SETTINGS = ("get_config", "get_sweep")  # the configuration checks what they return
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-DOCUMENTED = (ast.Module, ast.ClassDef, *FUNCTIONS)
-INSTALLED = re.compile(r"[/\\](site|dist)-packages[/\\]|^<(frozen|__array)")
+from mnist_jax.failures import is_own, reported
 
 
 @dataclass(frozen=True)
@@ -51,65 +38,6 @@ _imported: dict[str, Imported] = {}
 _added: list[str] = []  # the current folder at the last import, if it was not on the path by itself
 
 
-@contextlib.contextmanager
-def told(where: str, *, function: bool = False) -> Iterator[None]:
-    """Context manager for the user's code: an error in it becomes `where: FILE:LINE: TYPE: text`.
-
-    Args:
-      where: what is run, for the message.
-      function: True to name the function after the line.
-
-    Raises:
-      UserError: the code raised an error, or called `sys.exit`.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{where}: {said(error, function=function)}") from error
-
-
-def said(error: BaseException, *, function: bool = False) -> str:
-    """Returns `FILE:LINE: TYPE: text` of an error, with the last line of the user's own code."""
-    at = place(error, function=function)
-    return f"{at}: {_text(error)}" if at else _text(error)
-
-
-def place(error: BaseException, *, function: bool = False) -> str:
-    """Returns `FILE:LINE` of the last frame of an error in the user's code, or else of its cause.
-
-    Returns an empty string if neither has one.
-    """
-    at: BaseException | None = error
-    while at is not None:
-        if isinstance(at, SyntaxError) and at.filename:
-            return f"{at.filename}:{at.lineno}"
-        frames = traceback.extract_tb(at.__traceback__)
-        own = [frame for frame in frames if is_own(frame.filename)]
-        if own:
-            name = f" in {own[-1].name}" if function and own[-1].name != "<module>" else ""
-            return f"{own[-1].filename}:{own[-1].lineno}{name}"
-        at = at.__cause__
-    return ""
-
-
-def _text(error: BaseException) -> str:
-    kind = type(error).__name__
-    try:
-        lines = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().splitlines()
-    except Exception:  # the text, too, may be the user's code
-        lines = []
-    text = lines[0] if lines else ""
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-    return f"{kind}: {text}" if text else kind
-
-
-def is_own(file: str) -> bool:
-    """True if a source file is neither this package's, nor Python's, nor an installed library's."""
-    return not (file.startswith((PACKAGE, LIBRARY)) or INSTALLED.search(file))
-
-
 def import_named(name: str, where: str) -> Any:
     """Imports the module `name`, from Python's import path or the current folder.
 
@@ -122,7 +50,7 @@ def import_named(name: str, where: str) -> Any:
     """
     look_in_current_folder()
     try:
-        with told(f"{where}: cannot import {name!r}"), remembered():
+        with reported(f"{where}: cannot import {name!r}"), remembered():
             _use_current(name)
             return importlib.import_module(name)
     except UserError as error:
@@ -192,8 +120,8 @@ def source(name: str) -> Imported | None:
 def refresh() -> None:
     """Forgets the user's modules whose source has changed since, and modules that import these.
 
-    Called when a training or an evaluation
-    starts, and never within one, which goes on with the code with which it has started.
+    Called when a training or an evaluation starts, and never within one, which goes on with the
+    code with which it has started.
     """
     look_in_current_folder()
     _look_again()
@@ -283,33 +211,6 @@ def files(name: str) -> list[Path]:
         if folders is None and i + 1 < len(parts):
             return found
     return found
-
-
-def digest(source: bytes) -> str:
-    """Returns the SHA-256 of the syntax tree of a module's source code.
-
-    Comments, formatting, docstrings and the functions `get_config` and `get_sweep` do not count.
-
-    Raises:
-      SyntaxError: the source is not Python.
-      ValueError: the source contains null bytes.
-    """
-    tree = ast.parse(source)
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, FUNCTIONS) and node.name in SETTINGS)
-    ]
-    for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
-            del node.body[0]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
-
-
-def digest_of_class(cls: type) -> str:
-    """Returns the digest of a class's source code; empty if there is no source."""
-    try:
-        return digest(textwrap.dedent(inspect.getsource(cls)).encode())
-    except (OSError, TypeError, SyntaxError, ValueError):
-        return ""
 
 
 def refuse_inside(names: Iterable[str], folder: Path) -> None:

@@ -24,7 +24,7 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.resource import get_dl_fname
 from tensorflow_datasets.image_classification import mnist as stock
 
-from mnist_jax import users_code
+from mnist_jax import failures
 from mnist_jax.data import features, idx, network, png
 from mnist_jax.data.catalog import PACKAGED_FILES, Dataset, builder_class, data_dir, own_dir
 from mnist_jax.errors import UserError
@@ -154,7 +154,7 @@ def folder(dataset: Dataset) -> Path:
 
 def open_builder(dataset: Dataset) -> tfds.core.DatasetBuilder:
     """Returns the tfds builder of the data set."""
-    with users_code.told(f"config.data.name: {dataset.builder} cannot be opened"):
+    with failures.reported(f"config.data.name: {dataset.builder} cannot be opened"):
         return builder_class(dataset.builder)(
             config=dataset.config, data_dir=_root(dataset), file_format=FORMAT
         )
@@ -174,7 +174,7 @@ def prepare(dataset: Dataset) -> None:
     builder = open_builder(dataset)
     known = isinstance(builder, Idx)
     if not known:
-        with users_code.told(f"config.data.name: {dataset.builder} cannot be opened"):
+        with failures.reported(f"config.data.name: {dataset.builder} cannot be opened"):
             features.encode_without_tensorflow(builder.info)
     effort = f"once{builder.effort() if known else ''}"
     print(
@@ -275,7 +275,7 @@ def _explained(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
             "Free space there, or set TFDS_DATA_DIR to a writable folder"
         ) from error
     except (Exception, SystemExit) as error:
-        cause = _caused_by(error, features.BadExample) or users_code.said(error)
+        cause = _caused_by(error, features.BadExample) or failures.describe(error)
         raise UserError(f"cannot prepare {builder.name}: {cause}") from error
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
-from mnist_jax import binding, home, users_code
+from mnist_jax import binding, code_digest, home
 from mnist_jax.data.spec import Ink
 from mnist_jax.errors import UserError
 from mnist_jax.files import local_path
@@ -129,7 +129,7 @@ def _of_class(cls: Any, path: str) -> Dataset:
     if version is None:
         raise UserError(f"config.data.name: {path!r} has no VERSION; define one in the class")
     name = f"{cls.name}/{config.name}" if config else cls.name
-    return Dataset(name, str(version), path, code=users_code.digest_of_class(cls))
+    return Dataset(name, str(version), path, code=code_digest.digest_of_class(cls))
 
 
 def data_dir() -> Path:

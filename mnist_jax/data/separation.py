@@ -24,7 +24,7 @@ def check(name: str, train_split: str, val_split: str, shards: Shards) -> None:
     if not sum(shards.get(TEST, ())):
         raise UserError(
             f"config.data.name: {name} has no split 'test', on which networks are evaluated; "
-            f"its splits are {splits.described(shards)}"
+            f"its splits are {splits.describe(shards)}"
         )
     training, validation, test = (_marks(s, shards) for s in (train_split, val_split, TEST))
     near = _whole(training | validation, shards) & ~test

@@ -68,10 +68,10 @@ def _by_tfds(spec: str, shards: Shards) -> list[Rows]:
     ]
 
 
-def described(shards: Shards) -> str:
+def describe(shards: Shards) -> str:
     """Lists the prepared splits for a message: `train (60000 examples), ...`."""
     return ", ".join(f"{name} ({sum(lengths)} examples)" for name, lengths in shards.items())
 
 
 def _complaint(spec: str, shards: Shards, why: str) -> str:
-    return f"the split {spec!r} cannot be read: {why}\nThe splits are {described(shards)}"
+    return f"the split {spec!r} cannot be read: {why}\nThe splits are {describe(shards)}"

@@ -15,9 +15,9 @@ from mnist_jax.errors import UserError
 from mnist_jax.exporting.operations import operations
 from mnist_jax.exporting.plain import classify
 from mnist_jax.exporting.trained import Trained
+from mnist_jax.failures import describe
 from mnist_jax.models import Model, Tree
 from mnist_jax.training.restored import Restored
-from mnist_jax.users_code import said
 
 PAGE = "drawing.html"  # beside a report
 INSIDE = 500_000  # parameters of the largest network that a report holds within itself
@@ -43,7 +43,7 @@ def network(
     except UserError:
         raise
     except Exception as error:  # whatever the user's own code makes of a single image
-        raise UserError(f"{name} cannot run in a page: {said(error)}") from error
+        raise UserError(f"{name} cannot run in a page: {describe(error)}") from error
     prepared = None if ink is None else dataclasses.asdict(ink)
     return {"name": name, "classes": list(class_names), "ink": prepared, **found.to_json()}
 

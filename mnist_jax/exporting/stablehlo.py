@@ -13,7 +13,7 @@ from jax import export
 from mnist_jax import imports
 from mnist_jax.errors import UserError
 from mnist_jax.exporting.trained import IMAGES, Trained
-from mnist_jax.users_code import said
+from mnist_jax.failures import describe
 
 SUFFIX = ".stablehlo"
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -37,7 +37,7 @@ def content(trained: Trained) -> tuple[bytes, str]:
         try:
             found = _exported(function, (IMAGES, *trained.image_shape))
         except Exception as error:
-            raise UserError(f"{trained.title} cannot be exported: {said(error)}") from error
+            raise UserError(f"{trained.title} cannot be exported: {describe(error)}") from error
         remark = f"takes exactly {IMAGES} images at a time: its code needs to know their number"
     return bytes(found.serialize()), remark
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from mnist_jax import binding, users_code
+from mnist_jax import binding, failures
 from mnist_jax.binding import shown
 from mnist_jax.config import Choice, Config
 from mnist_jax.data import Spec
@@ -128,7 +128,7 @@ def build(
     module, keywords = _bind(choice)
     keywords |= _from_data(module, keywords, spec)
     _require_call(module, choice.name)
-    with users_code.told(f"config.model: {module.__name__} cannot be built"):
+    with failures.reported(f"config.model: {module.__name__} cannot be built"):
         abstract = nnx.eval_shape(lambda: module(**keywords, rngs=nnx.Rngs(0)))
         params = nnx.state(abstract, nnx.Param)
     _refuse_random_state(abstract)
@@ -208,7 +208,7 @@ def _traced(model: Model, function: Callable[..., Any], batch: int) -> Any:
         f"image_shape receives it"
     )
     images = jax.ShapeDtypeStruct((batch, *model.image_shape), jnp.float32)
-    with users_code.told(what, function=True):
+    with failures.reported(what, function=True):
         weights = jax.eval_shape(model.init, jax.random.key(0))
         return jax.eval_shape(function, *weights, images)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import binding, metrics, users_code
+from mnist_jax import binding, failures, metrics
 from mnist_jax.binding import Choice
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError, print_warning
@@ -72,7 +72,7 @@ class Logger:
                 return
             self._failed = True
             print_warning(
-                f"{FIELD}: {self._name} fails and is not called again: {users_code.said(error)}",
+                f"{FIELD}: {self._name} fails and is not called again: {failures.describe(error)}",
             )
 
 

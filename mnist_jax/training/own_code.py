@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import users_code
+from mnist_jax import code_digest, users_code
 from mnist_jax.config import Config, own_modules
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
@@ -43,7 +43,7 @@ def read(names: Iterable[str]) -> Code:
         try:
             if path is not None:
                 source = its.source if its is not None else path.read_bytes()
-                code[name] = {"file": str(path), "sha256": users_code.digest(source)}
+                code[name] = {"file": str(path), "sha256": code_digest.digest(source)}
         except (OSError, SyntaxError, ValueError):
             continue  # it cannot be imported either, which has a message of its own
     return code

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mnist_jax import data, users_code
+from mnist_jax import data, failures
 from mnist_jax.config import CHOICES, Choice, Config
 from mnist_jax.data import Spec
 from mnist_jax.data.augment import enabled
@@ -117,7 +117,8 @@ def try_step(config: Config, spec: Spec) -> Any:
       UserError: the user's own code fails.
     """
     own = config.modules()
-    with users_code.told(f"a training step with {', '.join(own)} fails") if own else nullcontext():
+    what = f"a training step with {', '.join(own)} fails"
+    with failures.reported(what) if own else nullcontext():
         return _step(config, spec)
 
 

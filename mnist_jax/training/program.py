@@ -18,7 +18,7 @@ from mnist_jax.training import layout as layouts
 from mnist_jax.training import memory, optimizer, population, task
 from mnist_jax.training.inference import Examiner, examine
 from mnist_jax.training.layout import Layout
-from mnist_jax.training.optimizer import Schedule
+from mnist_jax.training.schedule import Schedule
 from mnist_jax.training.state import TrainState, evaluation_weights, init_state
 from mnist_jax.training.step import run_steps
 from mnist_jax.training.task import Task

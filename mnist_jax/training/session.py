@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
 from mnist_jax.training import memory
 from mnist_jax.training.checkpoints import Checkpoints, newest_sound, steps
+from mnist_jax.training.clock import Clock
 from mnist_jax.training.console import Console
 from mnist_jax.training.epoch import out_of_patience
 from mnist_jax.training.logs import Log
@@ -23,25 +23,6 @@ from mnist_jax.training.program import Program
 from mnist_jax.training.state import evaluation_weights
 from mnist_jax.training.stop import StoppedError, StopSignal
 from mnist_jax.training.warm_start import warm_start
-
-
-@dataclass
-class Clock:
-    """Measures how many seconds a training takes, over all processes that resume it."""
-
-    started: float  # when this process started, by `time.perf_counter`
-    earlier: float = 0.0  # total of earlier processes
-    compiling: float = 0.0  # compilation in all processes
-
-    def record(self) -> dict[str, float]:
-        """Returns the times as saved in checkpoints and in `result.json`."""
-        total = self.earlier + time.perf_counter() - self.started
-        return {"compile_seconds": self.compiling, "total_seconds": total}
-
-    def go_on(self, record: dict[str, float]) -> None:
-        """Adds the times of earlier processes, from the record of a checkpoint."""
-        self.earlier += record["total_seconds"]
-        self.compiling += record["compile_seconds"]
 
 
 @contextlib.contextmanager

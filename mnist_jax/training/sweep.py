@@ -16,11 +16,12 @@ from mnist_jax.config import Config
 from mnist_jax.data import feed
 from mnist_jax.members import FINISHED, Planned
 from mnist_jax.training import checkpoints, layout, logs, memory, population, sweepdir, task
+from mnist_jax.training.clock import Clock
 from mnist_jax.training.console import Console
 from mnist_jax.training.logs import OnEpoch, OnRow, Row, SweepLog, SweepPart, named
 from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program, prepare_many
-from mnist_jax.training.session import Clock, trained
+from mnist_jax.training.session import trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
 from mnist_jax.training.stop import StoppedError, StopSignal
 from mnist_jax.training.sweepdir import PopulationDir

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from mnist_jax import config as configuration
-from mnist_jax import data, metrics, models, users_code
+from mnist_jax import data, failures, metrics, models
 from mnist_jax.config import Config
 from mnist_jax.data import Spec, augment
 from mnist_jax.errors import UserError
@@ -19,7 +19,7 @@ from mnist_jax.metrics import Metric
 from mnist_jax.models import Model
 from mnist_jax.training import optimizer
 from mnist_jax.training.loss import Loss, find_loss
-from mnist_jax.training.optimizer import Schedule
+from mnist_jax.training.schedule import Schedule
 
 SHOWN = 3  # maximum number of arrays in a message
 
@@ -229,7 +229,7 @@ def _shapes(
     try:
         return jax.eval_shape(function, *arguments)
     except (Exception, SystemExit) as error:
-        said = users_code.said(error, function=True)
+        said = failures.describe(error, function=True)
         raise UserError(f"{where}: {name} fails: {said}; {expected}") from error
 
 

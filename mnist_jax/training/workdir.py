@@ -98,7 +98,7 @@ def _refuse_other(workdir: Path, config: Config) -> None:
     longer = {**there, "num_epochs": asked["num_epochs"]} == asked
     if not longer or asked["num_epochs"] < there["num_epochs"]:
         refuse(workdir, "a run with another configuration", there, asked)
-    from mnist_jax.training.optimizer import fractions  # late, because it imports JAX
+    from mnist_jax.training.schedule import fractions  # late, because it imports JAX
 
     if found := fractions(config):
         raise UserError(

@@ -237,7 +237,7 @@ def test_a_schedule_that_optax_does_not_have_is_refused(keywords, message):
 def test_durations_that_are_fractions_of_the_run_are_told():
     def found(**schedule):
         name = {"optimizer": {"name": "adam"}, "schedule": schedule}
-        return optimizer.fractions(parse(name))
+        return fractions(parse(name))
 
     assert found(name="") == []
     assert found(name="constant_schedule", value=0.1) == []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnist_jax import users_code
+from mnist_jax import code_digest
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
 from mnist_jax.training import own_code
@@ -54,7 +54,7 @@ def changed(old: str, new: str) -> str:
     ],
 )
 def test_what_is_no_change(source):
-    assert users_code.digest(source.encode()) == users_code.digest(SOURCE.encode())
+    assert code_digest.digest(source.encode()) == code_digest.digest(SOURCE.encode())
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_is_no_change(source):
     ],
 )
 def test_what_is_a_change(source):
-    assert users_code.digest(source.encode()) != users_code.digest(SOURCE.encode())
+    assert code_digest.digest(source.encode()) != code_digest.digest(SOURCE.encode())
 
 
 def test_the_modules_that_decide_the_weights():
