@@ -9,6 +9,7 @@ import pytest
 from mnist_jax.config import default, parse
 from mnist_jax.errors import UserError
 from mnist_jax.training import optimizer
+from mnist_jax.training.schedule import fractions
 
 pytestmark = pytest.mark.usefixtures("quick_compiles")
 
