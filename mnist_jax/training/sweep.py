@@ -14,7 +14,7 @@ import numpy as np
 from mnist_jax import data, metrics, models
 from mnist_jax.config import Config
 from mnist_jax.data import feed
-from mnist_jax.members import FINISHED, Planned
+from mnist_jax.members import DIVERGED, FINISHED, Planned
 from mnist_jax.training import checkpoints, layout, logs, memory, population, sweepdir, task
 from mnist_jax.training.clock import Clock
 from mnist_jax.training.console import Console
@@ -223,7 +223,7 @@ def _evaluate(program: Program, at: Position, members: Sequence[Planned]) -> lis
     for i, member in enumerate(members):
         status = at.status[i]
         if status == FINISHED and not outputs.finite[i]:
-            status = "diverged: an output on the test split is not finite"
+            status = f"{DIVERGED}: an output on the test split is not finite"
         sound = status == FINISHED
         results.append(
             {
