@@ -104,7 +104,8 @@ class Server:
             raise
 
     def close(self) -> None:
-        """Ends the process."""
+        """Ends the process, which sees that the socket is closed."""
+        self._answers.close()  # which holds the socket, too
         self._socket.close()
         self._process.wait()
 
