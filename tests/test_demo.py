@@ -120,16 +120,22 @@ def test_it_draws_by_keyboard(page):
     page.wait("document.querySelector('[data-pad=answer]').textContent.startsWith('Draw')")
 
 
-def test_a_picture_that_is_opened_is_read_as_predict_does(page, trained, tmp_path):
+@pytest.mark.parametrize("ground", ["opaque", "half-transparent"])
+def test_a_picture_that_is_opened_is_read_as_predict_does(page, trained, tmp_path, ground):
     rng = np.random.default_rng(1)
     values = hands.pad(hands.written(7, hands.HANDS[1], rng), hands.HANDS[1], rng)
+    pixels = np.clip(values + 0.5, 0, 255).astype(np.uint8)
+    if ground == "half-transparent":
+        colours = rng.integers(0, 90, (*pixels.shape, 3), dtype=np.uint8)
+        pixels = np.dstack([colours, 255 - pixels // 3 * 2 - 40])
     path = tmp_path / "seven.png"
-    reading.Image.fromarray(np.clip(values + 0.5, 0, 255).astype(np.uint8)).save(path)
+    reading.Image.fromarray(pixels).save(path)
     clear(page)
     page.give("[data-pad=file]", path)
     page.wait("document.querySelector('[data-pad=answer]').textContent.includes('%')")
     expected = mnist_jax.load(trained).predict_pictures([path])
     np.testing.assert_array_equal(seen(page), expected.images[0][..., 0])
+    assert page.run("document.querySelector('[data-pad=save]').disabled")  # it is there already
     (tmp_path / "none.png").write_text("no picture")
     page.give("[data-pad=file]", tmp_path / "none.png")
     page.wait("document.querySelector('[data-pad=answer]').textContent.includes('no picture')")

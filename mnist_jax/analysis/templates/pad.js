@@ -37,14 +37,35 @@ const pad = (() => {
     return { width: side, height: side, data };
   }
 
+  // The pixels of a picture file as RGBA. A texture holds them as they are; a canvas, which serves
+  // where there are no textures, rounds the colours of half-transparent pixels.
   async function decode(file) {
     const bitmap = await createImageBitmap(file, {
       premultiplyAlpha: "none", colorSpaceConversion: "none",
     });
-    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-    const context = canvas.getContext("2d", { willReadFrequently: true });
+    const { width, height } = bitmap, canvas = new OffscreenCanvas(1, 1);
+    const gl = canvas.getContext("webgl2");
+    if (gl && Math.max(width, height) <= gl.getParameter(gl.MAX_TEXTURE_SIZE)) {
+      return { width, height, data: texture(gl, bitmap) };
+    }
+    const flat = new OffscreenCanvas(width, height);
+    const context = flat.getContext("2d", { willReadFrequently: true });
     context.drawImage(bitmap, 0, 0);
-    return context.getImageData(0, 0, bitmap.width, bitmap.height);
+    return context.getImageData(0, 0, width, height);
+  }
+
+  function texture(gl, bitmap) {
+    const data = new Uint8ClampedArray(4 * bitmap.width * bitmap.height);
+    gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
+    gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+    gl.framebufferTexture2D(
+      gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, gl.getParameter(gl.TEXTURE_BINDING_2D), 0,
+    );
+    gl.readPixels(0, 0, bitmap.width, bitmap.height, gl.RGBA, gl.UNSIGNED_BYTE, data);
+    gl.getExtension("WEBGL_lose_context")?.loseContext();  // a browser keeps few contexts
+    return data;
   }
 
   function start(root, models) {
@@ -65,6 +86,7 @@ const pad = (() => {
     }
 
     function show() {
+      find("save").disabled = picture !== null || !strokes.length;
       const style = getComputedStyle(board);
       const parse = (name) => style.getPropertyValue(name).trim().match(/\w\w/g)
         .map((part) => parseInt(part, 16));
