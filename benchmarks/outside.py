@@ -30,8 +30,8 @@ VALIDATION, TEST = "train[55000:]", "test"
 def train(name: str) -> None:
     """Trains the seeds of a configuration; a finished one is not repeated."""
     module = [sys.executable, "-m", "mnist_jax.sweep", f"--config=configs/{name}.py"]
-    arguments = [f"--seeds={SEEDS}", f"--workdir={_folder(name)}"]
-    subprocess.run([*module, *arguments], cwd=readme.ROOT, check=True)
+    seeds = [] if name == CANDIDATES else [f"--seeds={SEEDS}"]  # the sweep has its own
+    subprocess.run([*module, *seeds, f"--workdir={_folder(name)}"], cwd=readme.ROOT, check=True)
 
 
 def _folder(name: str) -> Path:
