@@ -40,6 +40,11 @@ FORMATS = {
         "stablehlo",
         "a program that runs with JAX on a CPU, GPU or TPU (extra '.[export]')",
     ),
+    "onnx": Format(
+        "model.onnx",
+        "onnx_file",
+        "a graph for ONNX Runtime, in many languages, and others (extra '.[export]')",
+    ),
     "safetensors": Format(
         "model.safetensors",
         "safetensors",

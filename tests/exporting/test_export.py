@@ -1,9 +1,12 @@
 """Exported files, as a user writes them and as another program reads them."""
 
+import json
 import re
+import sys
 
 import jax.numpy as jnp
 import numpy as np
+import onnxruntime
 import pytest
 from jax import export as jax_export
 from safetensors.numpy import load_file
@@ -11,7 +14,7 @@ from safetensors.numpy import load_file
 import mnist_jax
 from mnist_jax import data
 from mnist_jax.errors import UserError
-from mnist_jax.exporting import formats, page, safetensors, stablehlo
+from mnist_jax.exporting import formats, onnx_file, page, safetensors, stablehlo
 from mnist_jax.exporting.plain import classify
 from mnist_jax.exporting.trained import Trained
 from tests.commands import ROOT, refused, run
@@ -27,7 +30,7 @@ class Counting(nnx.Module):
     def __call__(self, images, *, train, keys=None):
         return self.output(images.reshape(int(len(images)), -1))
 """
-# A network with an operation that the page does not have.
+# A network with an operation that neither the page nor the export to ONNX has.
 SORTING = (
     COUNTING.replace("Counting", "Sorting")
     .replace(
@@ -65,6 +68,18 @@ def test_stablehlo_runs_with_jax_alone(trained):
         np.testing.assert_allclose(found, expected[:count], atol=1e-6)
 
 
+def test_onnx_runs_with_onnx_runtime(trained):
+    printed = run("export", f"--workdir={trained}", "--format=onnx").stdout
+    assert "the same predictions on 1,000 test images" in printed
+    session = onnxruntime.InferenceSession(trained / "export" / "model.onnx")
+    held = session.get_modelmeta().custom_metadata_map
+    assert json.loads(held["config"])["model"]["hidden"] == [128, 32]
+    expected = mnist_jax.load(trained).predict(images()).probabilities
+    for count in (1, 7):  # any number of images
+        (found,) = session.run(None, {"images": images()[:count].astype(np.float32) / 255})
+        np.testing.assert_allclose(found, expected[:count], atol=1e-6)
+
+
 def test_help_describes_each_format():
     shown = run("export", "--help").stdout
     for name, its in formats.FORMATS.items():
@@ -90,7 +105,7 @@ def test_a_network_that_counts_its_images_takes_any_number(user_module, tmp_path
     trained_in(tmp_path / "run", model={"name": "counting:Counting"})
     classifier = mnist_jax.load(tmp_path / "run")
     expected = classifier.predict(images()).probabilities
-    for kind, reader in (("stablehlo", stablehlo.reader),):
+    for kind, reader in (("stablehlo", stablehlo.reader), ("onnx", onnx_file.reader)):
         written = formats.write(Trained("run", classifier.restored), kind, tmp_path)
         found = reader(written.path.read_bytes())(images().astype(np.float32) / 255)
         np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -99,18 +114,24 @@ def test_a_network_that_counts_its_images_takes_any_number(user_module, tmp_path
 def test_a_network_that_cannot_be_written_is_refused_with_the_operation(user_module, tmp_path):
     user_module("sorting", SORTING)
     trained_in(tmp_path / "run", model={"name": "sorting:Sorting"})
-    for kind, reader in (("html", "the page"),):
+    for kind, reader in (("html", "the page"), ("onnx", "the export to ONNX")):
         said = refused("export", "--workdir=run", f"--format={kind}", cwd=tmp_path)
         assert f"the network needs the operation 'sort', which {reader} does not have" in said
         assert "--format=stablehlo" in said
         assert not list((tmp_path / "run").glob("export/*"))
 
 
+def test_a_missing_package_is_named_with_its_extra(trained, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"onnxruntime cannot be imported .* '\.\[export\]'"):
+        formats.write(Trained("mlp", mnist_jax.load(trained).restored), "onnx", tmp_path)
+
+
 def test_what_16_bits_round_is_said_where_a_file_does_not_round(tmp_path):
     trained_in(tmp_path / "run", dtype="bfloat16")
     its = Trained("run", mnist_jax.load(tmp_path / "run").restored)
     remark = "computes in float32, where the network does in bfloat16"
-    for kind in ("html",):
+    for kind in ("html", "onnx"):
         assert formats.write(its, kind, tmp_path).remark == remark
     assert remark in (tmp_path / "page.html").read_text()
     assert formats.write(its, "stablehlo", tmp_path).remark == ""  # rounds, too
