@@ -17,7 +17,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.exporting import formats, onnx_file, page, safetensors, stablehlo
 from mnist_jax.exporting.plain import classify
 from mnist_jax.exporting.trained import Trained
-from tests.commands import ROOT, refused, run
+from tests.commands import ROOT, python, refused, run
 
 # A network that needs to know how many images there are.
 COUNTING = """
@@ -78,6 +78,31 @@ def test_onnx_runs_with_onnx_runtime(trained):
     for count in (1, 7):  # any number of images
         (found,) = session.run(None, {"images": images()[:count].astype(np.float32) / 255})
         np.testing.assert_allclose(found, expected[:count], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["stablehlo", "onnx", "safetensors"])
+def test_the_example_in_readme_runs_elsewhere(trained, kind):
+    """On images in place of the zeros, and without this project."""
+    run("export", f"--workdir={trained}", f"--format={kind}")
+    section = (ROOT / "README.md").read_text().split("## Take a network away")[1]
+    section = section.split("\n## ")[0]
+    (code,) = (
+        code
+        for code in re.findall(r"```python\n(.*?)```", section, flags=re.S)
+        if f"model.{kind}" in code
+    )
+    zeros = "np.zeros((3, 28, 28, 1), np.float32)"
+    assert zeros in code
+    given = images()[:3].astype(np.float32) / 255
+    np.save(trained / "export" / "images.npy", given)
+    code = code.replace(zeros, "np.load('images.npy')")
+    ending = (
+        "import sys; assert 'mnist_jax' not in sys.modules; np.save('found.npy', probabilities)"
+    )
+    python(f"{code}\n{ending}", cwd=trained / "export")
+    found = np.load(trained / "export" / "found.npy")
+    expected = mnist_jax.load(trained).predict(images()[:3]).probabilities
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_help_describes_each_format():
