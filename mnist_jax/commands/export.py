@@ -3,15 +3,14 @@
   python -m mnist_jax.export --workdir=runs/cnn --format=html
   python -m mnist_jax.export --workdir=runs/looped-sweep --member=best --format=stablehlo
 
-Formats: stablehlo (runs with JAX, on a CPU, GPU or TPU, without this project), safetensors (the
-weights by name, with the configuration; needs the extra '.[export]'), html (a page in which one
-draws, and in which the network runs). Writes to DIR/export/, with a model card that says what the
-network was trained on, and how good it is.
+Writes to DIR/export/, with a model card that says what the network was trained on, and how good it
+is. The formats are listed below.
 """
 
 from argparse import Namespace
 
 from mnist_jax.commands import cli
+from mnist_jax.exporting import formats
 
 
 def define(parser: cli.Parser) -> None:
@@ -19,9 +18,10 @@ def define(parser: cli.Parser) -> None:
     parser.add_argument(
         "--workdir", required=True, metavar="DIR", help="folder of a run or a sweep"
     )
-    parser.add_argument("--format", required=True, choices=("stablehlo", "safetensors", "html"))
+    parser.add_argument("--format", required=True, choices=tuple(formats.FORMATS))
     cli.add_checkpoint(parser)
     cli.add_member(parser)
+    parser.epilog = f"formats:\n{formats.listed()}"
 
 
 def main(arguments: Namespace) -> None:

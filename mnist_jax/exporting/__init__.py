@@ -1,15 +1,17 @@
 """Takes trained networks away from this project: as files for other programs, and as a page."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnist_jax.compilation import keep_programs
-from mnist_jax.exporting import card, formats, page
-from mnist_jax.exporting.trained import IMAGES, Trained
+from mnist_jax.exporting import formats
 from mnist_jax.files import make_folder
-from mnist_jax.training import provenance
-from mnist_jax.training.network import Network
-from mnist_jax.training.restored import restore
+
+if TYPE_CHECKING:  # importing JAX takes a second, and --help needs only the names of the formats
+    from mnist_jax.exporting.trained import Trained
+    from mnist_jax.training.network import Network
 
 
 def export(network: Network, which: str, kind: str) -> str:
@@ -18,29 +20,26 @@ def export(network: Network, which: str, kind: str) -> str:
     Args:
       network: the network, as `network.find` returns it.
       which: the checkpoint: `latest`, `best` or a step.
-      kind: one of `formats.FORMATS`, or `html`.
+      kind: one of `formats.FORMATS`.
 
     Raises:
       UserError: the checkpoint does not exist, a package is missing, the network cannot be
         exported, or a file cannot be written.
     """
+    from mnist_jax.exporting import card
+    from mnist_jax.training import provenance
+
     provenance.announce()
     trained = _trained(network, which)
     folder = network.output / "export"
-    make_folder(folder)
-    if kind == "html":
-        path = folder / "page.html"
-        page.write(path, [trained])
-        lines = [str(path)]
-    else:
-        written = formats.write(trained, kind, folder)
-        lines = [
-            f"{written.path}\n"
-            f"the same predictions on {IMAGES:,} test images; probabilities differ by at most "
-            f"{written.difference:.1e}"
-        ]
-        lines += filter(None, [written.remark])
-    lines.append(str(card.write(folder, network, trained)))
+    written = formats.write(trained, kind, folder)
+    lines = [
+        str(written.path),
+        f"the same predictions on {written.images:,} test images; probabilities differ by at most "
+        f"{written.difference:.1e}",
+        *filter(None, [written.remark]),
+        str(card.write(folder, network, trained)),
+    ]
     return "\n".join(lines)
 
 
@@ -50,6 +49,9 @@ def demo(networks: Sequence[Network], which: str) -> Path:
     Raises:
       UserError: as for `export`, or the networks have other images or classes.
     """
+    from mnist_jax.exporting import page
+    from mnist_jax.training import provenance
+
     provenance.announce()
     path = networks[0].output / "demo.html"
     make_folder(path.parent)
@@ -58,5 +60,9 @@ def demo(networks: Sequence[Network], which: str) -> Path:
 
 
 def _trained(network: Network, which: str) -> Trained:
+    from mnist_jax.compilation import keep_programs
+    from mnist_jax.exporting.trained import Trained
+    from mnist_jax.training.restored import restore
+
     keep_programs()
     return Trained(network.title, restore(network, which))

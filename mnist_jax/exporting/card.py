@@ -5,9 +5,11 @@ See Mitchell et al., Model Cards for Model Reporting, FAT* 2019.
 
 import shlex
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mnist_jax import data
 from mnist_jax.analysis.network.summary import summary
 from mnist_jax.exporting.trained import Trained
 from mnist_jax.files import read_json, write_text
@@ -17,10 +19,15 @@ from mnist_jax.training.network import Network
 from mnist_jax.training.workdir import SWEEP
 
 FILE = "MODEL_CARD.md"
-LIMITS = (
-    "It gives one of its classes to whatever picture it sees, also to one that shows none of them. "
-    "Its probabilities are calibrated, if at all, on pictures like those of the test split. Other "
-    "writers, scanners and styles are harder: measure them before you rely on it."
+DIGITS = tuple("0123456789")
+# Where an evaluation writes its figures, and the option that asks for it.
+FIGURES = {
+    "": "evaluation.json",
+    "--outside": "evaluations/outside/evaluation.json",
+    "--robustness": "evaluations/robustness/robustness.json",
+}
+ALWAYS = (
+    "It gives one of its classes to whatever picture it sees, also to one that shows none of them."
 )
 
 
@@ -40,88 +47,135 @@ def write(folder: Path, network: Network, trained: Trained) -> Path:
     """
     its = trained.restored
     config = its.config
+    ink = data.ink(config.data.name) is not None
+    measured = {option: _figures(network, its.step, option) for option in FIGURES}
+    asked = {option: _command(network, its.step, option) for option in FIGURES}
     sections = {
         "Network": f"```\n{summary(its.model)}\n```\n\nCheckpoint {its.step}, after "
-        f"{len(its.rows)} epochs; trained with {config.optimizer.name}, batches of "
+        f"{_epochs(len(its.rows))}; trained with {config.optimizer.name}, batches of "
         f"{config.batch_size} and the loss {config.loss.name}, from seed {config.seed}.",
-        "Input and output": f"Images `[n, {', '.join(map(str, its.spec.image_shape))}]`, floats "
-        "from 0 (background) to 1 (ink), to probabilities of the classes "
-        f"{', '.join(its.spec.class_names)}.",
+        "Input and output": f"Images `[n, {', '.join(map(str, its.spec.image_shape))}]`, "
+        f"{_pixels(ink)}, to probabilities of the classes {', '.join(its.spec.class_names)}.",
         "Data": f"`{config.data.name}`: training `{config.data.train_split}`, validation "
         f"`{config.data.val_split or 'none'}`. Nothing was chosen on the test split.",
-        "Results": _results(network, its.step),
-        "Limits": LIMITS,
+        "Accuracy": f"{_accuracy(measured[''], asked[''])}\n\n{_seeds(network)}",
+        "Outside test": _outside(measured["--outside"], asked["--outside"])
+        if ink and its.spec.class_names == DIGITS
+        else "Does not apply: the outside test has handwritten digits, and this network was "
+        "trained on something else.",
+        "Robustness": _robustness(measured["--robustness"], asked["--robustness"]),
+        "Calibration": _calibration(measured, asked[""]),
+        "Limits": _limits(ink),
     }
     body = "\n\n".join(f"## {name}\n\n{text}" for name, text in sections.items())
     write_text(folder / FILE, f"# {network.title}\n\n{body}\n")
     return folder / FILE
 
 
-def _results(network: Network, step: int) -> str:
-    lines = [
-        _measured(network.output / "evaluation.json", "Test split", "", network, step),
-        _measured(
-            network.output / "evaluations" / "outside" / "evaluation.json",
-            "Other writers and another scanner (scikit-learn's `load_digits`)",
-            "--outside",
-            network,
-            step,
-        ),
-        _measured(
-            network.output / "evaluations" / "robustness" / "robustness.json",
-            "Corrupted test images (mean over corruptions and strengths)",
-            "--robustness",
-            network,
-            step,
-        ),
-        _seeds(network),
-    ]
-    return "\n".join(f"- {line}" for line in lines)
+def _epochs(count: int) -> str:
+    return f"{count} epoch" if count == 1 else f"{count} epochs"
 
 
-def _measured(path: Path, what: str, option: str, network: Network, step: int) -> str:
-    """Returns a line with the figures of an evaluation, or with the command that makes them."""
+def _pixels(ink: bool) -> str:
+    if ink:
+        return "floats from 0 (background) to 1 (ink)"
+    return "floats from 0 to 1: the data set's values, which go up to 255, divided by 255"
+
+
+def _limits(ink: bool) -> str:
+    if ink:
+        return (
+            f"{ALWAYS} It knows handwriting that was prepared as that of its data set, light on "
+            "black and in the middle, as `python -m mnist_jax.predict` prepares pictures. Other "
+            "writers, scanners and styles are harder: measure them before you rely on it."
+        )
+    return (
+        f"{ALWAYS} It knows pictures that were made as those of its data set. Others, of another "
+        "source, cut or light, are harder: measure them before you rely on it."
+    )
+
+
+def _figures(network: Network, step: int, option: str) -> dict[str, Any]:
+    """Returns what an evaluation of this checkpoint has written; empty if there was none."""
+    path = network.output / FIGURES[option]
     found = read_json(path, dict) if path.is_file() else {}
-    if found.get("checkpoint") != step:
-        words = ["python", "-m", "mnist_jax.evaluate", f"--workdir={network.workdir}"]
-        if (network.workdir / SWEEP).is_file():
-            architecture, _, seed = network.title.rpartition(", seed ")
-            words += [f"--member={architecture}", f"--seed={seed}"]
-        words += [f"--checkpoint={step}", *([option] if option else [])]
-        return f"{what}: not measured; `{shlex.join(words)}`"
-    text = f"{what}: accuracy {found['accuracy']:.2%} of {found['count']:,} images"
-    if "loss" in found:
-        text += f", loss {found['loss']:.4f}"
-    if "calibration" in found:
-        error = found["calibration"]["expected_calibration_error"]
-        text += f", expected calibration error {error:.2%}"
-    return text + "."
+    return found if found.get("checkpoint") == step else {}
+
+
+def _command(network: Network, step: int, option: str) -> str:
+    """Returns a sentence with the command of an evaluation."""
+    words = ["python", "-m", "mnist_jax.evaluate", f"--workdir={network.workdir}"]
+    if (network.workdir / SWEEP).is_file():
+        architecture, _, seed = network.title.rpartition(", seed ")
+        words += [f"--member={architecture}", f"--seed={seed}"]
+    words += [f"--checkpoint={step}", *filter(None, [option])]
+    return f"Not measured; run `{shlex.join(words)}`."
+
+
+def _accuracy(found: Mapping[str, Any], command: str) -> str:
+    if not found:
+        return command
+    return (
+        f"Test split: accuracy {found['accuracy']:.2%} of {found['count']:,} images, loss "
+        f"{found['loss']:.4f}."
+    )
+
+
+def _outside(found: Mapping[str, Any], command: str) -> str:
+    what = "Digits of other writers and another scanner (scikit-learn's `load_digits`)"
+    if not found:
+        return f"{what}. {command}"
+    return f"{what}: accuracy {found['accuracy']:.2%} of {found['count']:,} images."
+
+
+def _robustness(found: Mapping[str, Any], command: str) -> str:
+    if not found:
+        return f"Corrupted test images. {command}"
+    worst = min(found["cells"], key=lambda cell: cell["accuracy"])
+    return (
+        f"Corrupted test images, mean over corruptions and strengths: accuracy "
+        f"{found['accuracy']:.2%} of {found['count']:,} images, where without corruption it is "
+        f"{found['clean']:.2%}. The lowest is {worst['accuracy']:.2%}, with {worst['corruption']} "
+        f"of strength {worst['level']} of 5."
+    )
+
+
+def _calibration(measured: Mapping[str, Mapping[str, Any]], command: str) -> str:
+    """Returns how well its probabilities match how often it is right."""
+    if not measured[""]:
+        return command
+    texts = [f"Expected calibration error {_error(measured[''])} on the test split"]
+    if measured["--outside"]:
+        texts.append(f"{_error(measured['--outside'])} in the outside test")
+    return f"{', '.join(texts)}. On pictures unlike these, its probabilities mean less."
+
+
+def _error(found: Mapping[str, Any]) -> str:
+    return f"{found['calibration']['expected_calibration_error']:.2%}"
 
 
 def _seeds(network: Network) -> str:
     """Returns a line with the spread over seeds, if there are several trainings of this network."""
     its = _same_architecture(network)
-    if len(its) < 2:
+    accuracies = [one["test"]["accuracy"] for one in its if one["status"] == FINISHED]
+    if len(accuracies) < 2:
         return (
-            "Spread over seeds: unknown, as this is one training; `python -m mnist_jax.sweep "
+            "This is one seed, so the spread over seeds is not known; `python -m mnist_jax.sweep "
             "--config=FILE --seeds=10` trains more."
         )
-    accuracies = [result["test"]["accuracy"] for result in its]
     mean, deviation = statistics.fmean(accuracies), statistics.stdev(accuracies)
+    lost = len(its) - len(accuracies)
     return (
-        f"Over {len(its)} seeds of this architecture: test accuracy {100 * mean:.2f} ± "
-        f"{100 * deviation:.2f} % (mean ± standard deviation)."
+        f"Over {len(accuracies)} seeds of this architecture, with their last weights: test "
+        f"accuracy {100 * mean:.2f} ± {100 * deviation:.2f} % (mean ± standard deviation)."
+        + (f" {lost} more diverged." if lost else "")
     )
 
 
 def _same_architecture(network: Network) -> list[dict[str, Any]]:
-    """Returns the results of all finished trainings of this architecture in the same sweep."""
-    if network.result is None or not (network.workdir / SWEEP).is_file():
+    """Returns the results of all trainings of this architecture in the same sweep that ended."""
+    if network.result is None:
         return []
     name = network.result["architecture"]
     results = sweepdir.finished(sweepdir.populations(network.workdir))
-    return [
-        result
-        for (architecture, _), result in results.items()
-        if architecture == name and result["status"] == FINISHED
-    ]
+    return [result for (architecture, _), result in results.items() if architecture == name]

@@ -1,13 +1,67 @@
-"""Writes networks to files for other programs, each compared with the network first."""
+"""The formats of files for other programs; each file is compared with its network first.
 
+Imports nothing large: `--help` lists the formats.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnist_jax.exporting import safetensors, stablehlo
-from mnist_jax.exporting.trained import Trained
-from mnist_jax.files import make_folder, write_bytes
+from mnist_jax.errors import UserError
+from mnist_jax.files import make_folder
 
-FORMATS = {"stablehlo": stablehlo, "safetensors": safetensors}
+if TYPE_CHECKING:  # importing JAX takes a second
+    import numpy as np
+
+    from mnist_jax.exporting.trained import Trained
+
+IMAGES = 1000  # of the test split, with which a file is checked
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of files: the name of the file, the module that writes it, and what it is.
+
+    The module has a function `prepared(trained) -> Prepared`.
+    """
+
+    file: str
+    module: str
+    what: str  # for --help
+
+
+FORMATS = {
+    "stablehlo": Format(
+        "model.stablehlo",
+        "stablehlo",
+        "a program that runs with JAX on a CPU, GPU or TPU (extra '.[export]')",
+    ),
+    "onnx": Format(
+        "model.onnx",
+        "onnx_file",
+        "a graph for ONNX Runtime, in many languages, and others (extra '.[export]')",
+    ),
+    "safetensors": Format(
+        "model.safetensors",
+        "safetensors",
+        "the weights by name, with the configuration (extra '.[export]')",
+    ),
+    "html": Format("page.html", "page", "a page on which one draws, and in which the network runs"),
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network as a file will hold it."""
+
+    run: Callable[[np.ndarray], np.ndarray]  # images [n, H, W, C] in [0, 1] to probabilities [n, K]
+    write: Callable[[Path], None]
+    remark: str = ""  # on how the file can be used
+    images: int = IMAGES  # largest number to check it with
 
 
 @dataclass(frozen=True)
@@ -15,8 +69,9 @@ class Exported:
     """A file that was written, and how it compares with the network."""
 
     path: Path
+    images: int  # number of test images
     difference: float  # largest, between probabilities
-    remark: str  # on how the file can be used; may be empty
+    remark: str  # may be empty
 
 
 def write(trained: Trained, kind: str, folder: Path) -> Exported:
@@ -31,10 +86,21 @@ def write(trained: Trained, kind: str, folder: Path) -> Exported:
       UserError: a package is missing, the network cannot be exported, the file would give other
         probabilities, or it cannot be written.
     """
+    from mnist_jax.exporting.operations import MissingOperationError
+
     its = FORMATS[kind]
-    content, remark = its.content(trained)
-    difference = trained.check(its.reader(content), f"--format={kind}")
+    module = importlib.import_module(f"mnist_jax.exporting.{its.module}")
+    try:
+        prepared: Prepared = module.prepared(trained)
+    except MissingOperationError as error:
+        raise UserError(f"{error}; --format=stablehlo takes any operation of JAX") from error
+    images = trained.images(prepared.images)
+    difference = trained.check(prepared.run, images, f"--format={kind}")
     make_folder(folder)
-    path = folder / f"model{its.SUFFIX}"
-    write_bytes(path, content)
-    return Exported(path, difference, remark)
+    prepared.write(folder / its.file)
+    return Exported(folder / its.file, len(images), difference, prepared.remark)
+
+
+def listed() -> str:
+    """Returns the formats with what they are, one per line."""
+    return "\n".join(f"  {name:<12} {its.what}" for name, its in FORMATS.items())

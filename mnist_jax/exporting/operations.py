@@ -1,9 +1,11 @@
 """Writes a traced network as a list of operations on arrays, which a small interpreter can run.
 
-The interpreter is `templates/network.js`, in which a trained network runs in a page.
+Interpreters are `templates/network.js`, in which a trained network runs in a page, and, in NumPy,
+`interpreter.py`. `onnx_graph.py` turns the list into a graph.
 """
 
 import base64
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +35,15 @@ core: Any = extended  # its classes are public, but not declared so
 
 
 class MissingOperationError(UserError):
-    """A network needs an operation that the interpreter in the page does not have."""
+    """A network needs an operation that its reader does not have.
+
+    Args:
+      what: the network needs.
+      reader: of the list of operations.
+    """
+
+    def __init__(self, what: str, reader: str) -> None:
+        super().__init__(f"the network needs {what}, which {reader} does not have")
 
 
 @dataclass
@@ -41,6 +51,7 @@ class Operations:
     """The operations of a network, in order.
 
     Values are numbered: the input is 0, then come the constants, then the results of `steps`.
+    In a shape, -k stands for k times the number of images, if that is not known.
     """
 
     shape: tuple[int, ...]  # of the input
@@ -61,17 +72,24 @@ class Operations:
         }
 
 
-def operations(function: Callable[[jax.Array], jax.Array], shape: Sequence[int]) -> Operations:
+def operations(
+    function: Callable[[jax.Array], jax.Array], shape: Sequence[Any], reader: str = "the page"
+) -> Operations:
     """Returns the operations of a function of one array of float32 of this shape.
 
     What does not depend on the array is computed now.
 
+    Args:
+      function: to be traced.
+      shape: of the array; its first length may be a symbol of `jax.export.symbolic_shape`.
+      reader: of the list, for the message.
+
     Raises:
-      MissingOperationError: the interpreter lacks an operation; the message names it.
+      MissingOperationError: the reader lacks an operation; the message names it.
     """
     image = jax.ShapeDtypeStruct(tuple(shape), np.float32)
     closed = jax.make_jaxpr(function)(image)
-    found = _Writer(tuple(shape))
+    found = _Writer(tuple(shape), reader)
     (output,) = found.run(closed, [Ref(0)])
     return found.finished(output)
 
@@ -86,8 +104,10 @@ class Ref:
 class _Writer:
     """Walks through a traced program and collects what the interpreter must do."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._shape = shape
+    def __init__(self, shape: tuple[Any, ...], reader: str) -> None:
+        self._images = shape[0] if shape else 1  # their number, which may be a symbol
+        self._reader = reader
+        self._shape = self._lengths(shape)
         self._constants: list[np.ndarray] = []
         self._numbers: dict[bytes, int] = {}  # of the constants, by their content
         self._steps: list[tuple[dict[str, Any], list[Any]]] = []
@@ -117,32 +137,44 @@ class _Writer:
             return 0 if value.number == 0 else value.number + offset
 
         steps = [step | {"inputs": [number(i) for i in inputs]} for step, inputs in self._steps]
-        return Operations(self._shape, self._constants, steps, number(output))
+        return Operations(tuple(self._shape), self._constants, steps, number(output))
 
     def _equation(self, equation: Any, inputs: list[Any]) -> list[Any]:
         name = equation.primitive.name
         if name in CALLS and (inner := _called(equation.params)) is not None:
             return self.run(inner, inputs)
-        if not any(isinstance(value, Ref) for value in inputs):
+        known = all(isinstance(n, int) for atom in equation.outvars for n in atom.aval.shape)
+        if known and not any(isinstance(value, Ref) for value in inputs):
             found = equation.primitive.bind(*map(jax.numpy.asarray, inputs), **equation.params)
             return list(found) if equation.primitive.multiple_results else [found]
         if name in SAME:
             return inputs
         if name == "split":
             return self._split(equation, inputs[0])
+        if name == "reshape" and equation.params.get("dimensions") is not None:
+            inputs = [self._ordered(equation, inputs[0])]
         other = name in LOGICAL and equation.outvars[0].aval.dtype != bool  # bit by bit
         other |= name == "select_n" and len(inputs) != 3
         if name not in WRITERS or len(equation.outvars) != 1 or other:
-            raise MissingOperationError(
-                f"the network needs the operation {name!r}, which the page does not have"
-            )
+            raise MissingOperationError(f"the operation {name!r}", self._reader)
         (out,) = equation.outvars
-        step = {"op": name, "shape": list(out.aval.shape)}
-        shapes = [list(atom.aval.shape) for atom in equation.invars]
-        step |= WRITERS[name](equation.params, shapes)
+        step = {"op": name, "shape": self._lengths(out.aval.shape)}
+        if unable := _unable(name, equation.params):
+            raise MissingOperationError(unable, self._reader)
+        step |= WRITERS[name](equation.params)
         if name in ("div", "convert_element_type"):
             step["kind"] = out.aval.dtype.kind  # the interpreter has one type of numbers
         return [self._add(step, inputs)]
+
+    def _lengths(self, shape: Sequence[Any]) -> list[int]:
+        """Returns a shape as numbers, with -k for k times the number of images."""
+        return [n if isinstance(n, int) else -self._times(n) for n in shape]
+
+    def _times(self, length: Any) -> int:
+        times, rest = divmod(length, self._images)
+        if isinstance(times, int) and rest == 0:
+            return times
+        raise MissingOperationError(f"an array of length {length}", self._reader)
 
     def _add(self, step: dict[str, Any], inputs: Sequence[Any]) -> Ref:
         self._steps.append((step, [self._operand(value) for value in inputs]))
@@ -160,13 +192,19 @@ class _Writer:
             self._constants.append(array)
         return self._numbers[key]
 
+    def _ordered(self, equation: Any, value: Any) -> Ref:
+        """Adds the transposition that a `reshape` begins with if it names an order of the axes."""
+        order, shape = equation.params["dimensions"], equation.invars[0].aval.shape
+        step = {"op": "transpose", "permutation": _json(order)}
+        return self._add(step | {"shape": self._lengths([shape[i] for i in order])}, [value])
+
     def _split(self, equation: Any, value: Any) -> list[Any]:
         axis, start, found = equation.params["axis"], 0, []
-        shape = list(equation.invars[0].aval.shape)
-        for size, out in zip(equation.params["sizes"], equation.outvars, strict=True):
-            begin = [start if i == axis else 0 for i in range(len(shape))]
-            step = {"op": "slice", "start": begin, "strides": [1] * len(shape)}
-            found.append(self._add(step | {"shape": list(out.aval.shape)}, [value]))
+        rank = len(equation.invars[0].aval.shape)
+        for size, out in zip(_json(equation.params["sizes"]), equation.outvars, strict=True):
+            begin = [start if i == axis else 0 for i in range(rank)]
+            step = {"op": "slice", "start": begin, "strides": [1] * rank}
+            found.append(self._add(step | {"shape": self._lengths(out.aval.shape)}, [value]))
             start += size
         return found
 
@@ -182,59 +220,63 @@ def _called(params: Mapping[str, Any]) -> Any:
     return None
 
 
-Write = Callable[[Mapping[str, Any], Sequence[list[int]]], dict[str, Any]]
+def _unable(name: str, params: Mapping[str, Any]) -> str:
+    """Returns what no reader does of an operation with these parameters; empty if they can."""
+    if name.startswith("reduce_window"):
+        for dilation in ("base_dilation", "window_dilation"):
+            if any(its != 1 for its in params[dilation]):
+                return f"a pooling with {dilation}"
+    if name == "conv_general_dilated" and params["batch_group_count"] != 1:
+        return "a convolution with groups of examples"
+    return ""
+
+
+Write = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 def _plainly(*names: str) -> Write:
     """Returns a writer that copies these parameters, which are numbers or tuples of numbers."""
 
-    def write(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
+    def write(params: Mapping[str, Any]) -> dict[str, Any]:
         return {name: _json(params[name]) for name in names}
 
     return write
 
 
 def _json(value: Any) -> Any:
-    return [_json(part) for part in value] if isinstance(value, tuple | list) else value
+    """Returns whole numbers, in lists where they are in tuples; a symbol is an error."""
+    if isinstance(value, tuple | list):
+        return [_json(part) for part in value]
+    return operator.index(value)
 
 
-def _slice(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
-    start = list(params["start_indices"])
-    return {"start": start, "strides": list(params["strides"] or [1] * len(start))}
+def _slice(params: Mapping[str, Any]) -> dict[str, Any]:
+    start = _json(params["start_indices"])
+    return {"start": start, "strides": _json(params["strides"] or [1] * len(start))}
 
 
-def _reduce(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
-    return {"axes": list(params["axes"])}
+def _reduce(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {"axes": _json(params["axes"])}
 
 
-def _window(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
-    names = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
-    found = {name: _json(params[name]) for name in names}
-    for name in ("base_dilation", "window_dilation"):
-        if any(its != 1 for its in found.pop(name)):
-            raise MissingOperationError(
-                f"the network needs a pooling with {name}, which the page does not have"
-            )
-    return found
+def _window(params: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("window_dimensions", "window_strides", "padding")
+    return {name: _json(params[name]) for name in names}
 
 
-def _dot(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
+def _dot(params: Mapping[str, Any]) -> dict[str, Any]:
     contract, batch = params["dimension_numbers"]
     return {"contract": _json(contract), "batch": _json(batch)}
 
 
-def _conv(params: Mapping[str, Any], shapes: Sequence[list[int]]) -> dict[str, Any]:
-    if params["batch_group_count"] != 1:
-        raise MissingOperationError(
-            "the network needs a convolution with groups of examples, which the page does not have"
-        )
+def _conv(params: Mapping[str, Any]) -> dict[str, Any]:
     numbers = params["dimension_numbers"]
     names = ("window_strides", "padding", "lhs_dilation", "rhs_dilation")
     return {name: _json(params[name]) for name in names} | {
-        "groups": params["feature_group_count"],
-        "image": list(numbers.lhs_spec),
-        "kernel": list(numbers.rhs_spec),
-        "result": list(numbers.out_spec),
+        "groups": _json(params["feature_group_count"]),
+        "image": _json(numbers.lhs_spec),
+        "kernel": _json(numbers.rhs_spec),
+        "result": _json(numbers.out_spec),
     }
 
 

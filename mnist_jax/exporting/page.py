@@ -12,6 +12,8 @@ from mnist_jax.analysis import pad, page
 from mnist_jax.analysis.pad import Drawing
 from mnist_jax.data.spec import Ink
 from mnist_jax.errors import UserError
+from mnist_jax.exporting import interpreter
+from mnist_jax.exporting.formats import Prepared
 from mnist_jax.exporting.operations import operations
 from mnist_jax.exporting.plain import classify
 from mnist_jax.exporting.trained import Trained
@@ -21,6 +23,7 @@ from mnist_jax.training.restored import Restored
 
 PAGE = "drawing.html"  # beside a report
 INSIDE = 500_000  # parameters of the largest network that a report holds within itself
+CHECKED = 100  # test images: the interpreter takes one at a time
 
 
 def network(
@@ -91,6 +94,21 @@ def size(params: Tree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+def prepared(trained: Trained) -> Prepared:
+    """Returns a network as a page of its own.
+
+    What is compared with the network is its list of operations, by an interpreter in NumPy: there
+    is no browser here to run the page's own.
+
+    Raises:
+      UserError: it needs an operation that the page does not have, or cannot be traced.
+    """
+    its = _of(trained.title, trained.restored)
+    run = interpreter.load(its)
+    described = [(trained.title, _described(trained))]
+    return Prepared(run, lambda path: _render(path, [its], described), trained.widened, CHECKED)
+
+
 def write(path: Path, trained: Sequence[Trained]) -> None:
     """Writes a page with one or more networks of the same classes and images.
 
@@ -101,7 +119,7 @@ def write(path: Path, trained: Sequence[Trained]) -> None:
     specs = [its.restored.spec for its in trained]
     pad.refuse_different(specs, [its.title for its in trained])
     networks = [_of(its.title, its.restored) for its in trained]
-    _render(path, networks, [(its.title, _described(its.restored)) for its in trained])
+    _render(path, networks, [(its.title, _described(its)) for its in trained])
 
 
 def _render(path: Path, networks: list[dict[str, Any]], described: list[tuple[str, str]]) -> None:
@@ -114,7 +132,8 @@ def _of(name: str, restored: Restored) -> dict[str, Any]:
     return network(name, restored.model, restored.weights, restored.spec.class_names, ink)
 
 
-def _described(restored: Restored) -> str:
-    config = restored.config
-    parameters = size(restored.weights["params"])
-    return f"{config.model.name}, {parameters:,} parameters, trained on {config.data.name}"
+def _described(trained: Trained) -> str:
+    config = trained.restored.config
+    parameters = size(trained.restored.weights["params"])
+    text = f"{config.model.name}, {parameters:,} parameters, trained on {config.data.name}"
+    return ", ".join(filter(None, [text, trained.widened]))

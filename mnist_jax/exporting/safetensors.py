@@ -12,27 +12,27 @@ import numpy as np
 
 from mnist_jax import data, imports, models
 from mnist_jax.config import parse
+from mnist_jax.exporting.formats import Prepared
 from mnist_jax.exporting.trained import Trained
+from mnist_jax.files import write_bytes
 from mnist_jax.models.outputs import probabilities
 from mnist_jax.training.checkpoint import path_name
 
-SUFFIX = ".safetensors"
 
-
-def content(trained: Trained) -> tuple[bytes, str]:
-    """Returns the content of the file, and a remark.
+def prepared(trained: Trained) -> Prepared:
+    """Returns the weights of a network, with its configuration, as a file will hold them.
 
     The names of the arrays are paths such as `params/layers/output/kernel`; the metadata of the
     file hold the configuration and the names of the classes, as JSON.
+
+    Raises:
+      UserError: the package safetensors is missing.
     """
     safetensors = imports.extra("safetensors.numpy", "export")
     leaves, _ = jax.tree_util.tree_flatten_with_path(trained.restored.weights)
     arrays = {path_name(path): np.asarray(leaf) for path, leaf in leaves}
-    metadata = {
-        "config": json.dumps(trained.restored.config.to_dict()),
-        "class_names": json.dumps(trained.restored.spec.class_names),
-    }
-    return safetensors.save(arrays, metadata=metadata), ""
+    content = safetensors.save(arrays, metadata=trained.metadata)
+    return Prepared(reader(content), lambda path: write_bytes(path, content))
 
 
 def reader(content: bytes) -> Callable[[np.ndarray], np.ndarray]:

@@ -4,47 +4,34 @@ See https://docs.jax.dev/en/latest/export/export.html.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 from jax import export
 
 from mnist_jax import imports
-from mnist_jax.errors import UserError
-from mnist_jax.exporting.trained import IMAGES, Trained
-from mnist_jax.failures import describe
+from mnist_jax.exporting.formats import Prepared
+from mnist_jax.exporting.plain import Classify, for_any_number
+from mnist_jax.exporting.trained import Trained
+from mnist_jax.files import write_bytes
 
-SUFFIX = ".stablehlo"
 PLATFORMS = ("cpu", "cuda", "tpu")
 
 
-def content(trained: Trained) -> tuple[bytes, str]:
-    """Returns the content of the file, and a remark; it takes any number of images at a time.
-
-    If the network's own code needs to know that number, the program takes exactly `IMAGES` images,
-    and the remark says so.
+def prepared(trained: Trained) -> Prepared:
+    """Returns a network as a program that takes any number of images at a time.
 
     Raises:
       UserError: the package flatbuffers is missing, or the network cannot be exported.
     """
     imports.extra("flatbuffers", "export")
-    function = jax.jit(trained.classify)
-    (batch,) = export.symbolic_shape("batch")
-    try:
-        found, remark = _exported(function, (batch, *trained.image_shape)), ""
-    except Exception:  # whatever the user's own code makes of a number that is not known
-        try:
-            found = _exported(function, (IMAGES, *trained.image_shape))
-        except Exception as error:
-            raise UserError(f"{trained.title} cannot be exported: {describe(error)}") from error
-        remark = f"takes exactly {IMAGES} images at a time: its code needs to know their number"
-    return bytes(found.serialize()), remark
+    found = for_any_number(trained.classify, trained.image_shape, _exported, trained.title)
+    content = bytes(found.serialize())
+    return Prepared(reader(content), lambda path: write_bytes(path, content))
 
 
-def _exported(function: Any, shape: tuple) -> export.Exported:
-    images = jax.ShapeDtypeStruct(shape, np.float32)
-    return export.export(function, platforms=PLATFORMS)(images)
+def _exported(function: Classify, images: jax.ShapeDtypeStruct) -> export.Exported:
+    return export.export(jax.jit(function), platforms=PLATFORMS)(images)
 
 
 def reader(content: bytes) -> Callable[[np.ndarray], np.ndarray]:

@@ -1,5 +1,6 @@
-"""What is exported: a trained network, its data set, and 1,000 test images to check a file with."""
+"""What is exported: a trained network, and test images to check a file with."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,9 +13,9 @@ from mnist_jax.exporting.plain import Classify, classify
 from mnist_jax.models.outputs import probabilities
 from mnist_jax.training.restored import Restored
 
-IMAGES = 1000  # of the test split, with which each file is checked
+FLOAT32 = "float32"
 # Largest difference between probabilities that rounding explains, by the type of the computation.
-CLOSE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
+CLOSE = {FLOAT32: 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
 
 
 @dataclass(frozen=True)
@@ -34,25 +35,42 @@ class Trained:
         """Height, width and channels of an image."""
         return tuple(self.restored.spec.image_shape)
 
-    def check(self, run: Callable[[np.ndarray], np.ndarray], what: str) -> float:
+    @property
+    def widened(self) -> str:
+        """A remark, if the network computes in 16 bits, that a list of operations does not."""
+        its = self.restored.config.dtype
+        return "" if its == FLOAT32 else f"computes in {FLOAT32}, where the network does in {its}"
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a file says of itself, as JSON: the configuration and the names of the classes."""
+        return {
+            "config": json.dumps(self.restored.config.to_dict()),
+            "class_names": json.dumps(self.restored.spec.class_names),
+        }
+
+    def images(self, count: int) -> np.ndarray:
+        """The first images of the test split, at most `count`: `[n, H, W, C]` float32 in [0, 1]."""
+        its = data.load(self.restored.config.data.name, "test").images[:count]
+        return its.astype(np.float32) / np.float32(255.0)
+
+    def check(
+        self, run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, what: str
+    ) -> float:
         """Compares what was exported with the network; returns the largest difference.
 
         Args:
-          run: from images `[n, H, W, C]` float32 in [0, 1] to probabilities `[n, K]`, as the
-            exported file gives them.
+          run: from images to probabilities `[n, K]`, as the exported file gives them.
+          images: `[n, H, W, C]` float32 in [0, 1].
           what: was exported, for the message.
 
         Raises:
           UserError: a probability differs by more than rounding explains, or a prediction differs.
         """
-        images = data.load(self.restored.config.data.name, "test").images[:IMAGES]
-        # A program may take exactly so many images: if there are fewer, they come again.
-        images = images[np.arange(IMAGES) % len(images)]
-        given = images.astype(np.float32) / np.float32(255.0)
-        outputs = self.restored.outputs(jnp.asarray(given))
+        outputs = self.restored.outputs(jnp.asarray(images))
         kind = self.restored.model.output_activation
         expected = np.asarray(probabilities(outputs, output_activation=kind))
-        found = np.asarray(run(given))
+        found = np.asarray(run(images))
         difference = float(np.abs(found - expected).max())
         close = CLOSE[self.restored.config.dtype]
         best, second = np.sort(expected, axis=1)[:, :-3:-1].T

@@ -4,35 +4,20 @@ import base64
 import io
 import json
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks.pictures import hands, styles
-from mnist_jax import data, models
-from mnist_jax.config import parse
+from mnist_jax import data
 from mnist_jax.data.spec import Ink
-from mnist_jax.exporting.operations import operations
-from mnist_jax.exporting.plain import classify
-from mnist_jax.models.layers import ACTIVATIONS
+from mnist_jax.exporting.operations import Operations, operations
 from mnist_jax.pictures import prepared, reading
 from tests.browser import browser
 from tests.commands import ROOT
-from tests.datasets import MNIST
+from tests.exporting import networks
 
 TEMPLATES = ROOT / "mnist_jax" / "analysis" / "templates"
-NETWORKS = {
-    **{
-        activation: {"name": "mlp", "hidden": (8,), "activation": activation}
-        for activation in ACTIVATIONS
-    },
-    "batch": {"name": "mlp", "hidden": (8,), "normalisation": "batch"},
-    "cnn": {"name": "cnn", "features": (4, 6), "kernel": (5, 3), "dense": (8,)},
-    "mean": {"name": "cnn", "features": (3,), "pooling": "mean", "dense": ()},
-    "pool first": {"name": "cnn", "features": (3,), "pool_first": True, "normalisation": "batch"},
-    "stride": {"name": "cnn", "features": (3,), "stride": 2, "padding": "VALID", "dense": ()},
-}
 
 
 @pytest.fixture(scope="module")
@@ -47,30 +32,27 @@ def scripts(tmp_path_factory):
         yield page
 
 
-def written(**model):
-    its = models.build(models.resolve(parse({"model": model})).model, MNIST, "float32")
-    params, variables = its.init(jax.random.key(0))
-    function = classify(its, {"params": params, "variables": variables})
-    return function, operations(function, (1, *its.image_shape)).to_json()
-
-
-def in_browser(page, model, images: np.ndarray) -> np.ndarray:
-    rows = json.dumps(images.reshape(len(images), -1).astype(int).tolist())
+def in_browser(page, its: Operations, inputs: np.ndarray) -> np.ndarray:
+    rows = json.dumps(inputs.reshape(len(inputs), -1).tolist())
     return np.array(
         page.run(
-            f"{{const run = network.load({json.dumps(model)});"
-            f"{rows}.map((image) => run(image.map((pixel) => pixel / 255)))}}"
+            f"{{const run = network.load({json.dumps(its.to_json())});"
+            f"{rows}.map((input) => run(input))}}"
         )
     )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", networks.NETWORKS)
 def test_a_network_gives_the_probabilities_of_jax(scripts, name):
-    function, model = written(**NETWORKS[name])
-    images = data.load("mnist", "test").images[:20]
-    found = in_browser(scripts, model, images)
-    expected = function(images.astype(np.float32) / 255)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    found = in_browser(scripts, networks.written(name), networks.images())
+    np.testing.assert_allclose(found, networks.expected(name), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", networks.FUNCTIONS)
+def test_an_operation_gives_the_numbers_of_jax(scripts, name):
+    its = operations(networks.of_numbers(name), (1, 4, 6, 3))
+    found, expected = in_browser(scripts, its, networks.numbers()), networks.expected_numbers(name)
+    np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-5, atol=1e-5)
 
 
 def as_rgba(content: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A network as a list of operations; that they compute the same is tested in a browser."""
+"""A network as a list of operations; what the page makes of them is tested in a browser."""
 
 import base64
 import json
@@ -11,9 +11,11 @@ import pytest
 from mnist_jax import models
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
-from mnist_jax.exporting.operations import operations
+from mnist_jax.exporting import interpreter
+from mnist_jax.exporting.operations import WRITERS, operations
 from mnist_jax.exporting.plain import classify
 from tests.datasets import MNIST
+from tests.exporting import networks
 
 NETWORKS = {
     "mlp": {"name": "mlp", "hidden": (8,), "dropout": 0.5, "normalisation": "batch"},
@@ -62,6 +64,28 @@ def test_constants_are_stored_once():
     weights = jnp.arange(4.0)
     its = operations(lambda x: (x + weights) * weights, (4,))
     assert len(its.constants) == 1
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_the_operations_of_a_network_give_the_probabilities_of_jax(name):
+    found = interpreter.load(networks.written(name).to_json())(networks.images())
+    np.testing.assert_allclose(found, networks.expected(name), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", networks.FUNCTIONS)
+def test_an_operation_gives_the_numbers_of_jax(name):
+    function, x = networks.of_numbers(name), networks.numbers()
+    its = operations(function, (1, *x.shape[1:])).to_json()
+    found = interpreter.load(json.loads(json.dumps(its)))(x)
+    np.testing.assert_allclose(found, networks.expected_numbers(name), rtol=1e-5, atol=1e-5)
+
+
+def test_every_operation_is_tried():
+    tried = set()
+    for name in networks.FUNCTIONS:
+        its = operations(networks.of_numbers(name), (1, 4, 6, 3))
+        tried |= {step["op"] for step in its.steps}
+    assert set(WRITERS) - tried == {"expand_dims"}  # JAX has no function that makes it
 
 
 @pytest.mark.parametrize(
