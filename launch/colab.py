@@ -354,6 +354,36 @@ display(Image(filename=RUN / "plots" / "mistakes.png"))
 display(Image(filename=RUN / "plots" / "calibration.png"))
 
 # %% [markdown]
+# What does the network look at? A filter of its first layer responds most to small parts of an
+# image that look like its weights: ink where they are blue, none where they are orange.
+
+# %%
+display(Image(filename=RUN / "plots" / "first_layer.png"))
+
+# %% [markdown]
+# Follow one image of each digit through the layers, from top to bottom. The first layers still show
+# strokes. The last one has a value for each digit, and the bluest should be the true one.
+
+# %%
+display(Image(filename=RUN / "plots" / "activations.png"))
+
+# %% [markdown]
+# Back to the worst mistakes: more ink on a blue pixel would raise the network's output for its
+# wrong answer, and on an orange one lower it. This is a gradient, so it is true of small changes
+# only.
+
+# %%
+display(Image(filename=RUN / "plots" / "saliency.png"))
+
+# %% [markdown]
+# Last, a map of all test images, by the two principal components of what enters the last layer.
+# Digits that lie apart are easy to tell apart. Those that overlap here may still differ in the
+# components that a plane cannot show.
+
+# %%
+display(Image(filename=RUN / "plots" / "map.png"))
+
+# %% [markdown]
 # ## 6. Single images
 #
 # `mnist_jax.load` loads the trained network from its folder. `predict` takes images with values

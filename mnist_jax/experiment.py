@@ -265,6 +265,7 @@ def _evaluate(
             seen,
             config=config.to_dict(),
             model=model,
+            weights=weights,
             history=rows,
             result=result,
             checkpoint=at.step,

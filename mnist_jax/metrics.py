@@ -140,6 +140,7 @@ ALWAYS = ("loss", "accuracy")
 # Names of other entries in a run's files.
 TAKEN = ("split", "count", "per_class", "confusion", "calibration", "checkpoint")  # evaluation.json
 TAKEN += ("mistakes", "examples", "network")  # plots of a run
+TAKEN += ("first_layer", "activations", "saliency", "map")
 
 
 def find(names: Iterable[str] = ()) -> tuple[Metric, ...]:

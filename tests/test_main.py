@@ -108,6 +108,7 @@ def test_leaves_evaluation_plots_report_and_tensorboard(finished):
     assert sum(map(sum, evaluation["confusion"])) == 10_000
     plots = {path.name for path in (workdir / "plots").glob("*.png")}
     assert {"loss.png", "accuracy.png", "confusion.png", "examples.png", "mistakes.png"} <= plots
+    assert {"saliency.png", "first_layer.png", "activations.png", "map.png"} <= plots
     assert (workdir / "report.html").stat().st_size > 100_000
     assert list((workdir / "tensorboard").glob("events*"))
 

@@ -68,7 +68,7 @@ def test_a_network_is_evaluated_as_a_run_is(folder, architecture, seed, name):
     assert evaluation["loss"] == pytest.approx(float(row["test_loss"]), rel=1e-4)
     report = (its / "report.html").read_text()
     assert f"{architecture}, seed {seed}" in report
-    assert {"loss.png", "accuracy.png", "confusion.png", "network.png"} <= {
+    assert {"loss.png", "confusion.png", "network.png", "saliency.png", "map.png"} <= {
         path.name for path in (its / "plots").iterdir()
     }
 

@@ -108,8 +108,8 @@ def test_kept_outputs_are_of_one_whole_run(kept):
     kinds = {output.output_type for cell in cells for output in cell.outputs}
     assert kinds == {"stream", "display_data"}  # and no error
     assert all(output.get("name") != "stderr" for cell in cells for output in cell.outputs)
-    assert sum(map(pictures, cells)) == 12
-    assert NOTEBOOK.stat().st_size < 1_500_000
+    assert sum(map(pictures, cells)) == 16
+    assert NOTEBOOK.stat().st_size < 1_600_000
 
 
 def test_kept_outputs_are_of_the_kept_parameters(kept):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from mnist_jax.analysis.network.graph import CONTAINERS
+from mnist_jax.analysis.network.calls import CONTAINERS
 from mnist_jax.models import Model
 
 

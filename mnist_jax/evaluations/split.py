@@ -68,6 +68,7 @@ def write(
             found,
             config=restored.config.to_dict(),
             model=restored.model,
+            weights=restored.weights,
             history=restored.rows,
             result=_result(network),
             checkpoint=restored.step,

@@ -50,6 +50,14 @@ class Model:
         _, params, variables = nnx.split(module, nnx.Param, ...)
         return nnx.to_pure_dict(params), nnx.to_pure_dict(variables)
 
+    def merge(self, params: Tree, variables: Tree) -> nnx.Module:
+        """Returns the network as an NNX module, its parameters in the type of the arithmetic.
+
+        This is for use within the function that JAX traces.
+        """
+        narrow = jax.tree.map(lambda p: p.astype(self.dtype), params)
+        return nnx.merge(self.graph, narrow, variables)
+
     def apply(
         self,
         params: Tree,
@@ -72,8 +80,7 @@ class Model:
           The outputs, `[B, num_classes]` float32 (logits if `output_activation` is softmax), and
           the variables after the call.
         """
-        narrow = jax.tree.map(lambda p: p.astype(self.dtype), params)
-        module = nnx.merge(self.graph, narrow, variables)
+        module: Any = self.merge(params, variables)
         outputs = module(images.astype(self.dtype), train=train, keys=keys)
         if not isinstance(outputs, jax.Array):
             raise UserError(

@@ -10,7 +10,7 @@ import functools
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,12 +20,10 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core
 
-from mnist_jax.models import Model, layers
+from mnist_jax.analysis.network.calls import Part, Path, intercepted, name_of
+from mnist_jax.models import Model
 
 BATCH = 2  # images; not 1, because JAX may treat an axis of size 1 differently from longer ones
-
-# Containers are replaced by the layers that they hold, which are what a reader wants to see.
-CONTAINERS = (layers.Sequence, nnx.Sequential)
 
 # Common names for the JAX operations that most often combine values.
 OPERATIONS = {
@@ -41,7 +39,6 @@ OPERATIONS = {
 }
 ASSOCIATIVE = ("add", "multiply", "concatenate", "maximum", "minimum")
 
-Path = tuple[str, ...]
 Sources = frozenset[int]  # where a value comes from: nodes as 0, 1, ..., parameters as ~0, ~1, ...
 NOTHING: Sources = frozenset()
 
@@ -128,46 +125,23 @@ class _Mark:
     last: bool  # among the same values
 
 
-@contextlib.contextmanager
-def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> Iterator[None]:
+def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> contextlib.AbstractContextManager[None]:
     """Makes the outermost parts of `module` mark the values that enter or leave them.
 
-    Outermost parts are those that no other marked part calls. The marks are added to `marks`.
+    The marks are added to `marks`.
     """
-    parts = {
-        id(part): tuple(map(str, path))
-        for path, part in nnx.iter_modules(module)
-        if path and not isinstance(part, CONTAINERS)
-    }
-    inside: list[nnx.Module] = []
 
-    def watch(call: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(call)
-        def watched(self: nnx.Module, *args: Any, **kwargs: Any) -> Any:
-            if inside or id(self) not in parts:
-                return call(self, *args, **kwargs)
-            mark = functools.partial(_mark, marks, parts[id(self)], type(self).__name__)
-            args, kwargs = mark((args, kwargs), inward=True)
-            inside.append(self)
-            try:
-                outputs = call(self, *args, **kwargs)
-            finally:
-                inside.pop()
-            if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(outputs)):
-                mark(jnp.zeros(()), inward=False)  # the call ends nevertheless
-            return mark(outputs, inward=False)
+    def around(part: Part, call: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        if part.depth:
+            return call(*args, **kwargs)
+        mark = functools.partial(_mark, marks, part.path, type(part.module).__name__)
+        args, kwargs = mark((args, kwargs), inward=True)
+        outputs = call(*args, **kwargs)
+        if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(outputs)):
+            mark(jnp.zeros(()), inward=False)  # the call ends nevertheless
+        return mark(outputs, inward=False)
 
-        return watched
-
-    classes: Any = {c for _, part in nnx.iter_modules(module) for c in type(part).__mro__}
-    calls = {c: vars(c)["__call__"] for c in classes if "__call__" in vars(c)}
-    try:  # Python looks for `__call__` in the class, so it is replaced there while tracing
-        for c, call in calls.items():
-            c.__call__ = watch(call)
-        yield
-    finally:
-        for c, call in calls.items():
-            c.__call__ = call
+    return intercepted(module, around)
 
 
 def _mark(marks: dict[str, _Mark], path: Path, kind: str, values: Any, *, inward: bool) -> Any:
@@ -277,12 +251,11 @@ class _Follower:
         if len(calls) > 1:
             node = replace(self.nodes[calls[0]], call=len(calls))
         else:
-            name = ".".join(part for part in mark.path if part != "layers")
             own = [
                 ledger.spend(ledger.under(mark.path))
                 for ledger in (self.parameters, self.variables)
             ]
-            node = Node("layer", name or mark.path[-1], mark.kind, (), *own)
+            node = Node("layer", name_of(mark.path), mark.kind, (), *own)
         self.add(node, NOTHING)
         return calls[-1]
 

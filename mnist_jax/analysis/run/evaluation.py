@@ -43,6 +43,12 @@ class Predictions:
         """True where the predicted class is the true one: [n] bool."""
         return self.predicted == self.labels
 
+    @functools.cached_property
+    def worst(self) -> np.ndarray:
+        """Indices of the m wrong predictions, highest loss first: [m] int64."""
+        wrong = np.flatnonzero(~self.correct)
+        return wrong[np.argsort(-self.losses[wrong], kind="stable")]
+
 
 def evaluate(predictions: Predictions) -> dict:
     """Returns the evaluation of a split as values that JSON can represent.

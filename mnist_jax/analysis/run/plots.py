@@ -1,4 +1,4 @@
-"""Plots of a run: learning curves, confusion matrix, calibration, examples and mistakes.
+"""Plots of a run: curves, confusion, calibration, examples, mistakes, and looks into the network.
 
 A plot is an entry of `PLOTS`: it is then drawn into `plots/` and shown in the report.
 """
@@ -17,7 +17,9 @@ from mnist_jax.analysis import canvas
 from mnist_jax.analysis.axes import log_axis
 from mnist_jax.analysis.canvas import BLUE, GREY, INK, PALE, VERMILLION
 from mnist_jax.analysis.gallery import Gallery, evenly_spaced, shades
+from mnist_jax.analysis.run import activations, captions, first_layer, map, saliency
 from mnist_jax.analysis.run.evaluation import Predictions
+from mnist_jax.analysis.run.insight import Insight, Layer, Map
 from mnist_jax.files import make_folder
 from mnist_jax.metrics import SPLITS, Metric
 
@@ -40,6 +42,7 @@ class View:
     predictions: Predictions
     evaluation: dict  # what `evaluate(predictions)` returned
     metrics: Sequence[Metric]  # in the order in which they are shown
+    insight: Insight | None = None  # what the network looks at; None if that could not be found
 
     @property
     def mistakes(self) -> int:
@@ -56,15 +59,19 @@ class View:
 class Plot:
     """A plot of a run: its file, its place in the report, and how it is drawn.
 
-    The report shows plots of one part side by side if all of them are narrow enough.
+    The report shows plots of one part side by side if all of them are narrow enough. Where a plot
+    has nothing to show, the report says why.
     """
 
     name: str  # of the file, without `.png`; also in `metrics.TAKEN`
-    part: Literal["curves", "mistakes", "classes", "examples"]  # of the report
+    part: Literal["curves", "mistakes", "classes", "examples", "network"]  # of the report
     heading: str
     help: str  # how to read it
     alt: Callable[[View], str]  # what it shows, in words
     draw: Callable[[View], Figure]
+    missing: Callable[[View], str] = lambda view: (
+        ""
+    )  # why there is nothing to show; empty: there is
 
 
 PLOTS = (
@@ -107,7 +114,75 @@ PLOTS = (
         alt=lambda view: "Gallery of images of each class with predicted class and probability.",
         draw=lambda view: draw_examples(view.predictions),
     ),
+    Plot(
+        name="saliency",
+        part="network",
+        heading="What it looks at in its worst mistakes",
+        help="Blue: a higher value of this pixel would raise the network's output for its wrong "
+        "answer; orange: lower it. This is a gradient (Simonyan et al., 2013), a linear "
+        "approximation that is true of small changes of this image only.",
+        alt=lambda view: saliency.describe(_insight(view)),
+        draw=lambda view: saliency.draw_saliency(_insight(view), view.predictions),
+        missing=lambda view: (
+            "" if len(_insight(view).worst) else "There are no mistakes to explain."
+        ),
+    ),
+    Plot(
+        name="first_layer",
+        part="network",
+        heading="First layer",
+        help="The weights of a unit are the pattern to which it responds most. Smooth strokes and "
+        "edges were learned; noise is what the random weights of the start have left.",
+        alt=lambda view: first_layer.describe(_first_layer(view)),
+        draw=lambda view: first_layer.draw_first_layer(_first_layer(view)),
+        missing=lambda view: (
+            "" if _insight(view).first else "The weights of the first layer are not like images."
+        ),
+    ),
+    Plot(
+        name="activations",
+        part="network",
+        heading="From layer to layer",
+        help="Follow an image from top to bottom. What differs between the columns of a row is "
+        "what the classes can be told apart by; a unit that is white for all images is idle.",
+        alt=lambda view: activations.describe(_insight(view)),
+        draw=lambda view: activations.draw_activations(_insight(view), view.predictions),
+        missing=lambda view: (
+            "" if _insight(view).layers else "No layer of this network can be seen from outside."
+        ),
+    ),
+    Plot(
+        name="map",
+        part="network",
+        heading="Map of the images",
+        help="Images that are close together look alike to the last layer. Groups that lie apart "
+        "are easy to tell apart, and mistakes gather where groups meet; but groups that overlap "
+        "here may differ in the components that are not shown.",
+        alt=lambda view: map.describe(_map(view)),
+        draw=lambda view: map.draw_map(_map(view), view.predictions),
+        missing=lambda view: (
+            "" if _insight(view).map else "No layer with weights can be seen from outside."
+        ),
+    ),
 )
+
+
+def _insight(view: View) -> Insight:
+    assert view.insight is not None  # `plots_of` leaves out the plots that need it
+    return view.insight
+
+
+def _first_layer(view: View) -> Layer:
+    found = _insight(view).first
+    assert found is not None  # the plot is missing otherwise
+    return found
+
+
+def _map(view: View) -> Map:
+    found = _insight(view).map
+    assert found is not None  # the plot is missing otherwise
+    return found
+
 
 CURVE_HELP = {  # what to know of a metric's curves, besides which direction is better
     "loss": "If the training loss keeps falling while the validation loss rises, the model "
@@ -119,15 +194,19 @@ CURVE_HELP = {  # what to know of a metric's curves, besides which direction is 
 
 
 def plots_of(view: View) -> list[Plot]:
-    """Returns all plots of a run in reading order: its learning curves, if any, and `PLOTS`."""
-    return [*(_curve(metric) for metric in view.metrics if view.history), *PLOTS]
+    """Returns all plots of a run in reading order: its learning curves, if any, and `PLOTS`.
+
+    Those of the part `network` are left out if the network could not be looked into.
+    """
+    curves = [_curve(metric) for metric in view.metrics if view.history]
+    return [*curves, *(its for its in PLOTS if view.insight or its.part != "network")]
 
 
 def write_plots(folder: Path, view: View) -> list[Path]:
     """Draws every plot of a run into `folder` as PNG and returns their paths, in reading order.
 
     The folder is created if it does not exist; plots of the same names are replaced. A plot that
-    cannot be drawn is left out with a warning.
+    has nothing to show is left out, and one that cannot be drawn is left out with a warning.
 
     Raises:
       UserError: a file cannot be written.
@@ -135,8 +214,10 @@ def write_plots(folder: Path, view: View) -> list[Path]:
     make_folder(folder)
     written = []
     for plot in plots_of(view):
+        path = folder / f"{plot.name}.png"
         with canvas.drawing(f"the plot {plot.name}"), canvas.styled():
-            written.append(canvas.save(plot.draw(view), folder / f"{plot.name}.png"))
+            if not plot.missing(view):
+                written.append(canvas.save(plot.draw(view), path))
     return written
 
 
@@ -376,7 +457,7 @@ def draw_examples(predictions: Predictions) -> Figure:
         picks = np.linspace(0, len(members) - 1, min(rows, len(members))).astype(int)
         tiles |= {(row, column): members[pick] for row, pick in enumerate(picks)}
     right = sum(bool(predictions.correct[example]) for example in tiles.values())
-    short = _short(predictions, 1)
+    short = captions.is_short(predictions, 1)
     gallery = Gallery(
         predictions.images.shape[1:],
         (rows, len(shown)),
@@ -388,8 +469,8 @@ def draw_examples(predictions: Predictions) -> Figure:
     )
     for place, example in tiles.items():
         correct = predictions.correct[example]
-        answer = f"{'✓' if correct else '✗'} {_predicted(predictions, example)}"
-        sure = _probability(predictions, example)
+        answer = f"{'✓' if correct else '✗'} {captions.predicted(predictions, example)}"
+        sure = captions.probability(predictions, example)
         lines = [f"{answer}  {sure}"] if short else [answer, sure]
         gallery.add(place, predictions.images[example], lines, strong=not correct)
     return gallery.finish()
@@ -398,26 +479,21 @@ def draw_examples(predictions: Predictions) -> Figure:
 def draw_mistakes(predictions: Predictions) -> Figure:
     """Draws the wrongly predicted images, highest loss first, with true and predicted class."""
     rows, columns = MISTAKES
-    wrong = np.flatnonzero(~predictions.correct)
-    worst = wrong[np.argsort(-predictions.losses[wrong], kind="stable")][: columns * rows]
+    worst = predictions.worst[: columns * rows]
     if not len(worst):
         return _no_mistakes(predictions)
-    mistakes = canvas.count(len(wrong), "mistake")
-    short = _short(predictions, 3)
+    mistakes = canvas.count(len(predictions.worst), "mistake")
     gallery = Gallery(
         predictions.images.shape[1:],
         (math.ceil(len(worst) / columns), columns),
         side=112,
-        lines=2 if short else 3,
+        lines=captions.mistake_lines(predictions),
         title=f"The {len(worst)} worst of {mistakes} ({predictions.split})",
         note="highest loss first; below each image: true → predicted class, the probability of "
         f"the predicted class, #index in the split{shades(predictions.images)}",
     )
     for position, example in enumerate(worst):
-        true = predictions.class_names[predictions.labels[example]]
-        answer = f"→ {_predicted(predictions, example)}"
-        sure = f"{_probability(predictions, example)}  #{example}"
-        lines = [f"{true} {answer}", sure] if short else [true, answer, sure]
+        lines = captions.of_mistake(predictions, example)
         gallery.add(divmod(position, columns), predictions.images[example], lines)
     return gallery.finish()
 
@@ -428,16 +504,3 @@ def _no_mistakes(predictions: Predictions) -> Figure:
     text = f"No mistakes among {count} ({predictions.split})"
     figure.text(0.5, 0.5, text, ha="center", va="center", weight="bold", size=12)
     return figure
-
-
-def _short(predictions: Predictions, length: int) -> bool:
-    """True if no class has a name of more than `length` characters."""
-    return max(map(len, predictions.class_names)) <= length
-
-
-def _predicted(predictions: Predictions, example: int) -> str:
-    return predictions.class_names[predictions.predicted[example]]
-
-
-def _probability(predictions: Predictions, example: int) -> str:
-    return f"{100 * predictions.confidence[example]:.1f} %"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,12 @@ from mnist_jax import metrics
 from mnist_jax.analysis import canvas, page
 from mnist_jax.analysis.pad import Drawing
 from mnist_jax.analysis.run.evaluation import Predictions, evaluate
-from mnist_jax.analysis.run.plots import View, plots_of, write_plots
+from mnist_jax.analysis.run.plots import Plot, View, plots_of, write_plots
 from mnist_jax.files import make_folder, write_json
 from mnist_jax.nested import leaves
 
 if TYPE_CHECKING:  # importing models imports JAX
-    from mnist_jax.models import Model
+    from mnist_jax.models import Model, Tree
 
 HALF = 800  # pixels: the widest plot that is legible at half the width of the page
 
@@ -27,6 +27,7 @@ def publish(
     *,
     config: dict[str, Any],
     model: Model,
+    weights: Tree,
     history: list[dict[str, Any]],
     result: dict[str, Any] | None,
     checkpoint: int,
@@ -42,6 +43,7 @@ def publish(
       predictions: predictions of the network, with the values of every metric of `config`.
       config: resolved configuration, as `Config.to_dict()` returns it.
       model: the network.
+      weights: its `params` and `variables`.
       history: one row per epoch, as in `metrics.jsonl`.
       result: as in `result.json`, or None where there is none.
       checkpoint: step of the checkpoint that holds the weights.
@@ -54,11 +56,15 @@ def publish(
     """
     from mnist_jax.analysis.network.drawing import draw_network  # these import JAX
     from mnist_jax.analysis.network.summary import summary
+    from mnist_jax.analysis.run.probe import probe
 
     make_folder(folder)
     evaluation = evaluate(predictions) | {"checkpoint": checkpoint}
     write_json(folder / "evaluation.json", evaluation)
-    view = View(history, predictions, evaluation, metrics.of(config))
+    insight = None
+    with canvas.drawing("what the network looks at"):
+        insight = probe(model, weights, predictions)
+    view = View(history, predictions, evaluation, metrics.of(config), insight)
     plots = write_plots(folder / "plots", view)
     with canvas.drawing("the network"):
         plots += draw_network(model, folder / "plots")[:1]
@@ -112,9 +118,9 @@ def write_report(
         figures=_headline(view, config, result),
         result=result,
         pictures=[
-            {"plot": plot, **_picture(files[plot.name], plot.alt(view))}
+            _shown(plot, view, files)
             for plot in plots_of(view)
-            if plot.name in files
+            if plot.name in files or plot.missing(view)
         ],
         per_class=_per_class(view.evaluation),
         summary=summary,
@@ -123,6 +129,13 @@ def write_report(
         config=leaves(config).items(),
         drawing=drawing,
     )
+
+
+def _shown(plot: Plot, view: View, files: Mapping[str, Path]) -> dict[str, Any]:
+    """Returns a plot with its picture, or with the reason why there is none."""
+    if reason := plot.missing(view):
+        return {"plot": plot, "missing": reason, "wide": False}
+    return {"plot": plot, "missing": "", **_picture(files[plot.name], plot.alt(view))}
 
 
 def _picture(path: Path, alt: str) -> dict[str, Any]:

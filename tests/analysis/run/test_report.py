@@ -1,8 +1,10 @@
 import base64
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,13 +12,15 @@ from PIL import Image
 from mnist_jax import models
 from mnist_jax.analysis.run import report
 from mnist_jax.analysis.run.evaluation import Predictions, evaluate
-from mnist_jax.analysis.run.plots import View
+from mnist_jax.analysis.run.insight import Insight
+from mnist_jax.analysis.run.plots import PLOTS, View
 from mnist_jax.config import Choice
+from mnist_jax.data import Spec
 from mnist_jax.errors import UserError
 from mnist_jax.metrics import Metric, find
 from tests.analysis.members import ENTROPY, TOP_2
-from tests.datasets import MNIST
 
+CATS_AND_DOGS = Spec((28, 28, 1), ("cat", "dog"))
 STEMS = ["loss", "accuracy", "mistakes", "confusion", "calibration", "examples"]
 VOID = {"meta", "img", "link", "br"}
 RESULT = {
@@ -187,12 +191,14 @@ def test_a_picture_may_be_larger_than_pillow_allows(tmp_path: Path):
 
 
 def published(folder: Path) -> dict:
-    model = models.build(Choice("mlp", {"hidden": (4,)}), MNIST)
+    model = models.build(Choice("mlp", {"hidden": (4,), "num_classes": 2}), CATS_AND_DOGS)
+    params, variables = model.init(jax.random.key(0))
     return report.publish(
         folder,
         predictions_of(),
         config={},
         model=model,
+        weights={"params": params, "variables": variables},
         history=history_of(),
         result=None,
         checkpoint=858,
@@ -222,7 +228,47 @@ def test_what_cannot_be_drawn_costs_a_run_its_picture_alone(
     assert (tmp_path / "evaluation.json").exists()
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert left in page
-    assert len(list((tmp_path / "plots").glob("*.png"))) == page.count("<img") == 6
+    assert len(list((tmp_path / "plots").glob("*.png"))) == page.count("<img") == 10
+
+
+def test_what_a_network_looks_at_is_in_its_report(tmp_path: Path):
+    published(tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    headings = Outline(page).headings
+    looks = ["What it looks at in its worst mistakes", "First layer", "From layer to layer"]
+    looks += ["Map of the images"]
+    start = headings.index(looks[0])
+    assert headings[start - 1 : start + 5] == ["Examples", *looks, "Model"]
+    for plot in PLOTS[-4:]:
+        assert (tmp_path / "plots" / f"{plot.name}.png").exists()
+        assert plot.help in unescape(page)
+
+
+def test_a_network_that_cannot_be_looked_into_costs_these_plots_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def fail(*_):
+        raise RuntimeError("too dark")
+
+    monkeypatch.setattr("mnist_jax.analysis.run.probe.probe", fail)
+    assert published(tmp_path)["accuracy"] == 0.75
+    warning = capsys.readouterr().err
+    assert warning == (
+        "warning: what the network looks at cannot be drawn: RuntimeError: too dark\n"
+    )
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<img") == 7
+    assert "First layer" not in page
+
+
+def test_a_plot_with_nothing_to_show_leaves_its_reason(tmp_path: Path):
+    predictions = predictions_of()
+    nothing = Insight(None, np.arange(2), (), np.zeros(0, int), np.zeros((0, 28, 28, 1)), None)
+    page = write(tmp_path, STEMS, {"predictions": predictions, "insight": nothing})
+    assert page.count("<img") == len(STEMS)
+    assert Outline(page).headings.count("First layer") == 1
+    for reason in ("There are no mistakes to explain.", "No layer with weights can be seen"):
+        assert reason in page
 
 
 def test_everything_from_outside_is_escaped(tmp_path: Path):
