@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 import mnist_jax
+from benchmarks.browser import browser, find
 from benchmarks.pictures import hands
 from mnist_jax import data
 from mnist_jax.analysis import pad
 from mnist_jax.pictures import reading
-from tests.browser import browser
 from tests.commands import ROOT, SMALL, refused, run
+
+if find() is None:
+    pytest.skip("there is no Chromium", allow_module_level=True)
 
 TRAINING = {
     "num_epochs": 6,

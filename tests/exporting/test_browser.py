@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.browser import browser, find
 from benchmarks.pictures import hands, styles
 from mnist_jax import data
 from mnist_jax.data.spec import Ink
 from mnist_jax.exporting.operations import Operations, operations
 from mnist_jax.pictures import prepared, reading
-from tests.browser import browser
 from tests.commands import ROOT
 from tests.exporting import networks
+
+if find() is None:
+    pytest.skip("there is no Chromium", allow_module_level=True)
 
 TEMPLATES = ROOT / "mnist_jax" / "analysis" / "templates"
 
