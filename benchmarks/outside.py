@@ -1,88 +1,112 @@
 """Measures how networks read digits of other writers than MNIST's, and writes README's tables.
 
-  python -m benchmarks.outside --train    trains what is missing, then measures and writes
-  python -m benchmarks.outside            measures and writes what is trained
+  python -m benchmarks.outside --train           trains and measures all, then writes
+  python -m benchmarks.outside --train --only mlp     one configuration; the other rows stay
+  python -m benchmarks.outside                   only writes
 
-The configurations are trained with three seeds each. The candidates of configs/sweeps/robust.py are
-ranked by their accuracy on corrupted images of the validation split alone; `configs/robust.py` is
-the best of them. The outside test chooses nothing. The runs are kept in runs/results/.
+Each configuration is trained with three seeds, as are the candidates of configs/sweeps/robust.py.
+These are ranked by their accuracy on corrupted images of the validation split alone;
+`configs/robust.py` is the best of them. The outside test chooses nothing. The runs are kept in
+runs/results/outside/, the measurements in benchmarks/measured/outside.json.
 """
 
 import argparse
 import statistics
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 from benchmarks import measured, readme
 from mnist_jax import settings
+from mnist_jax.config_file import import_file
 from mnist_jax.evaluations import outside, robustness
-from mnist_jax.training import network, sweepdir
+from mnist_jax.training import network, provenance, sweepdir
+from mnist_jax.training.network import Network
 from mnist_jax.training.restored import restore
 
 RUNS = readme.ROOT / "runs" / "results" / "outside"
-NAMES = ("logistic", "mlp_tiny", "mlp", "mlp_wide", "fast", "cnn", "robust")
-CANDIDATES = "sweeps/robust"
+FILE = measured.FOLDER / "outside.json"
+NAMES = ("logistic", "mlp_tiny", "mlp", "mlp_wide", "fast")
+SWEEP, SWEPT = "sweeps/robust", ("cnn", "robust")  # whose members are these two and others
 SEEDS = 3
 VALIDATION, TEST = "train[55000:]", "test"
 
 
-def train(name: str) -> None:
-    """Trains the seeds of a configuration; a finished one is not repeated."""
+def trained(name: str) -> dict[str, list[Network]]:
+    """Trains the seeds of a configuration or a sweep; returns the networks by architecture."""
+    folder = RUNS / name.replace("/", "-")
     module = [sys.executable, "-m", "mnist_jax.sweep", f"--config=configs/{name}.py"]
-    seeds = [] if name == CANDIDATES else [f"--seeds={SEEDS}"]  # the sweep has its own
-    subprocess.run([*module, *seeds, f"--workdir={_folder(name)}"], cwd=readme.ROOT, check=True)
+    arguments = [f"--seeds={SEEDS}", f"--workdir={folder}"]
+    subprocess.run([*module, *arguments], cwd=readme.ROOT, check=True)
+    found: dict[str, list[Network]] = {}
+    for architecture, seed in sweepdir.finished(sweepdir.populations(folder)):
+        found.setdefault(architecture, []).append(network.find(folder, architecture, seed))
+    return found
 
 
-def _folder(name: str) -> Path:
-    return RUNS / name.replace("/", "-")
+def measure(name: str) -> dict[str, Any]:
+    """Returns the measurements of one configuration, or of the candidates and those among them."""
+    found = trained(name)
+    if name != SWEEP:
+        (networks,) = found.values()
+        return {name: _row(networks)}
+    corrupted = {its: [_corrupted(one, VALIDATION) for one in found[its]] for its in found}
+    rows = {"cnn": _row(found["as in cnn"]), "robust": _row(found[_best(corrupted)])}
+    return rows | {SWEEP: {"candidates": corrupted, "device": provenance.device()}}
 
 
-def _networks(name: str) -> list[network.Network]:
-    """Returns the networks of a finished sweep; empty if it is not finished."""
-    folder = _folder(name)
-    if not (folder / "result.json").exists():
-        return []
-    found = sweepdir.finished(sweepdir.populations(folder))
-    return [network.find(folder, architecture, seed) for architecture, seed in found]
+def _best(candidates: dict[str, list[float]]) -> str:
+    return max(candidates, key=lambda its: statistics.mean(candidates[its]))
 
 
-def candidates() -> str:
-    """Returns the table of the candidates, best first; empty if they are not trained."""
-    found: dict[str, list[float]] = {}
-    for one in _networks(CANDIDATES):
-        name = one.title.rpartition(", seed ")[0]
-        found.setdefault(name, []).append(_corrupted(one, VALIDATION))
-    if not found:
-        return ""
-    order = sorted(found.items(), key=lambda item: -statistics.mean(item[1]))
-    rows = [f"| {name} | {_spread(values)} |" for name, values in order]
-    return "\n".join(["| augmentation | corrupted validation images, % |", "| --- | ---: |", *rows])
+def check(found: dict[str, Any]) -> None:
+    """Raises SystemExit unless configs/robust.py is the best of the candidates."""
+    best = _best(found[SWEEP]["candidates"])
+    config = import_file("configs/robust.py").get_config()
+    if config != import_file("configs/sweeps/robust.py").candidate(best):
+        raise SystemExit(f"configs/robust.py is not the best candidate, {best!r}: change it")
 
 
-def configurations() -> str:
-    """Returns the table of the configurations that are trained."""
-    rows = [
-        "| configuration | outside test, % | corrupted test images, % | test images, % |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for name in NAMES:
-        if networks := _networks(name):
-            digits = [outside.examined(restore(one, "latest")).correct.mean() for one in networks]
-            cells = [
-                _spread([float(value) for value in digits]),
-                _spread([_corrupted(one, TEST) for one in networks]),
-                _spread([(one.result or {})["test"]["accuracy"] for one in networks]),
-            ]
-            rows.append(f"| [`{name}`](configs/{name}.py) | {' | '.join(cells)} |")
-            print(rows[-1], flush=True)
-    return "\n".join(rows)
+def _row(networks: Sequence[Network]) -> dict[str, Any]:
+    digits = [outside.examined(restore(one)).correct.mean() for one in networks]
+    return {
+        "outside": [float(accuracy) for accuracy in digits],
+        "corrupted": [_corrupted(one, TEST) for one in networks],
+        "test": [(one.result or {})["test"]["accuracy"] for one in networks],
+        "device": provenance.device(),
+    }
 
 
-def _corrupted(one: network.Network, split: str) -> float:
+def _corrupted(one: Network, split: str) -> float:
     """Returns the mean accuracy over all corruptions and strengths."""
     _, cells, _ = robustness.measure(one, "latest", split)
     return statistics.mean(cell.accuracy for cell in cells)
+
+
+def tables(found: dict[str, Any]) -> str:
+    """Returns both tables in Markdown, with the conditions under them."""
+    rows = [found[name] for name in (*NAMES, *SWEPT)]
+    candidates = found[SWEEP]["candidates"]
+    order = sorted(candidates, key=lambda its: -statistics.mean(candidates[its]))
+    devices = sorted({row["device"] for row in [*rows, found[SWEEP]]})
+    lines = [
+        "| configuration | outside test, % | corrupted test images, % | test images, % |",
+        "| --- | ---: | ---: | ---: |",
+        *(
+            f"| [`{name}`](configs/{name}.py) | {_spread(row['outside'])} "
+            f"| {_spread(row['corrupted'])} | {_spread(row['test'])} |"
+            for name, row in zip((*NAMES, *SWEPT), rows, strict=True)
+        ),
+        "",
+        "| augmentation | corrupted validation images, % |",
+        "| --- | ---: |",
+        *(f"| {name} | {_spread(candidates[name])} |" for name in order),
+        "",
+        f"Mean ± standard deviation over {SEEDS} seeds, with the weights of the last step. "
+        f"{'; '.join(devices)}. {found['date']}, commit {found['commit']}.",
+    ]
+    return "\n".join(lines)
 
 
 def _spread(values: list[float]) -> str:
@@ -91,21 +115,21 @@ def _spread(values: list[float]) -> str:
 
 
 def main() -> None:
-    """Trains missing networks if asked to, then measures and writes."""
+    """Trains and measures if asked to, then writes README's part from all measurements."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--train", action="store_true", help="first train the missing networks")
-    parser.add_argument("--only", nargs="*", default=(CANDIDATES, *NAMES), metavar="NAME")
+    parser.add_argument("--train", action="store_true", help="first train and measure")
+    parser.add_argument("--only", nargs="*", default=(SWEEP, *NAMES), metavar="NAME")
     arguments = parser.parse_args()
-    for name in arguments.only if arguments.train else ():
-        train(name)
+    found = measured.read(FILE) if FILE.exists() else {}
     with settings.own():
-        tables = [configurations(), candidates()]
-    note = (
-        f"Mean ± standard deviation over {SEEDS} seeds. {measured.sentence(measured.conditions())}"
-    )
-    text = "\n\n".join(filter(None, [*tables, note]))
+        for name in arguments.only if arguments.train else ():
+            conditions = measured.conditions()
+            found |= {"date": conditions["date"], "commit": conditions["commit"]} | measure(name)
+            measured.save(found, FILE)
+    check(found)
+    text = tables(found)
     readme.replace("outside", text)
     print(text)
 
