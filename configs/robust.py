@@ -16,5 +16,4 @@ def get_config():
     config.augment.scale = 0.2
     config.augment.shear = 20.0  # degrees
     config.augment.noise = 0.3  # standard deviation
-    config.augment.erase = 0.5  # probability
     return config
