@@ -134,7 +134,7 @@ def find_file(path: str) -> Path:
     checkout = (PROJECT_ROOT / "configs").is_dir()
     root = PROJECT_ROOT if checkout else Path(__file__).resolve().parent
     asked = local_path(path, "config")
-    candidates = [Path.cwd() / asked, root / asked]
+    candidates = [asked.absolute(), root / asked]
     for candidate in candidates:
         if candidate.is_file():
             return candidate

@@ -14,11 +14,22 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from mnist_jax import ulimits
 from mnist_jax.errors import UserError
 
 PRNG = "threefry2x32"  # the implementation of random numbers; its bits are the same everywhere
 # For these JAX has no context manager: `own` sets them for the whole process, if they differ.
-PROCESS_WIDE = {"jax_accurate_erf_inv": False, "jax_high_dynamic_range_gumbel": False}
+PROCESS_WIDE = dict.fromkeys(
+    (
+        "jax_accurate_erf_inv",
+        "jax_high_dynamic_range_gumbel",
+        "jax_compilation_cache_check_contents",
+        "jax_no_execution",
+        "jax_no_tracing",
+        "jax_scan3",
+    ),
+    False,
+)
 # `compilation.keep_programs` sets these for the whole process.
 OF_THE_CACHE = (
     "jax_compilation_cache_dir",
@@ -35,9 +46,12 @@ def own() -> Iterator[None]:
     The values that were there before come back afterwards. JAX is imported here, if it is not yet.
 
     Raises:
-      UserError: JAX cannot be imported because of a variable in the environment, or what failed
-        inside failed because JAX cannot start its devices.
+      UserError: JAX cannot be imported because of a variable in the environment, or of a limit on
+        memory; this is a fork of a process that has used JAX; or what failed inside failed because
+        JAX cannot start its devices.
     """
+    ulimits.refuse_cramped()
+    _refuse_fork()
     jax = imported()
     with contextlib.ExitStack() as stack:
         for setting in (
@@ -70,6 +84,19 @@ def own() -> Iterator[None]:
 
             devices.start()  # raises UserError if that is the reason
             raise
+
+
+_used_in: list[int] = []  # the process that has used JAX, or its parent
+
+
+def _refuse_fork() -> None:
+    """Raises UserError in a fork of a process that has used JAX, in which JAX would hang."""
+    if _used_in and _used_in[0] != os.getpid():
+        raise UserError(
+            "this process was forked from one that had used JAX, whose threads are missing here: "
+            "it would wait for ever. Start processes by multiprocessing.get_context('spawn')"
+        )
+    _used_in[:] = [os.getpid()]
 
 
 def _restore(jax: Any, name: str, value: Any) -> None:
@@ -121,5 +148,7 @@ def _refuse_unknown(flags: str) -> None:
 
 def named_in(text: str) -> str | None:
     """Returns the variable of JAX that a message of JAX names and that is set, or None."""
-    names = (name.upper() for name in re.findall(r"\bjax_\w+", text, re.IGNORECASE))
+    names = (
+        name.upper().replace(".", "_") for name in re.findall(r"\bjax[_.]\w+", text, re.IGNORECASE)
+    )
     return next((name for name in names if name in os.environ), None)
