@@ -336,6 +336,18 @@ class Twice(Base):
 class Activation(Base):
     output_activation = "Softmax"
 
+class Rounded(Base):
+    def __call__(self, images, *, train, keys=None):
+        return super().__call__(images, train=train).astype(int)
+
+class Detached(Base):
+    def __call__(self, images, *, train, keys=None):
+        return jax.lax.stop_gradient(super().__call__(images, train=train))
+
+class NoRow:
+    def __call__(self):
+        pass
+
 class Labels(Base):
     def __call__(self, images, *, train, keys=None):
         return super().__call__(images, train=train).argmax(axis=-1)
@@ -359,6 +371,15 @@ def gap(outputs, labels, *, output_activation):
 """
 
 
+SHARE = """
+def share(outputs, targets, *, output_activation):
+    return (outputs.argmax(-1) != targets.argmax(-1)).astype(float)
+
+def right(outputs, targets, *, output_activation):
+    return ((outputs - targets) ** 2).sum(-1)
+"""
+
+
 @pytest.fixture
 def own(user_module):
     user_module("own_mistakes", OWN)
@@ -379,7 +400,8 @@ def own(user_module):
         ("Empty", "has no parameters"),
         ("Twice", "the Dropout layers first and second have the same name"),
         ("Activation", "'Softmax', which is no activation's name; did you mean 'softmax'"),
-        ("Labels", r"outputs of shape \(1,\)"),
+        ("Rounded", "the outputs of Rounded are int32, but must be real numbers"),
+        ("Labels", "the outputs of Labels are int32"),
         ("build", "must be a subclass of flax.nnx.Module"),
     ],
 )
@@ -391,7 +413,7 @@ def test_a_network_that_is_none_is_refused_before_training(own, name, said):
     ("field", "value", "said"),
     [
         ("loss", "own_mistakes:looped", "a loss must have a gradient"),
-        ("loss", "os:system", "fails: "),
+        ("loss", "os:system", r"is called with 2 arguments by position, but takes \(command\)"),
         ("metrics", ("os:system",), "fails: "),
         ("metrics", ("builtins:type",), "fails: "),
         ("metrics", ("top_3", "top_3"), "two metrics named 'top_3'; leave one out"),
@@ -399,6 +421,14 @@ def test_a_network_that_is_none_is_refused_before_training(own, name, said):
         ("loss", "broken_module:f", r"broken_module.py:1: SyntaxError"),
         ("loggers", ("broken_module:f",), r"broken_module.py:1: SyntaxError"),
         ("loggers", ("builtins:iter",), "does not say which arguments"),
+        ("loggers", ("os:getcwd",), r"is called with 1 argument by position, but takes \(\)"),
+        ("loggers", ("own_mistakes:NoRow",), r"NoRow.__call__ is called with 2 .* takes \(self\)"),
+        ("loss", "os:getcwd", r"is called with 2 arguments by position, but takes \(\)"),
+        ("model", dict(name="mlp", hidden=(8,) * 300), "300 layers are more than a network may"),
+        ("model", dict(name="cnn", features=(8,) * 300), "300 layers are more than a network may"),
+        ("model", "own_mistakes:Bas", "did you mean 'Base'"),
+        ("model", "own_mistakes:xyz", "has no 'xyz'; known: Activation,"),
+        ("optimizer", "adma", "did you mean 'adam'"),
         ("optimizer", "broken_module:f", r"broken_module.py:1: SyntaxError"),
         ("data", dict(name="broken_module:f"), r"broken_module.py:1: SyntaxError"),
     ],
@@ -423,6 +453,27 @@ def test_outputs_that_are_probabilities_already_are_warned_of_once(own, capsys):
     assert found.result["warnings"] == [line.removeprefix("warning: ")]
     others = [small(model=f"own_mistakes:{name}") for name in ("Declared", "Base")]
     assert not task.warnings(config.parse(other.to_dict()) for other in others)
+
+
+def test_a_gradient_that_is_0_everywhere_is_warned_of(own, user_module):
+    """Such a training learns nothing, and would end without a word."""
+    user_module("errors_of_mine", SHARE)
+    made = [
+        small(loss="errors_of_mine:share"),
+        small(model="own_mistakes:Detached"),
+        small(model="own_mistakes:Base", loss="errors_of_mine:right"),
+    ]
+    said = task.warnings(config.parse(its.to_dict()) for its in made)
+    assert [text.split(" is 0 for every parameter")[0] for text in said] == [
+        "config.loss: the gradient of errors_of_mine:share with mlp",
+        "config.loss: the gradient of cross_entropy with own_mistakes:Detached",
+    ]
+
+
+def test_what_is_shown_of_a_value_is_one_line(user_module):
+    user_module("some", "from mnist_jax.config import default\nget_sweep = default\n")
+    with pytest.raises(ValueError, match=r"must return a Sweep, not [^\n]*$"):
+        mnist_jax.sweep("some.py", workdir="swept")
 
 
 @pytest.mark.slow
