@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mnist_jax.files import file_name
-from mnist_jax.training import checkpoint, checkpoints, network
+from mnist_jax.training import checkpoint, checkpoints, network, sweepdir
 from tests.commands import SMALL, bits, fingerprint, read, refused, rows, run, table
 
 # Two widths of several seeds, one of a single seed and a name of many signs, and one that diverges
@@ -95,6 +95,25 @@ def test_the_best_network_is_the_best_of_those_that_did_not_diverge(folder):
     found = network.find(folder / "swept", "best")
     assert found.title == f"{best['architecture']}, seed {best['seed']}"
     assert (found.output / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "best", "said"),
+    [
+        ("relu/16", "8 units", "2 networks are not finished; their architectures are left out"),
+        ("8 units", "relu/16", "4 networks are not finished; their architectures are left out"),
+    ],
+)
+def test_the_best_network_is_none_of_an_unfinished_architecture(
+    folder, tmp_path, capsys, unfinished, best, said
+):
+    """`8 units` and `lost` train together, in one population."""
+    swept = Path(shutil.copytree(folder / "swept", tmp_path / "swept"))
+    for population in sweepdir.populations(swept):
+        if unfinished in {member.architecture for member in population.members}:
+            (population.path / "results.json").unlink()
+    assert network.find(swept, "best").title.startswith(f"{best}, seed ")
+    assert capsys.readouterr().err == f"warning: {swept}: {said}\n"
 
 
 @pytest.mark.parametrize(
