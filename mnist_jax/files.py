@@ -29,12 +29,12 @@ class DamagedFileError(UserError):
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, advice: str = ADVICE) -> Iterator[None]:
     """Context manager that turns what the system raises into a UserError which names `path`."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write {path}: {reason(error)}. {ADVICE}") from error
+        raise UserError(f"cannot write {path}: {reason(error)}. {advice}") from error
 
 
 @contextlib.contextmanager

@@ -12,24 +12,27 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mnist_jax import ulimits
 from mnist_jax.errors import UserError
+from mnist_jax.files import writing
 
 PRNG = "threefry2x32"  # the implementation of random numbers; its bits are the same everywhere
+DUMP = "JAX_DUMP_IR_TO"  # the folder to which JAX writes its programs
 # For these JAX has no context manager: `own` sets them for the whole process, if they differ.
-PROCESS_WIDE = dict.fromkeys(
-    (
-        "jax_accurate_erf_inv",
-        "jax_high_dynamic_range_gumbel",
-        "jax_compilation_cache_check_contents",
-        "jax_no_execution",
-        "jax_no_tracing",
-        "jax_scan3",
-    ),
-    False,
-)
+PROCESS_WIDE = {
+    "jax_accurate_erf_inv": False,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_compilation_cache_check_contents": False,
+    "jax_error_checking_behavior_nan": "ignore",
+    "jax_error_checking_behavior_divide": "ignore",
+    "jax_error_checking_behavior_oob": "ignore",
+    "jax_no_execution": False,
+    "jax_no_tracing": False,
+    "jax_scan3": False,
+}
 # `compilation.keep_programs` sets these for the whole process.
 OF_THE_CACHE = (
     "jax_compilation_cache_dir",
@@ -53,6 +56,7 @@ def own() -> Iterator[None]:
     ulimits.refuse_cramped()
     _refuse_fork()
     jax = imported()
+    _refuse_dump(os.environ.get(DUMP, ""))
     with contextlib.ExitStack() as stack:
         for setting in (
             jax.enable_x64(False),
@@ -84,6 +88,13 @@ def own() -> Iterator[None]:
 
             devices.start()  # raises UserError if that is the reason
             raise
+
+
+def _refuse_dump(folder: str) -> None:
+    """Raises UserError if JAX is to write its programs to a folder that cannot be written."""
+    if folder and folder != "sponge":  # a word that JAX knows
+        with writing(Path(folder), f"{DUMP} in the environment names it: correct or unset that"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 _used_in: list[int] = []  # the process that has used JAX, or its parent
