@@ -70,7 +70,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     For example `; did you mean 'mlp'?` or `; known: cnn, mlp`.
     """
     known = list(known)
-    swapped = [its for its in known if sorted(its) == sorted(name)]
+    swapped = [its for its in known if sorted(its.casefold()) == sorted(name.casefold())]
     near = swapped or difflib.get_close_matches(name[:LONGEST], known, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"

@@ -1,5 +1,6 @@
 """Plain mistakes in configurations, overrides and the user's own code: one message each."""
 
+import copy
 import importlib
 import os
 import re
@@ -32,10 +33,16 @@ def small(**fields):
 
 
 def message(made, **keywords) -> str:
+    """The message, a single line, with which a configuration is refused."""
+    said = told(made, **keywords)
+    assert "\n" not in said
+    return said
+
+
+def told(made, **keywords) -> str:
     """The message with which a configuration is refused before anything is written."""
     with pytest.raises(ValueError) as error:  # noqa: PT011
         mnist_jax.train(made, workdir="refused", **keywords)
-    assert "\n" not in str(error.value)
     assert len(str(error.value)) < 1000
     assert not os.path.exists("refused/config.json")
     return str(error.value)
@@ -138,6 +145,20 @@ def test_whatever_is_typed_gets_one_message(text, said):
     with pytest.raises(ValueError, match=re.escape(said)) as error:
         config_file.load("configs/mlp.py", [(name, value)])
     assert len(str(error.value)) < 700
+
+
+def test_a_field_that_is_read_is_suggested_like_one_that_is_set(user_module):
+    user_module("mine", "from mnist_jax.config import default\n\nprint(default().sed)\n")
+    with pytest.raises(ValueError, match=r"mine.py: there is no field 'sed'; .* 'seed'.*:3\)$"):
+        config_file.load("mine.py")
+    assert not hasattr(mnist_jax.default(), "sed")
+    assert copy.deepcopy(mnist_jax.default()) == mnist_jax.default()
+
+
+@pytest.mark.parametrize("given", ["mlp", "mlp.py", "configs/mpl.py", "config/mlp.py"])
+def test_a_configuration_that_is_near_is_suggested(given):
+    with pytest.raises(ValueError, match=r"Did you mean configs/mlp\.py\?$"):
+        config_file.load(given)
 
 
 def test_the_last_of_two_overrides_counts():
@@ -429,6 +450,14 @@ def test_a_network_that_is_none_is_refused_before_training(own, name, said):
         ("model", "own_mistakes:Bas", "did you mean 'Base'"),
         ("model", "own_mistakes:xyz", "has no 'xyz'; known: Activation,"),
         ("optimizer", "adma", "did you mean 'adam'"),
+        ("model", "CNN", "did you mean 'cnn'"),
+        (
+            "model",
+            dict(name="mlp", output_activation="softmx"),
+            r"\.output_activation: there is no 'softmx'; did you mean 'softmax'",
+        ),
+        ("data", dict(train_split="trian"), r"\.train_split: the split 'trian' cannot be read"),
+        ("data", dict(val_split="validation"), r"\.val_split: the split 'validation' cannot"),
         ("optimizer", "broken_module:f", r"broken_module.py:1: SyntaxError"),
         ("data", dict(name="broken_module:f"), r"broken_module.py:1: SyntaxError"),
     ],
@@ -437,10 +466,11 @@ def test_a_function_that_is_none_is_refused_before_training(own, user_module, fi
     user_module("broken_module", "def f(row:\n")
     made = small()
     if field == "data":
-        made.data.name = value["name"]
+        made.data.update(value)
     else:
         made[field] = value
-    assert re.match(rf"config\.{field}.*{said}", message(made))
+    first, *_ = told(made).splitlines()
+    assert re.match(rf"config\.{field}.*{said}", first)
 
 
 @pytest.mark.slow

@@ -312,6 +312,7 @@ def dense_layers(
         if active(dropout):
             layers[f"dropout_{i}"] = Dropout(dropout, name=f"dropout_{i}")
         inputs = width
+    _known(output_activation, ACTIVATIONS, "output_activation")
     last = "linear" if output_activation == "softmax" else output_activation
     layers["output"] = Dense(inputs, outputs, activation=last, kernel_init=kernel_init, rngs=rngs)
     return layers
