@@ -29,6 +29,7 @@ from typing import Any
 from benchmarks import measured, readme
 from benchmarks.hostile.environments import Environment, environments, nothing
 from benchmarks.hostile.mistakes import MLP, TINY, Mistake, mistakes
+from mnist_jax.training import provenance
 
 TIMEOUT = 180.0  # seconds; a longer one hangs
 LINES = 12  # of a message, at most
@@ -179,9 +180,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.write and arguments.only:
         parser.error("--write: is for all trials, without --only")
-    conditions = measured.conditions()
+    commit = provenance.commit()
     outcomes = _tried(arguments.only, arguments.jobs)
-    print(text := statement(outcomes, conditions))
+    # Last, as it starts JAX, which cannot be forked.
+    print(text := statement(outcomes, measured.conditions() | {"commit": commit}))
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(its) for its in outcomes], indent=1))
     if arguments.write:

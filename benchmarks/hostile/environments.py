@@ -11,6 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NOWHERE = "/proc/nowhere"  # nothing can be created there
+TOGETHER = 8  # switches of JAX that are tried at a time
+ALONE = (
+    "JAX_ENABLE_X64",
+    "JAX_DISABLE_JIT",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS",
+    "JAX_DEBUG_NANS",
+    "JAX_NO_EXECUTION",
+    "JAX_NO_TRACING",
+    "JAX_SCAN3",
+    "JAX_THREEFRY_PARTITIONABLE",
+)
 NO_LOCKS = """
 import errno, fcntl
 def flock(file, operation):
@@ -79,7 +90,7 @@ def _anybody_can_run_python() -> bool:
 
 
 def _switches() -> Iterator[Environment]:
-    """Yields each setting of JAX that is on or off, as it is not by default."""
+    """Yields all settings of JAX that are on or off, as they are not by default, some at a time."""
     default = {"JAX_PLATFORMS": "cpu"} | {
         name: text for name, text in os.environ.items() if not name.startswith("JAX_")
     }
@@ -87,11 +98,19 @@ def _switches() -> Iterator[Environment]:
     done = subprocess.run(
         [sys.executable, "-c", printing], env=default, capture_output=True, check=True
     )
-    for name, value in sorted(json.loads(done.stdout).items()):
+    other = {
+        name.upper(): str(int(not value))
+        for name, value in sorted(json.loads(done.stdout).items())
+        if isinstance(value, bool)
+    }
+    alone = {name: other.pop(name) for name in ALONE if name in other}
+    for name, value in alone.items():
         # Tests ask for the other program that JAX_DISABLE_MOST_OPTIMIZATIONS gives.
-        if isinstance(value, bool):
-            same = name != "jax_disable_most_optimizations"
-            yield _set(name.upper(), str(int(not value)), same)
+        yield _set(name, value, same=name != "JAX_DISABLE_MOST_OPTIMIZATIONS")
+    names = sorted(other)
+    for start in range(0, len(names), TOGETHER):
+        some = {name: other[name] for name in names[start : start + TOGETHER]}
+        yield Environment(" ".join(f"{name}={value}" for name, value in some.items()), some)
 
 
 def environments(folder: Path) -> Iterator[Environment]:

@@ -398,14 +398,13 @@ def _of_runs() -> Iterator[Mistake]:
         ("a config.json that is cut off", {"config.json": '{"seed": 1'}, "evaluate"),
         ("a config.json of another version", {"config.json": '{"sed": 1}'}, "evaluate"),
         ("a config.json without fields", {"config.json": "{}"}, "predict"),
-        ("a code.json that is a list", {"code.json": "[]"}, "main"),
         ("a sweep.json that is empty", {"sweep.json": ""}, "evaluate"),
         ("a checkpoint without metadata", {"checkpoints/7/_CHECKPOINT_METADATA": ""}, "evaluate"),
         ("a checkpoint with other metadata", {"checkpoints/7/_CHECKPOINT_METADATA": "{}"}, "demo"),
         ("a picture that is none", {"digit.png": b"no picture"}, "predict"),
         ("an empty picture", {"digit.png": b""}, "predict"),
     ):
-        extra = {"predict": ("run/digit.png",), "main": (MLP, *TINY, "--config.keep_latest=3")}
+        extra = {"predict": ("run/digit.png",)}
         yield Mistake(
             name,
             (command, *extra.get(command, ()), "--workdir=run"),
