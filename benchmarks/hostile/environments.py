@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+NOBODY = 54321  # number of a user without an entry
 NOWHERE = "/proc/nowhere"  # nothing can be created there
 TOGETHER = 8  # switches of JAX that are tried at a time
 ALONE = (
@@ -75,8 +76,8 @@ def _limit(kind: str, value: int) -> Environment:
 
 def _nobody() -> None:
     os.setgroups([])
-    os.setgid(54321)
-    os.setuid(54321)
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
 
 
 def _anybody_can_run_python() -> bool:
@@ -84,7 +85,8 @@ def _anybody_can_run_python() -> bool:
     if os.getuid():
         return False
     try:
-        return not subprocess.run([sys.executable, "-c", ""], preexec_fn=_nobody).returncode
+        its = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        return not subprocess.run([sys.executable, "-c", ""], **its).returncode
     except OSError:
         return False
 
