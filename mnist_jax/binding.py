@@ -12,6 +12,7 @@ import functools
 import inspect
 import math
 import os
+import re
 import reprlib
 import types
 import typing
@@ -28,6 +29,7 @@ LARGEST_INT = 2**32 - 1  # of the seed; other integers have limits of their own
 DEEPEST = 20  # levels of lists and dicts within each other
 LONGEST = 120  # maximum number of characters of a value in a message
 QUOTES = "'\""
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def shown(value: Any) -> str:
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = LONGEST
     short.maxlist = short.maxtuple = short.maxdict = 10
-    return short.repr(value)
+    return re.sub(r"\s*\n\s*", " ", short.repr(value))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -68,7 +70,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     For example `; did you mean 'mlp'?` or `; known: cnn, mlp`.
     """
     known = list(known)
-    near = difflib.get_close_matches(name[:LONGEST], known, n=1)
+    swapped = [its for its in known if sorted(its.casefold()) == sorted(name.casefold())]
+    near = swapped or difflib.get_close_matches(name[:LONGEST], known, n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(sorted(known)) or 'none'}"
@@ -98,9 +101,8 @@ def find(name: str, known: Mapping[str, Any], where: str) -> Any:
     with failures.reported(f"{where}: cannot read {name!r}"):
         if hasattr(module, attribute):
             return getattr(module, attribute)
-    raise UserError(
-        f"{where}: {module_name} has no {attribute!r}{did_you_mean(attribute, vars(module))}"
-    )
+    public = [its for its in vars(module) if not its.startswith("_")]
+    raise UserError(f"{where}: {module_name} has no {attribute!r}{did_you_mean(attribute, public)}")
 
 
 def parameters(function: Callable[..., Any], where: str) -> dict[str, inspect.Parameter]:
@@ -141,19 +143,27 @@ def find_function(
       given: the arguments that the program passes by keyword.
 
     Raises:
-      UserError: there is no such function, or it does not take these keywords.
+      UserError: there is no such function, or it does not take these arguments.
     """
     function = find(choice.name, known, where)
     if not callable(function):
         raise UserError(f"{where}: {choice.name!r} is not a function, but {shown(function)}")
-    positional = [
-        name
-        for name, parameter in parameters(function, where).items()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-    ]
+    positional = by_position(function, choice.name, where, arguments)
     passed = (*positional[:arguments], *given)
     keywords = bind(function, choice.keywords, where, given=passed, defaults=False)
     return functools.partial(function, **keywords) if keywords else function
+
+
+def by_position(function: Callable[..., Any], name: str, where: str, count: int) -> list[str]:
+    """Returns the names of the parameters by position; refuses a function with too few."""
+    taken = parameters(function, where).values()
+    names = [its.name for its in taken if its.kind in POSITIONAL]
+    if len(names) < count and not any(its.kind is its.VAR_POSITIONAL for its in taken):
+        raise UserError(
+            f"{where}: {name} is called with {count} argument{'s'[: count != 1]} by position, but "
+            f"takes ({', '.join(names)})"
+        )
+    return names
 
 
 def bind(

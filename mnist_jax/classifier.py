@@ -23,6 +23,7 @@ from mnist_jax.pictures.picture import UNIT, Picture
 from mnist_jax.training import network
 from mnist_jax.training.restored import Restored
 
+DARKEST = 1.01 / 255  # the largest float of images that were divided by 255 twice
 BATCH, FEW = 500, 50  # images per call of the network in `Classifier.predict`, and if there are few
 
 
@@ -93,8 +94,9 @@ class Classifier:
             floats from 0 to 1.
 
         Raises:
-          ValueError: the images have another shape or type, or contain NaN or floats outside
-            [0, 1]; or a predicted probability is not finite.
+          ValueError: the images have another shape or type, contain NaN or floats outside [0, 1],
+            or are as dark as if they were divided by 255 too often; or a predicted probability is
+            not finite.
         """
         images = self._as_floats(images)
         kind = self.restored.model.output_activation
@@ -193,6 +195,12 @@ class Classifier:
             grey = f" or [n, {shape[0]}, {shape[1]}]" if shape[-1] == 1 else ""
             raise UserError(
                 f"images: expected the shape [n, {', '.join(map(str, shape))}]{grey}, got {given}"
+            )
+        top = images.max() if images.size and images.dtype.kind in "uf" else 0
+        if 0 < top <= (1 if images.dtype == np.uint8 else DARKEST):
+            raise UserError(
+                f"images: the largest value is {top:.3g}, which is nearly black; expected uint8 "
+                f"from 0 to 255, or floats from 0 to 1. Were they divided by 255 too often?"
             )
         if images.dtype == np.uint8:
             return images.astype(np.float32) / np.float32(255.0)

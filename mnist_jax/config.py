@@ -148,8 +148,17 @@ class Fields(ml_collections.ConfigDict):
     """The fields of a configuration or of one of its sections, to edit."""
 
     def __getattr__(self, name: str) -> Any:
-        """Returns a field; AttributeError if there is none."""
-        return super().__getattr__(name)
+        """Returns a field.
+
+        Raises:
+          UnknownFieldError: there is none of this name.
+        """
+        try:
+            return super().__getattr__(name)
+        except AttributeError as error:
+            if name.startswith("_"):  # as copying and pickling look for
+                raise
+            raise self._unknown(name) from error
 
     def __setitem__(self, key: str, value: Any) -> None:
         """Sets a field; a string that is given for a model, a loss and so on is its name.
@@ -159,9 +168,7 @@ class Fields(ml_collections.ConfigDict):
           UserError: the value is a dict with names that cannot be fields.
         """
         if self.is_locked and key not in self:
-            raise UnknownFieldError(
-                f"there is no field {shown(key)}{binding.did_you_mean(str(key), self.keys())}"
-            )
+            raise self._unknown(key)
         try:
             if key in CHOICES and isinstance(value, str | dict):
                 named = {"name": value} if isinstance(value, str) else value
@@ -169,6 +176,11 @@ class Fields(ml_collections.ConfigDict):
             super().__setitem__(key, value)
         except (ArithmeticError, TypeError, ValueError) as error:
             raise UserError(f"config.{key}: {error}") from error
+
+    def _unknown(self, key: Any) -> UnknownFieldError:
+        return UnknownFieldError(
+            f"there is no field {shown(key)}{binding.did_you_mean(str(key), self.keys())}"
+        )
 
 
 def default() -> Fields:

@@ -1,6 +1,7 @@
 """Reads configuration files: Python files with `get_config()` or `get_sweep()`."""
 
 import contextlib
+import difflib
 import importlib.util
 import inspect
 import re
@@ -134,9 +135,13 @@ def find_file(path: str) -> Path:
     checkout = (PROJECT_ROOT / "configs").is_dir()
     root = PROJECT_ROOT if checkout else Path(__file__).resolve().parent
     asked = local_path(path, "config")
-    candidates = [Path.cwd() / asked, root / asked]
+    candidates = [asked.absolute(), root / asked]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
     tried = "\n".join(f"  {c}" for c in dict.fromkeys(candidates))
-    raise UserError(f"there is no configuration file {path}; looked for\n{tried}")
+    there = [str(its.relative_to(root)) for its in (root / "configs").rglob("*.py")]
+    by_stem = [its for its in there if Path(its).stem == asked.stem]
+    near = by_stem or difflib.get_close_matches(str(asked), there, n=1)
+    hint = f"\nDid you mean {near[0]}?" if near else ""
+    raise UserError(f"there is no configuration file {path}; looked for\n{tried}{hint}")

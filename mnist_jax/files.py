@@ -29,12 +29,12 @@ class DamagedFileError(UserError):
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, advice: str = ADVICE) -> Iterator[None]:
     """Context manager that turns what the system raises into a UserError which names `path`."""
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write {path}: {reason(error)}. {ADVICE}") from error
+        raise UserError(f"cannot write {path}: {reason(error)}. {advice}") from error
 
 
 @contextlib.contextmanager
@@ -178,6 +178,29 @@ def read_rows(path: Path) -> list[Any]:
     return rows
 
 
+def _refuse_nowhere() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(
+            "the current folder was removed, or may not be read; change to another one, such as: cd"
+        ) from error
+
+
+def refuse_unknown_characters(path: Path) -> None:
+    """Raises UserError if the whole path of a folder is not UTF-8, which orbax needs.
+
+    A file system takes any bytes, so an archive of another encoding may have such names.
+    """
+    try:
+        str(path.resolve()).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{os.fsencode(path.resolve())!r} is no folder for checkpoints: its path is not UTF-8; "
+            f"rename it, or give another --workdir="
+        ) from error
+
+
 def local_path(given: Any, where: str) -> Path:
     """Returns the path on this machine that a user has given, with `~` expanded; it has a name.
 
@@ -198,6 +221,8 @@ def local_path(given: Any, where: str) -> Path:
                 "local folder or file"
             )
         path = Path(text).expanduser()
+        if not path.is_absolute():
+            _refuse_nowhere()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.lstat()
         if path.name in ("", ".."):  # such as `.`, of which there is no neighbour

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from mnist_jax.errors import UserError, print_warning
+from mnist_jax.files import refuse_unknown_characters
 
 POLL = 0.2  # seconds between two looks at a lock
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # by another process
@@ -28,8 +29,9 @@ def sole_writer(
         may raise. None: not to wait.
 
     Raises:
-      UserError: somebody else holds the lock, or the folder cannot be written.
+      UserError: somebody else holds the lock, or the folder cannot be written, or named.
     """
+    refuse_unknown_characters(workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         file = (workdir / name).open("w")

@@ -12,13 +12,27 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from mnist_jax import ulimits
 from mnist_jax.errors import UserError
+from mnist_jax.files import writing
 
 PRNG = "threefry2x32"  # the implementation of random numbers; its bits are the same everywhere
+DUMP = "JAX_DUMP_IR_TO"  # the folder to which JAX writes its programs
 # For these JAX has no context manager: `own` sets them for the whole process, if they differ.
-PROCESS_WIDE = {"jax_accurate_erf_inv": False, "jax_high_dynamic_range_gumbel": False}
+PROCESS_WIDE = {
+    "jax_accurate_erf_inv": False,
+    "jax_high_dynamic_range_gumbel": False,
+    "jax_compilation_cache_check_contents": False,
+    "jax_error_checking_behavior_nan": "ignore",
+    "jax_error_checking_behavior_divide": "ignore",
+    "jax_error_checking_behavior_oob": "ignore",
+    "jax_no_execution": False,
+    "jax_no_tracing": False,
+    "jax_scan3": False,
+}
 # `compilation.keep_programs` sets these for the whole process.
 OF_THE_CACHE = (
     "jax_compilation_cache_dir",
@@ -35,10 +49,14 @@ def own() -> Iterator[None]:
     The values that were there before come back afterwards. JAX is imported here, if it is not yet.
 
     Raises:
-      UserError: JAX cannot be imported because of a variable in the environment, or what failed
-        inside failed because JAX cannot start its devices.
+      UserError: JAX cannot be imported because of a variable in the environment, or of a limit on
+        memory; this is a fork of a process that has used JAX; or what failed inside failed because
+        JAX cannot start its devices.
     """
+    ulimits.refuse_cramped()
+    _refuse_fork()
     jax = imported()
+    _refuse_dump(os.environ.get(DUMP, ""))
     with contextlib.ExitStack() as stack:
         for setting in (
             jax.enable_x64(False),
@@ -70,6 +88,26 @@ def own() -> Iterator[None]:
 
             devices.start()  # raises UserError if that is the reason
             raise
+
+
+def _refuse_dump(folder: str) -> None:
+    """Raises UserError if JAX is to write its programs to a folder that cannot be written."""
+    if folder and folder != "sponge":  # a word that JAX knows
+        with writing(Path(folder), f"{DUMP} in the environment names it: correct or unset that"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+
+
+_used_in: list[int] = []  # the process that has used JAX, or its parent
+
+
+def _refuse_fork() -> None:
+    """Raises UserError in a fork of a process that has used JAX, in which JAX would hang."""
+    if _used_in and _used_in[0] != os.getpid():
+        raise UserError(
+            "this process was forked from one that had used JAX, whose threads are missing here: "
+            "it would wait for ever. Start processes by multiprocessing.get_context('spawn')"
+        )
+    _used_in[:] = [os.getpid()]
 
 
 def _restore(jax: Any, name: str, value: Any) -> None:
@@ -121,5 +159,7 @@ def _refuse_unknown(flags: str) -> None:
 
 def named_in(text: str) -> str | None:
     """Returns the variable of JAX that a message of JAX names and that is set, or None."""
-    names = (name.upper() for name in re.findall(r"\bjax_\w+", text, re.IGNORECASE))
+    names = (
+        name.upper().replace(".", "_") for name in re.findall(r"\bjax[_.]\w+", text, re.IGNORECASE)
+    )
     return next((name for name in names if name in os.environ), None)

@@ -239,6 +239,8 @@ ZEROS = np.zeros((2, 28, 28), np.float32)
         (ZEROS - 0.01, "from 0 to 1"),
         (ZEROS + np.nan, "from 0 to 1"),
         (ZEROS + np.inf, "from 0 to 1"),
+        (ZEROS + 1 / 255, "divided by 255 too often"),
+        (np.ones((2, 28, 28), np.uint8), "divided by 255 too often"),
     ],
 )
 def test_unfit_images_raise_value_error(trained, images, message):

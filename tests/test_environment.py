@@ -13,7 +13,8 @@ import jax
 import pytest
 
 import mnist_jax
-from mnist_jax import compilation, devices, home, lock, settings
+from mnist_jax import compilation, devices, home, lock, settings, ulimits
+from mnist_jax.analysis import canvas
 from mnist_jax.config_file import find_file
 from mnist_jax.data import catalog
 from mnist_jax.training import provenance
@@ -44,6 +45,11 @@ HOSTILE = {
     "JAX_DEBUG_KEY_REUSE": "1",
     "JAX_ENABLE_CHECKS": "1",
     "JAX_LEGACY_PRNG_KEY": "error",
+    "JAX_COMPILATION_CACHE_CHECK_CONTENTS": "1",
+    "JAX_ERROR_CHECKING_BEHAVIOR_NAN": "raise",
+    "JAX_NO_EXECUTION": "1",
+    "JAX_NO_TRACING": "1",
+    "JAX_SCAN3": "1",
     "MPLBACKEND": "module://ipympl.backend_nbagg",
     "GIT_DIR": "/nowhere",
 }
@@ -107,9 +113,11 @@ def test_the_settings_of_a_notebook_change_no_bit_and_come_back(tmp_path):
     [
         ("JAX_DEFAULT_MATMUL_PRECISION", "bogus"),
         ("JAX_LOG_COMPILES", "maybe"),
+        ("JAX_DEFAULT_DEVICE", "nonsense"),
         ("JAX_NUM_CPU_DEVICES", "abc"),
         ("JAX_NUM_CPU_DEVICES", "0"),
         ("JAX_PLATFORMS", "cuda"),
+        ("JAX_DUMP_IR_TO", "/dev/null/below"),
         ("XLA_FLAGS", "--xla_nonsense=1"),  # XLA itself would abort
         ("XLA_FLAGS", "--xla_cpu_enable_fast_math=perhaps"),
         ("XLA_FLAGS", "nonsense"),
@@ -122,13 +130,46 @@ def test_a_bad_variable_is_named_in_one_line(clean, name, value):
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
-    assert f"{name}={value!r}" in line
+    assert f"{name}={value!r}" in line or (name in line and value in line)
 
 
 def test_a_bad_variable_is_named_in_python(tmp_path):
     code = "import mnist_jax\ntry: mnist_jax.train\nexcept ValueError as error: print(error)"
     done = process([sys.executable, "-c", code], env={"JAX_ENABLE_X64": "2x"}, capture_output=True)
     assert done.stdout.startswith("JAX_ENABLE_X64='2x'")
+
+
+# Limits of a shell, and forks
+
+
+@pytest.mark.parametrize(("option", "limit"), [("v", 1_536_000), ("v", 307_200), ("d", 512_000)])
+def test_a_limit_under_which_xla_would_crash_is_one_message(clean, option, limit):
+    arguments = command("evaluate", f"--workdir={clean[0]}")
+    shell = f'ulimit -{option} {limit}; exec "$@"'
+    done = process(["bash", "-c", shell, "-", *arguments], capture_output=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: `ulimit -{option}` allows {limit // 1024:,} MiB of memory")
+
+
+def test_a_limit_that_suffices_is_no_matter(monkeypatch):
+    limits = dict(ulimits.LEAST.values())
+    monkeypatch.setattr(ulimits.resource, "getrlimit", lambda kind: (limits[kind], limits[kind]))
+    ulimits.refuse_cramped()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda: mnist_jax.load("run"), lambda: mnist_jax.train(small(), workdir="run")],
+    ids=["load", "train"],
+)
+def test_a_fork_of_a_process_that_has_used_jax_is_refused(monkeypatch, call):
+    """It would hang: the threads of JAX are not copied."""
+    with settings.own():
+        assert settings._used_in == [os.getpid()]
+    monkeypatch.setattr(settings, "_used_in", [-1])
+    with pytest.raises(ValueError, match=r"^this process was forked .*get_context\('spawn'\)"):
+        call()
 
 
 # Devices
@@ -241,6 +282,29 @@ def test_commands_refuse_what_is_no_path(name, arguments, tmp_path):
     (line,) = refused(name, *arguments, cwd=tmp_path).splitlines()
     assert "is a URL" in line or "--compare: is empty" in line
     assert not list(tmp_path.iterdir())
+
+
+def test_a_current_folder_that_was_removed_is_told_of(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    for call in (lambda: mnist_jax.train("configs/mlp.py"), lambda: mnist_jax.load("run")):
+        with pytest.raises(ValueError, match="the current folder was removed"):
+            call()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file systems take UTF-8 only")
+def test_a_folder_whose_name_is_not_utf_8_is_refused_before_training(clean, tmp_path):
+    """Orbax cannot write there, which it says after the first epoch."""
+    folder = tmp_path / os.fsdecode(b"latin-\xe9")
+    with pytest.raises(ValueError, match=r"latin-\\xe9' is no folder for checkpoints"):
+        mnist_jax.train(small(), workdir=folder)
+    assert not folder.exists()
+    shutil.copytree(clean[0], folder)
+    with pytest.raises(ValueError, match="its path is not UTF-8"):
+        mnist_jax.load(folder)
 
 
 def test_home_is_expanded(tmp_path, monkeypatch):
@@ -383,6 +447,18 @@ def test_plots_need_no_backend():
         [sys.executable, "-c", code], env={"MPLBACKEND": "module://nothing"}, capture_output=True
     )
     assert done.stdout.splitlines()[1:] == ["module://nothing"], done.stderr
+
+
+def test_plots_look_the_same_whatever_a_matplotlibrc_says(monkeypatch):
+    matplotlib = canvas._matplotlib()
+    with matplotlib.rc_context(
+        {"text.usetex": True, "image.cmap": "gray", "savefig.format": "pdf"}
+    ):
+        with canvas.styled():
+            usual = dict(matplotlib.rcParamsDefault) | canvas.STYLE
+            for name in ("text.usetex", "image.cmap", "savefig.format", "font.size"):
+                assert matplotlib.rcParams[name] == usual[name]
+        assert matplotlib.rcParams["text.usetex"]
 
 
 def test_another_repository_in_the_environment_is_not_this_one(monkeypatch):

@@ -28,10 +28,23 @@ def test_a_message_is_told_from_a_fault(status, text, verdict):
 
 
 def test_each_trial_has_a_name_of_its_own(tmp_path):
-    names = [its.name for its in [*environments(tmp_path), *mistakes()]]
+    around, wrong = list(environments(tmp_path)), list(mistakes())
+    names = [its.name for its in (*around, *wrong)]
     assert len(names) == len(set(names))
-    assert len(list(environments(tmp_path))) >= 50
-    assert len(list(mistakes())) >= 100
+    assert len(around) >= 150
+    assert len(wrong) >= 350
+    assert "JAX_ENABLE_X64=1" in names  # one of JAX's switches, which it lists itself
+
+
+def test_the_counts_are_those_of_the_outcomes():
+    found = [("environment", "well"), ("environment", "told"), ("environment", "well")]
+    found += [("mistake", "told"), ("mistake", "fault")]
+    outcomes = [hostile.Outcome(kind, "", verdict, 0, 0.0, "") for kind, verdict in found]
+    its = {"device": "D", "versions": {"python": "3", "jax": "1"}, "date": "today", "commit": "c"}
+    assert hostile.statement(outcomes, its) == (
+        "Of 3 environments, 2 let a training end well and 1 end it with one message; 0 are faults. "
+        "Of 2 mistakes, 1 end with one message; 1 are faults. D. Python 3, jax 1. today, commit c."
+    )
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Plain mistakes in configurations, overrides and the user's own code: one message each."""
 
+import copy
 import importlib
 import os
 import re
@@ -32,10 +33,16 @@ def small(**fields):
 
 
 def message(made, **keywords) -> str:
+    """The message, a single line, with which a configuration is refused."""
+    said = told(made, **keywords)
+    assert "\n" not in said
+    return said
+
+
+def told(made, **keywords) -> str:
     """The message with which a configuration is refused before anything is written."""
     with pytest.raises(ValueError) as error:  # noqa: PT011
         mnist_jax.train(made, workdir="refused", **keywords)
-    assert "\n" not in str(error.value)
     assert len(str(error.value)) < 1000
     assert not os.path.exists("refused/config.json")
     return str(error.value)
@@ -138,6 +145,20 @@ def test_whatever_is_typed_gets_one_message(text, said):
     with pytest.raises(ValueError, match=re.escape(said)) as error:
         config_file.load("configs/mlp.py", [(name, value)])
     assert len(str(error.value)) < 700
+
+
+def test_a_field_that_is_read_is_suggested_like_one_that_is_set(user_module):
+    user_module("mine", "from mnist_jax.config import default\n\nprint(default().sed)\n")
+    with pytest.raises(ValueError, match=r"mine.py: there is no field 'sed'; .* 'seed'.*:3\)$"):
+        config_file.load("mine.py")
+    assert not hasattr(mnist_jax.default(), "sed")
+    assert copy.deepcopy(mnist_jax.default()) == mnist_jax.default()
+
+
+@pytest.mark.parametrize("given", ["mlp", "mlp.py", "configs/mpl.py", "config/mlp.py"])
+def test_a_configuration_that_is_near_is_suggested(given):
+    with pytest.raises(ValueError, match=r"Did you mean configs/mlp\.py\?$"):
+        config_file.load(given)
 
 
 def test_the_last_of_two_overrides_counts():
@@ -336,6 +357,18 @@ class Twice(Base):
 class Activation(Base):
     output_activation = "Softmax"
 
+class Rounded(Base):
+    def __call__(self, images, *, train, keys=None):
+        return super().__call__(images, train=train).astype(int)
+
+class Detached(Base):
+    def __call__(self, images, *, train, keys=None):
+        return jax.lax.stop_gradient(super().__call__(images, train=train))
+
+class NoRow:
+    def __call__(self):
+        pass
+
 class Labels(Base):
     def __call__(self, images, *, train, keys=None):
         return super().__call__(images, train=train).argmax(axis=-1)
@@ -359,6 +392,15 @@ def gap(outputs, labels, *, output_activation):
 """
 
 
+SHARE = """
+def share(outputs, targets, *, output_activation):
+    return (outputs.argmax(-1) != targets.argmax(-1)).astype(float)
+
+def right(outputs, targets, *, output_activation):
+    return ((outputs - targets) ** 2).sum(-1)
+"""
+
+
 @pytest.fixture
 def own(user_module):
     user_module("own_mistakes", OWN)
@@ -379,7 +421,8 @@ def own(user_module):
         ("Empty", "has no parameters"),
         ("Twice", "the Dropout layers first and second have the same name"),
         ("Activation", "'Softmax', which is no activation's name; did you mean 'softmax'"),
-        ("Labels", r"outputs of shape \(1,\)"),
+        ("Rounded", "the outputs of Rounded are int32, but must be real numbers"),
+        ("Labels", "the outputs of Labels are int32"),
         ("build", "must be a subclass of flax.nnx.Module"),
     ],
 )
@@ -391,7 +434,7 @@ def test_a_network_that_is_none_is_refused_before_training(own, name, said):
     ("field", "value", "said"),
     [
         ("loss", "own_mistakes:looped", "a loss must have a gradient"),
-        ("loss", "os:system", "fails: "),
+        ("loss", "os:system", r"is called with 2 arguments by position, but takes \(command\)"),
         ("metrics", ("os:system",), "fails: "),
         ("metrics", ("builtins:type",), "fails: "),
         ("metrics", ("top_3", "top_3"), "two metrics named 'top_3'; leave one out"),
@@ -399,6 +442,22 @@ def test_a_network_that_is_none_is_refused_before_training(own, name, said):
         ("loss", "broken_module:f", r"broken_module.py:1: SyntaxError"),
         ("loggers", ("broken_module:f",), r"broken_module.py:1: SyntaxError"),
         ("loggers", ("builtins:iter",), "does not say which arguments"),
+        ("loggers", ("os:getcwd",), r"is called with 1 argument by position, but takes \(\)"),
+        ("loggers", ("own_mistakes:NoRow",), r"NoRow.__call__ is called with 2 .* takes \(self\)"),
+        ("loss", "os:getcwd", r"is called with 2 arguments by position, but takes \(\)"),
+        ("model", dict(name="mlp", hidden=(8,) * 300), "300 layers are more than a network may"),
+        ("model", dict(name="cnn", features=(8,) * 300), "300 layers are more than a network may"),
+        ("model", "own_mistakes:Bas", "did you mean 'Base'"),
+        ("model", "own_mistakes:xyz", "has no 'xyz'; known: Activation,"),
+        ("optimizer", "adma", "did you mean 'adam'"),
+        ("model", "CNN", "did you mean 'cnn'"),
+        (
+            "model",
+            dict(name="mlp", output_activation="softmx"),
+            r"\.output_activation: there is no 'softmx'; did you mean 'softmax'",
+        ),
+        ("data", dict(train_split="trian"), r"\.train_split: the split 'trian' cannot be read"),
+        ("data", dict(val_split="validation"), r"\.val_split: the split 'validation' cannot"),
         ("optimizer", "broken_module:f", r"broken_module.py:1: SyntaxError"),
         ("data", dict(name="broken_module:f"), r"broken_module.py:1: SyntaxError"),
     ],
@@ -407,10 +466,11 @@ def test_a_function_that_is_none_is_refused_before_training(own, user_module, fi
     user_module("broken_module", "def f(row:\n")
     made = small()
     if field == "data":
-        made.data.name = value["name"]
+        made.data.update(value)
     else:
         made[field] = value
-    assert re.match(rf"config\.{field}.*{said}", message(made))
+    first, *_ = told(made).splitlines()
+    assert re.match(rf"config\.{field}.*{said}", first)
 
 
 @pytest.mark.slow
@@ -423,6 +483,27 @@ def test_outputs_that_are_probabilities_already_are_warned_of_once(own, capsys):
     assert found.result["warnings"] == [line.removeprefix("warning: ")]
     others = [small(model=f"own_mistakes:{name}") for name in ("Declared", "Base")]
     assert not task.warnings(config.parse(other.to_dict()) for other in others)
+
+
+def test_a_gradient_that_is_0_everywhere_is_warned_of(own, user_module):
+    """Such a training learns nothing, and would end without a word."""
+    user_module("errors_of_mine", SHARE)
+    made = [
+        small(loss="errors_of_mine:share"),
+        small(model="own_mistakes:Detached"),
+        small(model="own_mistakes:Base", loss="errors_of_mine:right"),
+    ]
+    said = task.warnings(config.parse(its.to_dict()) for its in made)
+    assert [text.split(" is 0 for every parameter")[0] for text in said] == [
+        "config.loss: the gradient of errors_of_mine:share with mlp",
+        "config.loss: the gradient of cross_entropy with own_mistakes:Detached",
+    ]
+
+
+def test_what_is_shown_of_a_value_is_one_line(user_module):
+    user_module("some", "from mnist_jax.config import default\nget_sweep = default\n")
+    with pytest.raises(ValueError, match=r"must return a Sweep, not [^\n]*$"):
+        mnist_jax.sweep("some.py", workdir="swept")
 
 
 @pytest.mark.slow

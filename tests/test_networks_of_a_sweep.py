@@ -1,12 +1,14 @@
 """Any network of a sweep is a run: what takes a folder takes `--member` and `--seed`, too."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import pytest
 
 from mnist_jax.files import file_name
-from mnist_jax.training import checkpoint, checkpoints, network
+from mnist_jax.members import Planned
+from mnist_jax.training import checkpoint, checkpoints, network, sweepdir
 from tests.commands import SMALL, bits, fingerprint, read, refused, rows, run, table
 
 # Two widths of several seeds, one of a single seed and a name of many signs, and one that diverges
@@ -95,6 +97,25 @@ def test_the_best_network_is_the_best_of_those_that_did_not_diverge(folder):
     found = network.find(folder / "swept", "best")
     assert found.title == f"{best['architecture']}, seed {best['seed']}"
     assert (found.output / "evaluation.json").exists()
+
+
+def test_the_best_network_is_none_of_an_architecture_with_an_unfinished_seed(
+    folder, tmp_path, capsys
+):
+    swept = Path(shutil.copytree(folder / "swept", tmp_path / "swept"))
+    best = network.find(swept, "best")
+    name, _, _ = best.title.partition(", seed ")
+    config = dataclasses.replace(best.config, seed=2)
+    sweepdir.population_dir(swept, [Planned(name, config)]).begin()  # of a sweep that was extended
+    other = {"8 units": "relu/16", "relu/16": "8 units"}[name]
+    assert network.find(swept, "best").title.startswith(f"{other}, seed ")
+    said = "1 network is not finished; its architecture is left out"
+    assert capsys.readouterr().err == f"warning: {swept}: {said}\n"
+    for population in sweepdir.populations(swept):
+        if other in {member.architecture for member in population.members}:
+            (population.path / "results.json").unlink()
+    with pytest.raises(ValueError, match="there is no best member"):
+        network.find(swept, "best")
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,24 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from argparse import Namespace
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mnist_jax
-from mnist_jax import experiment
+from mnist_jax import config as configuration
+from mnist_jax import experiment, lock
 from mnist_jax.commands import verify
 from mnist_jax.errors import UserError
 from mnist_jax.evaluations import split as evaluation
 from mnist_jax.files import file_name
 from mnist_jax.members import Sweep
-from mnist_jax.training import checkpoint, checkpoints, memory, network, stop, sweepdir
+from mnist_jax.training import checkpoint, checkpoints, memory, network, program, stop, sweepdir
+from mnist_jax.training.console import Console
 from tests.commands import bits, command, environment, fingerprint, read, rows, untimed
 
 SPLITS = {"data.train_split": "train[:1000]", "data.val_split": "train[1000:1500]"}
@@ -67,7 +71,10 @@ def copied(trained, tmp_path):
 # Signals
 
 
-@pytest.mark.parametrize("numbers", [(signal.SIGTERM,) * 3, (signal.SIGHUP, signal.SIGTERM)])
+@pytest.mark.parametrize(
+    "numbers",
+    [(signal.SIGTERM,) * 3, (signal.SIGHUP, signal.SIGTERM), (signal.SIGXCPU,)],
+)
 def test_signals_that_come_together_are_one(trained, tmp_path, numbers):
     def told(rows):
         for number in numbers:
@@ -116,6 +123,19 @@ def test_a_later_signal_goes_to_the_handler_that_was_there(tmp_path, monkeypatch
         signal.signal(signal.SIGTERM, before)
 
 
+def test_the_limit_of_processor_time_is_announced_while_there_is_time_to_save(monkeypatch):
+    """At a hard limit the system kills without notice; beyond a soft one SIGXCPU comes often."""
+    limits = [(3600, 3600)]
+    monkeypatch.setattr(stop.resource, "getrlimit", lambda kind: limits[-1])
+    monkeypatch.setattr(stop.resource, "setrlimit", lambda kind, its: limits.append(its))
+    monkeypatch.setattr(stop, "SAME_REQUEST", -1.0)
+    with stop.StopSignal() as asked:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGXCPU)
+        assert asked.requested
+    assert limits == [(3600, 3600), (3570, 3600), (3600, 3600)]
+
+
 # Sends two signals, a millisecond apart, after the first chunk of steps.
 TWICE = """
 import os, runpy, signal, sys, time
@@ -145,6 +165,19 @@ def test_a_command_that_is_signalled_twice_at_once_saves(tmp_path):
     assert done.returncode == stop.EXIT_STATUS, done.stderr
     assert "progress is saved" in done.stdout
     assert checkpoints.steps(tmp_path / "checkpoints")
+
+
+def test_a_run_can_be_stopped_within_an_epoch(trained, tmp_path, monkeypatch):
+    """What a chunk computes is bounded, however long an epoch is."""
+    work = program._work(configuration.parse(small().to_dict()))
+    with monkeypatch.context() as patch:
+        patch.setattr(program, "WORK_AT_A_TIME", 3 * work / program.CORES)
+        patch.setattr(Console, "update", lambda *steps: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt, match="progress is saved"):
+            mnist_jax.train(small(), workdir=tmp_path)
+    assert checkpoints.steps(tmp_path / "checkpoints") == [3]  # of 7 in an epoch
+    mnist_jax.train(small(), workdir=tmp_path)
+    assert bits(tmp_path) == bits(trained)
 
 
 def overrides(**model: str) -> list[str]:
@@ -227,6 +260,35 @@ def test_a_limit_on_the_size_of_files_is_one_message(tmp_path):
     assert re.match(r"error: could not write checkpoint 7 in \S+: File too large; .* again$", line)
 
 
+@pytest.fixture
+def on_disk(monkeypatch):
+    """What was forced onto the disk, as pairs of inode and size, and the files put in place."""
+    sync, replace, events = os.fsync, os.replace, []
+
+    def fsync(number):
+        sync(number)
+        events.append((os.fstat(number).st_ino, os.fstat(number).st_size))
+
+    def put(old, new):
+        replace(old, new)
+        events.append(Path(new).name)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", put)
+    return events
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "metrics.csv", "sweep.jsonl"])
+def test_rows_are_on_the_disk_before_the_result_says_finished(tmp_path, on_disk, name):
+    """Else a loss of power could leave a finished run without its history."""
+    if name == "sweep.jsonl":
+        mnist_jax.sweep(Sweep({"a": small()}), workdir=tmp_path)
+    else:
+        mnist_jax.train(small(), workdir=tmp_path)
+    whole = (tmp_path / name).stat()
+    assert (whole.st_ino, whole.st_size) in on_disk[: on_disk.index("result.json")]
+
+
 # Files that are damaged
 
 
@@ -253,6 +315,28 @@ def test_an_empty_configuration_says_what_to_do(copied):
         mnist_jax.train(small(), workdir=copied)
     (copied / "config.json").unlink()
     assert mnist_jax.train(small(), workdir=copied).result["epochs"] == 2
+
+
+def test_weights_of_another_activation_are_refused(copied, tmp_path):
+    """The names and shapes of their arrays are the same."""
+    path = copied / "config.json"
+    there = path.read_text()
+    path.write_text(there.replace('"relu"', '"tanh"'))
+    (copied / "result.json").unlink()
+    other, new = small(), small(1)
+    other.model.activation, new.init_from = "tanh", str(copied)
+    before = fingerprint(copied)
+    for call in (
+        lambda: mnist_jax.load(copied),
+        lambda: mnist_jax.train(other, workdir=copied),
+        lambda: mnist_jax.train(new, workdir=tmp_path / "new"),
+    ):
+        with pytest.raises(ValueError, match=r"another conf.* model.activation: 'relu' -> 'tanh'"):
+            call()
+    path.write_text(there)
+    assert mnist_jax.load(copied).restored.step == 14
+    path.write_text(path.read_text().replace('"relu"', '"tanh"'))
+    assert {n: its for n, its in fingerprint(copied).items() if n in before} == before
 
 
 @pytest.fixture(scope="module")
@@ -325,6 +409,20 @@ def test_verify_looks_again_if_all_have_vanished(copied, capsys, monkeypatch):
     assert capsys.readouterr().out == "99: sound\n"
 
 
+def test_verify_tells_of_each_checkpoint_before_the_next_is_read(copied, capsys, monkeypatch):
+    check = checkpoint.check
+
+    def refuse(folder, step, member=None):
+        if step == 14:
+            raise UserError("the system refuses to read checkpoint 14")
+        check(folder, step, member)
+
+    monkeypatch.setattr(checkpoint, "check", refuse)
+    with pytest.raises(UserError, match="refuses to read checkpoint 14"):
+        verify.main(Namespace(workdir=copied, member="", seed=None))
+    assert capsys.readouterr().out == "7: sound\n"
+
+
 @pytest.mark.parametrize(("new", "step"), [(False, 7), (True, 99)])
 def test_load_takes_another_checkpoint_for_one_that_vanishes(
     copied, capsys, monkeypatch, new, step
@@ -393,6 +491,38 @@ def test_readers_beside_a_training_raise_no_false_alarm(tmp_path, capsys):
     assert said.err == ""
 
 
+@pytest.fixture
+def evaluating(copied, monkeypatch):
+    """The run without its result, while somebody evaluates it; whoever waits calls `meanwhile`."""
+    its = types.SimpleNamespace(workdir=copied, meanwhile=[])
+    (copied / "result.json").unlink()
+    with ExitStack() as stack:
+        stack.enter_context(lock.sole_writer(copied, evaluation.EVALUATING))
+        its.end = stack.close
+        sleep = types.SimpleNamespace(sleep=lambda seconds: its.meanwhile.pop(0)())
+        monkeypatch.setattr(lock, "time", sleep)
+        yield its
+
+
+def test_a_run_waits_for_an_evaluation_and_has_the_last_word(evaluating, capsys):
+    evaluating.meanwhile += [lambda: None, evaluating.end]
+    mnist_jax.train(small(), workdir=evaluating.workdir)
+    assert not evaluating.meanwhile
+    said = capsys.readouterr().out
+    assert said.count(f"waiting for another process that writes to {evaluating.workdir}\n") == 1
+    assert (evaluating.workdir / "result.json").exists()
+
+
+def test_a_run_that_waits_for_an_evaluation_can_be_stopped(evaluating, trained):
+    evaluating.meanwhile += [lambda: os.kill(os.getpid(), signal.SIGTERM), lambda: None]
+    with pytest.raises(KeyboardInterrupt, match="stopped on request; progress is saved"):
+        mnist_jax.train(small(), workdir=evaluating.workdir)
+    assert not (evaluating.workdir / "result.json").exists()
+    evaluating.end()
+    mnist_jax.train(small(), workdir=evaluating.workdir)
+    assert bits(evaluating.workdir) == bits(trained)
+
+
 # More than the memory holds
 
 
@@ -404,6 +534,14 @@ def test_a_network_beyond_the_memory_is_refused_before_anything_is_allocated(tmp
     assert not (tmp_path / "config.json").exists()
     with pytest.raises(ValueError, match=r"^the network needs [\d.]+ GiB of memory, but there"):
         mnist_jax.sweep(config, workdir=tmp_path / "sweep", seeds=2)
+
+
+def test_a_later_network_beyond_the_memory_is_refused_before_the_first_is_trained(tmp_path):
+    large = small(1)
+    large.model = dict(name="mlp", hidden=(100_000, 100_000))
+    with pytest.raises(ValueError, match=r"^the network needs [\d.]+ GiB of memory, but there"):
+        mnist_jax.sweep(Sweep({"small": small(1), "large": large}), workdir=tmp_path)
+    assert not (tmp_path / "populations").exists()
 
 
 def test_a_network_beyond_the_memory_is_not_loaded(trained, monkeypatch):

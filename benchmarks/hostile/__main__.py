@@ -1,6 +1,7 @@
 """Runs short trainings in hostile environments, and commands with mistakes in them.
 
   python -m benchmarks.hostile                      all of them, some hundred processes
+  python -m benchmarks.hostile --write              writes their counts to benchmarks/README.md
   python -m benchmarks.hostile --only 'JAX_|umask'  those whose names match
 
 A training in a hostile environment must end with the bits of one in a plain environment, or with
@@ -13,23 +14,27 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from benchmarks import readme
+from benchmarks import measured, readme
 from benchmarks.hostile.environments import Environment, environments, nothing
 from benchmarks.hostile.mistakes import MLP, TINY, Mistake, mistakes
+from mnist_jax.training import provenance
 
 TIMEOUT = 180.0  # seconds; a longer one hangs
 LINES = 12  # of a message, at most
 WELL, TOLD, FAULT = "well", "told", "fault"
+KINDS = ("environment", "mistake")
 
 
 @dataclass(frozen=True)
@@ -56,20 +61,24 @@ def surrounded(plain: float | None, its: Environment) -> Outcome:
         cwd = Path(folder)
         (cwd / "file").write_text("not a folder")
         variables = _variables(cwd) | its.variables
+        for name, content in its.files.items():
+            (cwd / name).write_text(content)
         if its.startup:
             (cwd / "sitecustomize.py").write_text(its.startup)
         for name in its.without:
             variables.pop(name, None)
-        words = [sys.executable, "-m", "mnist_jax.main", MLP, *TINY, f"--workdir={its.workdir}"]
+        words = [sys.executable, "-m", f"mnist_jax.{its.command}", MLP, *TINY, *its.arguments]
+        words += [f"--workdir={its.workdir}"]
         command = its.shell.format(command=shlex.join(words))
         status, text, seconds = _run(
             ["/bin/bash", "-o", "pipefail", "-c", command], cwd, variables, its.before
         )
         results = [*cwd.rglob("result.json"), *Path(variables.get("HOME", "/")).glob("run/r*.json")]
-        loss = json.loads(results[0].read_text())["test_loss"] if results else None
+        found = json.loads(results[0].read_text()) if results else None
     verdict, said = _verdict(status, text)
-    if loss is not None and verdict != FAULT:
+    if found is not None and verdict != FAULT:
         verdict, said = WELL, ""
+        loss = found.get("test_loss", plain)  # a sweep has many
         if its.same and plain is not None and loss != plain:
             verdict, said = FAULT, f"test loss {loss} instead of {plain}"
     elif verdict == WELL:
@@ -77,17 +86,24 @@ def surrounded(plain: float | None, its: Environment) -> Outcome:
     return Outcome("environment", its.name, verdict, status, seconds, said)
 
 
-def mistaken(its: Mistake) -> Outcome:
-    """Runs a command with a mistake in it."""
+def mistaken(run: Path, its: Mistake) -> Outcome:
+    """Runs a command with a mistake in it.
+
+    Args:
+      run: the folder of a finished run.
+      its: the command.
+    """
     with tempfile.TemporaryDirectory() as folder:
         cwd = Path(folder)
+        if its.trained:
+            shutil.copytree(run, cwd / "run")
         for name, content in its.files.items():
             path = cwd / name
             path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
         command, *arguments = its.arguments
         words = [sys.executable, "-m", f"mnist_jax.{command}", *arguments]
         status, text, seconds = _run(words, cwd, _variables(cwd), nothing)
-        left = [path.name for path in cwd.rglob("config.json")]
+        left = [path for path in cwd.rglob("config.json") if not its.trained]
     verdict, said = _verdict(status, text)
     if verdict == WELL:
         verdict, said = FAULT, "accepted"
@@ -153,37 +169,57 @@ def _shown(outcome: Outcome) -> str:
 
 
 def main() -> int:
-    """Runs the trials, prints one line for each, and returns 1 if there is a fault."""
+    """Runs the trials, prints what came of them, and returns 1 if there is a fault."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default="", metavar="REGEX", help="names to try")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="trials at once")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save the outcomes")
+    parser.add_argument("--write", action="store_true", help="update benchmarks/README.md")
     arguments = parser.parse_args()
+    if arguments.write and arguments.only:
+        parser.error("--write: is for all trials, without --only")
+    commit = provenance.commit()
+    outcomes = _tried(arguments.only, arguments.jobs)
+    # Last, as it starts JAX, which cannot be forked.
+    print(text := statement(outcomes, measured.conditions() | {"commit": commit}))
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(its) for its in outcomes], indent=1))
+    if arguments.write:
+        readme.replace("hostile", text, file="benchmarks/README.md")
+    return int(any(outcome.verdict == FAULT for outcome in outcomes))
+
+
+def statement(outcomes: Sequence[Outcome], conditions: dict[str, Any]) -> str:
+    """Returns the sentences that say what came of all trials, where and when."""
+    kinds = {kind: [its.verdict for its in outcomes if its.kind == kind] for kind in KINDS}
+    around, wrong = kinds["environment"], kinds["mistake"]
+    return (
+        f"Of {len(around)} environments, {around.count(WELL)} let a training end well and "
+        f"{around.count(TOLD)} end it with one message; {around.count(FAULT)} are faults. Of "
+        f"{len(wrong)} mistakes, {wrong.count(TOLD)} end with one message; "
+        f"{wrong.count(FAULT) + wrong.count(WELL)} are faults. {measured.sentence(conditions)}"
+    )
+
+
+def _tried(only: str, jobs: int) -> list[Outcome]:
+    """Runs the trials whose names match, and prints one line for each."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         os.environ["TFDS_DATA_DIR"], os.environ["XDG_CACHE_HOME"] = f"{folder}/d", f"{folder}/c"
         first = surrounded(None, Environment("plain"))
         print(_shown(first), flush=True)
-        plain = _plain_loss()
+        run = Path(folder, "run")
+        plain = _trained(run)
         trials: list[Callable[[], Outcome]] = [
             partial(surrounded, plain, its)
             for its in environments(Path(folder))
-            if re.search(arguments.only, its.name)
+            if re.search(only, its.name)
         ]
-        trials += [
-            partial(mistaken, its) for its in mistakes() if re.search(arguments.only, its.name)
-        ]
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            outcomes = list(_printed(pool.map(lambda trial: trial(), trials)))
-    for kind in ("environment", "mistake"):
-        its = [outcome.verdict for outcome in outcomes if outcome.kind == kind]
-        counts = ", ".join(f"{its.count(verdict)} {verdict}" for verdict in (WELL, TOLD, FAULT))
-        print(f"{len(its)} of the kind {kind}: {counts}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(its) for its in outcomes], indent=1))
-    return int(any(outcome.verdict == FAULT for outcome in outcomes))
+        trials += [partial(mistaken, run, its) for its in mistakes() if re.search(only, its.name)]
+        with ThreadPoolExecutor(jobs) as pool:
+            return list(_printed(pool.map(lambda trial: trial(), trials)))
 
 
 def _printed(outcomes: Iterable[Outcome]) -> Iterable[Outcome]:
@@ -192,12 +228,13 @@ def _printed(outcomes: Iterable[Outcome]) -> Iterable[Outcome]:
         yield outcome
 
 
-def _plain_loss() -> float:
-    """Returns the test loss of the training in a plain environment."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "mnist_jax.main", MLP, *TINY, "--workdir=run"]
-        subprocess.run(words, cwd=folder, env=_variables(Path(folder)), check=True)
-        return json.loads((Path(folder) / "run" / "result.json").read_text())["test_loss"]
+def _trained(run: Path) -> float:
+    """Trains in a plain environment, into the folder `run`; returns the test loss."""
+    words = [sys.executable, "-m", "mnist_jax.main", MLP, *TINY, f"--workdir={run}"]
+    subprocess.run(
+        words, cwd=run.parent, env=_variables(run.parent), check=True, stdout=subprocess.DEVNULL
+    )
+    return json.loads((run / "result.json").read_text())["test_loss"]
 
 
 if __name__ == "__main__":

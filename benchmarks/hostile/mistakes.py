@@ -57,6 +57,7 @@ class Mistake:
     name: str
     arguments: tuple[str, ...]
     files: Mapping[str, str | bytes] = field(default_factory=dict)
+    trained: bool = False  # True: its folder holds a finished run, `run`
 
 
 def _override(text: str) -> Mistake:
@@ -95,6 +96,7 @@ def mistakes() -> Iterator[Mistake]:
     yield from _models()
     yield from _functions()
     yield from _sweeps()
+    yield from _of_runs()
 
 
 OVERRIDES = (
@@ -110,7 +112,8 @@ OVERRIDES = (
     "optimizer.name=adma", "optimizer.learning_rate=-0.1", "optimizer.learning_rate=nan",
     "optimizer.learning_rate=inf", "optimizer.learning_rate=1,2", "optimizer.learning_rate=fast",
     "optimizer.lr=0.1", "optimizer.b1=2.0", "optimizer.mu_dtype=nonsense", "optimizer=",
-    "schedule.name=cosine", "schedule.name=piecewise_constant_schedule", "schedule.decay_steps=1",
+    "schedule.name=cosine", "schedule.decay_steps=25", "schedule.decay_steps=3 epoch s",
+    "schedule.decay_steps=-1", "schedule.init_value=-1", "schedule.warmup=1",
     "loss=cross_entrpy", "loss.gamma=2", "loss=builtins:print", "label_smoothing=1",
     "metrics=top_33", "metrics=os:getcwd", "metrics=top_3,top_3", "metrics=3",
     "best=val_acuracy", "best=test_accuracy", "best=", "best=3", "patience=-1",
@@ -123,7 +126,18 @@ OVERRIDES = (
     "parallel=threads", "reduction=sum", "dtype=float63", "dtype=int8", "keep_latest=0",
     "chunk_steps=-1", "init_from=nowhere", "init_from=~/nowhere", "init_from=gs://bucket/run",
     "init.member=best", "loggers=mine:missing", "loggers=os:getcwd", "weight_decay=-1",
-    "clip_norm=nan", "ema_decay=1", "=3", "seed", "seed=1 ", "data=3", "data.name.more=1",
+    "model.features=8,8", "model.kernel_init=glorot", "model.normalisation=batchnorm",
+    "model.output_activation=softmx", "model.name=CNN", "model.name=cnn.py", "model.hidden=8-8",
+    "model.hidden=8;8", "optimizer.name=Adam", "optimizer.name=torch.optim.Adam",
+    "optimizer={'name':'adam'", "data.name=MNIST", "data.name=cifar10", "data.name=emnist",
+    "data.val_split=train[500:1500]", "data.val_split=validation", "data.train_split=test[:100]",
+    "seed=0.5", "batch_size=64.0", "num_epochs=3 epochs",
+    "augment.mixup=-1", "augment.functions=os:getcwd", "ema_decay=-1", "ema_decay=1.5",
+    "label_smoothing=-0.1", "dtype=float64", "chunk_steps=1.5", "keep_latest=-1", "patience=1.5",
+    "parallel=jit,pmap", "init_from=.", "init.leave_out=output",
+    "metrics=builtins:len", "loss=math:sqrt", "loss=os:getcwd", "epochs=3", "Seed=3", "seed.=3",
+    ".seed=3", "model.=3", "model..hidden=3",
+    "clip_norm=nan", "ema_decay=1", "=3", "seed", "data=3", "data.name.more=1",
     "model.hidden=" + "9," * 2500, "model.hidden=" + "(" * 500, "model.hidden=" + "[" * 90000,
 )  # fmt: skip
 
@@ -135,15 +149,32 @@ LINES = (
     "config.model = dict(name='mlp', hidden={8})", "config.model.hidden = lambda: 8",
     "config.optimizer = dict(name='adam', learning_rate=lambda step: 0.1)",
     "config.optimizer = dict(name='adam', learning_rate=(1, 2))",
-    "config.optimizer = 'adam', 1e-3", "config.schedule = dict(name='constant_schedule')",
-    "config.schedule = dict(name='piecewise_constant_schedule', init_value=0.1,"
-    " boundaries_and_scales=0.5)",
-    "config.schedule = dict(name='cosine_decay_schedule', init_value=0.1, decay_steps='soon')",
-    "config.loss = print", "config.metrics = 'top_3'", "config.metrics = (3,)",
-    "config.augment = dict(rotation=5)", "config.augment.functions = 'mine:f'",
+    "config.optimizer = 'adam', 1e-3",
+    "config.optimizer = 'adam'; config.schedule = dict(name='constant_schedule')",
+    "config.optimizer = 'adam'; config.schedule = 'cosine_decay_schedule'",
+    "config.optimizer = 'adam'; config.schedule = dict(name='piecewise_constant_schedule',"
+    " init_value=0.1, boundaries_and_scales=0.5)",
+    "config.optimizer = 'adam'; config.schedule = dict(name='cosine_decay_schedule',"
+    " init_value=0.1, decay_steps='soon')",
+    "config.schedule = 'cosine_decay_schedule'",
+    "config.loss = print", "config.metrics = (3,)", "config.metrics = ['top_3', None]",
+    "config.augment = dict(rotaton=5)", "config.augment.rotaton = 5",
+    "config.augment.functions = 'mine:f'",
     "config.best = 3", "config.data = 'mnist'", "config.loggers = print",
     "config = 3", "config = None", "config = {}", "return", "raise RuntimeError('mine')",
     "import sys; sys.exit(3)", "1 / 0", "undefined", "config.unlock(); config.extra = 1",
+    "config['seed'] = -3", "config.seed = True", "config.seed = float('nan')",
+    "config.batch_size = '64'", "config.patience = 2.0", "config.update(dict(epochs=3))",
+    "del config.sed", "config.best = 'loss'", "config.num_epochs += 0.5", "config.augment = []",
+    "config.optimizer.learning_rate = '1e-3'", "config.optimizer.learning_rate = 1e-3, 1e-4",
+    "config.optimizer = dict(name='adam', learning_rate=0.1, weight_decay=0.1)",
+    "config.optimizer = dict(name='adam', lr=0.1)", "config.optimizer = dict(learning_rate=0.1)",
+    "config.optimizer = print", "config.model.hiden = (8,)", "config.model.hidden = [[8]]",
+    "config.model.hidden = (8, None)", "config.model.hidden = '8'", "config.model = 'resnet'",
+    "config.data.train_split = 1000", "config.data.tran_split = 'train'", "config.data = None",
+    "config.loggers = [{'name': 'mine:f'}]", "config.init.seed = 3", "yield config",
+    "return config.to_dict()", "return config, 3", "while True: raise StopIteration",
+    "print(config.nothing)", "import mnist_jax; mnist_jax.nothing", "open('nothing.yaml')",
 )  # fmt: skip
 
 
@@ -166,6 +197,34 @@ def _commands() -> Iterator[Mistake]:
         "evaluate with an override": ("evaluate", "--workdir=.", "--config.seed=3"),
         "evaluate of an unknown checkpoint": ("evaluate", "--workdir=.", "--checkpoint=lastest"),
         "verify of nothing": ("verify", "--workdir=nowhere"),
+        "verify without a folder": ("verify",),
+        "predict without a folder": ("predict", "digit.png"),
+        "predict of nothing": ("predict", "--workdir=nowhere", "digit.png"),
+        "demo without a folder": ("demo",),
+        "demo of nothing": ("demo", "--workdir", "nowhere"),
+        "export of nothing": ("export", "--workdir=nowhere", "--format=stablehlo"),
+        "export without a format": ("export", "--workdir=nowhere"),
+        "export of an unknown format": ("export", "--workdir=nowhere", "--format=pickle"),
+        "a URL as configuration": ("main", "--config=https://example.org/mlp.py"),
+        "a name as configuration": ("main", "--config=mlp"),
+        "two files as configuration": ("main", "--config=configs/mlp.py,configs/cnn.py"),
+        "a configuration of nobody": ("main", "--config=~nobody-of-this-name/mlp.py"),
+        "an override of the folder": ("main", MLP, "--config.workdir=run"),
+        "an override with blanks": ("main", MLP, "--config.seed", "=", "3"),
+        "an override with one dash": ("main", MLP, "-config.seed=3"),
+        "a flag with a value": ("main", MLP, "--profile=yes"),
+        "patience without validation": (
+            *("main", MLP, *TINY),
+            "--config.patience=3",
+            "--config.data.val_split=",
+        ),
+        "a sweep with a member's name": ("sweep", MLP, "--member=mlp"),
+        "a sweep of less than no seeds": ("sweep", MLP, "--seeds=-3"),
+        "a sweep of too many seeds": ("sweep", MLP, "--seeds=1000000000"),
+        "an override in which a sweep's members differ": (
+            *("sweep", "--config=configs/sweeps/depth.py"),
+            "--config.model.hidden=8,",
+        ),
         "explore of nothing": ("explore",),
         "explore of an unknown data set": ("explore", MLP, "--config.data.name=mnits"),
         "sweep without arguments": ("sweep",),
@@ -212,7 +271,14 @@ def _models() -> Iterator[Mistake]:
     yield _model("branches on a value", call="return self.last(x) if x.sum() > 0 else x[:, :10]")
     yield _model("raises when it is built", init="raise KeyError('mine')")
     yield _model("has a parameter of whole numbers", init="self.n = nnx.Param(jnp.ones(3, int))")
-    yield _model("has no parameters", init="self.first = self.last = lambda x: x[:, :10]")
+    yield _model("has no parameters", init="self.first = self.last = len")
+    yield _model("returns a list", call="return [self.last(x)]")
+    yield _model("returns a NumPy array", call="import numpy; return numpy.zeros((len(x), 10))")
+    yield _model("returns complex numbers", call="return self.last(x) + 0j")
+    yield _model("prints a value", call="print(float(x[0, 0])); return self.last(x)")
+    yield _model("takes a layer of Linen", init="import flax.linen as nn; self.first = nn.Dense(8)")
+    yield _model("drops by nnx", init="self.drop = nnx.Dropout(0.5, rngs=rngs)")
+    yield _model("exits", call="import sys; sys.exit('mine')")
     for name, source in {
         "a model that is a function": "def Net(images):\n    return images\n",
         "a model that is a number": "Net = 3\n",
@@ -250,6 +316,19 @@ def _functions() -> Iterator[Mistake]:
     for name, line, source in (
         ("a metric of one number", 'config.metrics = ("own:f",)',
          "def f(outputs, labels, *, output_activation):\n    return outputs.sum()\n"),
+        ("an augmentation of one argument", 'config.augment.functions = ("own:f",)',
+         "def f(images):\n    return images\n"),
+        ("a metric of percents", 'config.metrics = ("own:f",)',
+         "def f(outputs, labels):\n    return 100.0\n"),
+        ("a metric that is a number", 'config.metrics = ("own:f",)', "f = 3\n"),
+        ("an optimizer without a state", 'config.optimizer = dict(name="own:f")',
+         "def f():\n    return lambda gradients: gradients\n"),
+        ("a schedule that is a number", 'config.schedule = dict(name="own:f")',
+         "def f():\n    return 0.1\n"),
+        ("a logger that is a class without a call", 'config.loggers = ("own:f",)',
+         "class f:\n    pass\n"),
+        ("a logger with a keyword that it lacks",
+         'config.loggers = (dict(name="own:f", digits=3),)', "def f(row):\n    pass\n"),
         ("a metric named loss", 'config.metrics = ("own:loss",)',
          "def loss(outputs, labels, *, output_activation):\n    return outputs[:, 0]\n"),
         ("an augmentation of images alone", 'config.augment.functions = ("own:f",)',
@@ -272,9 +351,63 @@ def _sweeps() -> Iterator[Mistake]:
     for value in (
         "None", "3", "config", "{}", "Sweep({})", "Sweep({'a': 3})", "Sweep([config])",
         "Sweep({'a': config}, seeds='3')", "Sweep({'a': config}, seeds=0)",
-        "Sweep({'a': config}, seeds=True)", "Sweep({'': config})", "Sweep({'a/b': config})",
-        "Sweep({3: config})", "Sweep({'a': config}, analysis='missing.py:f')",
+        "Sweep({'a': config}, seeds=True)", "Sweep({'': config})", "Sweep({3: config})",
+        "Sweep({'a': config}, analysis='missing.py:f')",
         "Sweep({'a': config}, analysis=3)", "Sweep({'a': config, 'b': None})",
     ):  # fmt: skip
         files = {"mine.py": SWEEP.format(value=value)}
         yield Mistake(f"a sweep of {value}", ("sweep", "--config=mine.py"), files)
+
+
+def _of_runs() -> Iterator[Mistake]:
+    """Yields mistakes with the folder of a finished run."""
+    training = ("main", MLP, *TINY, "--workdir=run")
+    pictures = ("predict", "--workdir=run")
+    for name, arguments in {
+        "another configuration in its folder": (*training, "--config.seed=1"),
+        "fewer epochs in its folder": (*training, "--config.num_epochs=0"),
+        "more epochs with a schedule of fractions": (*training, "--config.num_epochs=2"),
+        "a sweep in its folder": ("sweep", MLP, *TINY, "--seeds=2", "--workdir=run"),
+        "a checkpoint that is not there": ("evaluate", "--workdir=run", "--checkpoint=3"),
+        "a checkpoint of no number": ("evaluate", "--workdir=run", "--checkpoint=seven"),
+        "an empty checkpoint": ("evaluate", "--workdir=run", "--checkpoint="),
+        "a split that is not there": ("evaluate", "--workdir=run", "--split=tset"),
+        "a split without examples": ("evaluate", "--workdir=run", "--split=test[:0]"),
+        "a member of a run": ("evaluate", "--workdir=run", "--member=mlp"),
+        "a seed of a run": ("evaluate", "--workdir=run", "--seed=0"),
+        "an ensemble of one run": ("evaluate", "--workdir=run", "--ensemble"),
+        "its checkpoints for its folder": ("evaluate", "--workdir=run/checkpoints"),
+        "its report for its folder": ("evaluate", "--workdir=run/report.html"),
+        "predict without pictures": pictures,
+        "a picture that is not there": (*pictures, "digit.png"),
+        "a pattern that matches nothing": (*pictures, "*.gif"),
+        "a folder without pictures": (*pictures, "run"),
+        "a picture that is a URL": (*pictures, "https://example.org/digit.png"),
+        "a test image too far": (*pictures, "--test_image=10000"),
+        "a test image before the first": (*pictures, "--test_image=-1"),
+        "a demo with a folder that is none": ("demo", "--workdir", "run", "nowhere"),
+        "a comparison with a folder that is none": ("sweep", "--compare", "run", "nowhere"),
+        "a folder for a comparison that holds a run": (
+            *("sweep", "--compare", "run"), "--workdir=run"
+        ),
+    }.items():  # fmt: skip
+        yield Mistake(name, arguments, trained=True)
+    for name, files, command in (
+        ("an empty config.json", {"config.json": ""}, "evaluate"),
+        ("a config.json that is a list", {"config.json": "[]"}, "evaluate"),
+        ("a config.json that is cut off", {"config.json": '{"seed": 1'}, "evaluate"),
+        ("a config.json of another version", {"config.json": '{"sed": 1}'}, "evaluate"),
+        ("a config.json without fields", {"config.json": "{}"}, "predict"),
+        ("a sweep.json that is empty", {"sweep.json": ""}, "evaluate"),
+        ("a checkpoint without metadata", {"checkpoints/7/_CHECKPOINT_METADATA": ""}, "evaluate"),
+        ("a checkpoint with other metadata", {"checkpoints/7/_CHECKPOINT_METADATA": "{}"}, "demo"),
+        ("a picture that is none", {"digit.png": b"no picture"}, "predict"),
+        ("an empty picture", {"digit.png": b""}, "predict"),
+    ):
+        extra = {"predict": ("run/digit.png",)}
+        yield Mistake(
+            name,
+            (command, *extra.get(command, ()), "--workdir=run"),
+            {f"run/{file}": content for file, content in files.items()},
+            trained=True,
+        )

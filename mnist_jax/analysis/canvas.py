@@ -62,9 +62,14 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def styled() -> Any:
-    """Returns a context manager under which matplotlib draws in `STYLE`."""
-    return _matplotlib().rc_context(STYLE)
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Context manager under which matplotlib draws in `STYLE`, whatever a `matplotlibrc` says."""
+    matplotlib = _matplotlib()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
 
 
 def _matplotlib() -> Any:

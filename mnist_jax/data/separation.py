@@ -26,7 +26,9 @@ def check(name: str, train_split: str, val_split: str, shards: Shards) -> None:
             f"config.data.name: {name} has no split 'test', on which networks are evaluated; "
             f"its splits are {splits.describe(shards)}"
         )
-    training, validation, test = (_marks(s, shards) for s in (train_split, val_split, TEST))
+    training = _marks_of("train_split", train_split, shards)
+    validation = _marks_of("val_split", val_split, shards)
+    test = _marks(TEST, shards)
     near = _whole(training | validation, shards) & ~test
 
     instead = [training & ~test, near & ~validation, ~test]
@@ -67,6 +69,14 @@ def _use(field: str, instead: list[np.ndarray], shards: Shards) -> str:
     """Returns the advice to use the first of `instead` that has any rows, or else the last."""
     best = next((marks for marks in instead if marks.any()), instead[-1])
     return f"Use --config.data.{field}={shlex.quote('+'.join(_written(best, shards)))}"
+
+
+def _marks_of(field: str, split: str, shards: Shards) -> np.ndarray:
+    """Returns `_marks` of a field of the configuration, which errors name."""
+    try:
+        return _marks(split, shards)
+    except UserError as error:
+        raise UserError(f"config.data.{field}: {error}") from error
 
 
 def _marks(split: str, shards: Shards) -> np.ndarray:

@@ -87,6 +87,11 @@ class Model:
                 f"config.model: {self.module.__name__} returns {type(outputs).__name__}, but must "
                 f"return one array of outputs, [B, {self.num_classes}]"
             )
+        if not jnp.issubdtype(outputs.dtype, jnp.floating):
+            raise UserError(
+                f"config.model: the outputs of {self.module.__name__} are {outputs.dtype}, but "
+                f"must be real numbers, which have a gradient"
+            )
         after = nnx.to_pure_dict(nnx.state(module, nnx.Not(nnx.Param)))
         return outputs.astype(jnp.float32), after
 

@@ -6,7 +6,7 @@ from flax import nnx
 
 from mnist_jax.errors import UserError
 from mnist_jax.lifted import active
-from mnist_jax.models.layers import POOLINGS, Conv, Dropout, Sequence, dense_layers
+from mnist_jax.models.layers import POOLINGS, Conv, Dropout, Sequence, dense_layers, refuse_deep
 
 
 class CNN(Sequence):
@@ -44,6 +44,7 @@ class CNN(Sequence):
         rngs: nnx.Rngs,
     ) -> None:
         self.output_activation = output_activation
+        refuse_deep(features)
         kernels = _each(kernel, len(features), "kernel")
         strides = _each(stride, len(features), "stride")
         layers: dict[str, nnx.Module] = {}

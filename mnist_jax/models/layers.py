@@ -42,6 +42,7 @@ INITIALIZERS = {
     "orthogonal": nnx.initializers.orthogonal(),
 }
 POOLINGS = {"none": 1, "max": 2, "mean": 2}  # height and width of the pooling window
+DEEPEST = 256  # layers of a kind; XLA would compile thousands for hours
 PADDINGS = ("SAME", "VALID")  # with and without zeros around the image
 
 
@@ -272,6 +273,14 @@ def _known(name: str, known: Mapping[str, object], field: str) -> str:
     return name
 
 
+def refuse_deep(sizes: tuple[int, ...]) -> None:
+    """Raises UserError if there are more layers of a kind than a program can hold."""
+    if len(sizes) > DEEPEST:
+        raise UserError(
+            f"config.model: {len(sizes):,} layers are more than a network may have, {DEEPEST}"
+        )
+
+
 def dense_layers(
     inputs: int,
     hidden: tuple[int, ...],
@@ -289,6 +298,7 @@ def dense_layers(
     They form an MLP, or the end of a convolutional network. If `output_activation` is softmax, the
     output layer gives logits; the softmax is applied in the loss and in prediction.
     """
+    refuse_deep(hidden)
     layers: dict[str, nnx.Module] = {"flatten": Flatten()}
     for i, width in enumerate(hidden, start=1):
         layers[f"dense_{i}"] = Dense(
@@ -302,6 +312,7 @@ def dense_layers(
         if active(dropout):
             layers[f"dropout_{i}"] = Dropout(dropout, name=f"dropout_{i}")
         inputs = width
+    _known(output_activation, ACTIVATIONS, "output_activation")
     last = "linear" if output_activation == "softmax" else output_activation
     layers["output"] = Dense(inputs, outputs, activation=last, kernel_init=kernel_init, rngs=rngs)
     return layers

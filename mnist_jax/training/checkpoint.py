@@ -24,6 +24,7 @@ import jax
 import numpy as np
 
 from mnist_jax.errors import UserError
+from mnist_jax.files import refuse_unknown_characters
 
 SHOWN = 12  # maximum number of differences in a message
 FORMAT = 2  # version of the format; version 1 had no member axis
@@ -205,6 +206,7 @@ def _import_orbax() -> Any:
 
 
 def _read_seal(path: Path) -> Record:
+    refuse_unknown_characters(path)
     try:
         if not (path / "commit_success.txt").is_file():
             raise DamagedError("it was not written completely")

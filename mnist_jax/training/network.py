@@ -111,9 +111,10 @@ def _best(folders: Sequence[sweepdir.PopulationDir], workdir: Path) -> Planned:
     unfinished = {sweepdir.key(m) for folder in folders for m in folder.members} - results.keys()
     if unfinished:
         lost |= {name for name, _ in unfinished}
+        several = len(unfinished) > 1
         print_warning(
-            f"{workdir}: {len(unfinished)} networks are not finished; their architectures "
-            f"are left out",
+            f"{workdir}: {len(unfinished)} network{'s are' if several else ' is'} not finished; "
+            f"{'their architectures are' if several else 'its architecture is'} left out"
         )
     best: tuple[float, Planned] | None = None
     for folder in folders:

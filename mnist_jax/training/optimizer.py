@@ -61,8 +61,9 @@ def _with_schedule(config: Config, steps_per_epoch: int) -> dict[str, Any]:
     if config.schedule.name:
         if "learning_rate" in keywords:
             raise UserError(
-                "config.optimizer.learning_rate: the rate comes from config.schedule; change that, "
-                "or set --config.schedule.name= for a constant rate"
+                "config.optimizer.learning_rate: the rate comes from config.schedule; leave it "
+                f"out, as in config.optimizer = {config.optimizer.name!r}, or set "
+                "--config.schedule.name= for a constant rate"
             )
         keywords["learning_rate"] = schedule.build(config, steps_per_epoch)
     return keywords

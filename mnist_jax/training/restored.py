@@ -15,7 +15,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.members import DIVERGED
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
-from mnist_jax.training import checkpoint, checkpoints, memory, own_code
+from mnist_jax.training import architecture, checkpoint, checkpoints, memory, own_code
 from mnist_jax.training.inference import Examiner, Outputs, examine
 from mnist_jax.training.layout import BatchLayout
 from mnist_jax.training.logs import Row
@@ -74,8 +74,8 @@ def restore(network: Network, which: str = LATEST) -> Restored:
         the best epoch by `config.best`) or a step.
 
     Raises:
-      UserError: the checkpoint is missing or damaged, there is no best epoch, or the network
-        diverged.
+      UserError: the checkpoint is missing or damaged or another network's, there is no best epoch,
+        or the network diverged.
     """
     own_code.warn_of_changes(network.workdir, own_code.modules(network.config))
     config = models.resolve(network.config)
@@ -92,6 +92,8 @@ def restore(network: Network, which: str = LATEST) -> Restored:
     memory.refuse(2 * memory.size(weights), memory.HOST, f"{network.title}: the network")
     memory.refuse(memory.size(weights), jax.devices(), f"{network.title}: the network")
     tree, record, step = _load(network, which, template)
+    its_place = f"checkpoint {network.checkpoints / str(step)}"
+    architecture.refuse_other(its_place, record, network.position, config)
     status, rows = record["status"][network.position], record["rows"][network.position]
     if status.startswith(DIVERGED):
         raise UserError(f"{network.title} {status}: it has no weights")

@@ -1,15 +1,20 @@
-"""Handles stop signals: SIGTERM from a scheduler, Ctrl-C from a user, SIGHUP from a terminal."""
+"""Handles stop signals: SIGTERM from a scheduler, Ctrl-C from a user, SIGHUP from a terminal.
 
+Where `ulimit -t` limits the processor time, SIGXCPU announces the end, too.
+"""
+
+import resource
 import signal
 import threading
 import time
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
 EXIT_STATUS = 75  # EX_TEMPFAIL: run the same command again
 # A scheduler or a closing terminal may signal a process and its group, or send SIGHUP and SIGTERM:
 # what follows the first signal within so many seconds is the same request.
 SAME_REQUEST = 1.0
+NOTICE = 30  # seconds of processor time, of all cores together, to save before a limit ends it
 
 
 class StoppedError(Exception):
@@ -26,6 +31,7 @@ class StopSignal:
         self.requested = False
         self._first = 0.0  # when the first signal came, by `time.monotonic`
         self._previous: dict[int, object] = {}
+        self._limit: tuple[int, int] | None = None  # of processor time, as it was
 
     def check(self) -> None:
         """Raises StoppedError if a stop was requested."""
@@ -38,12 +44,19 @@ class StopSignal:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
                 self._previous[number] = signal.signal(number, self._note)
+        self._limit = resource.getrlimit(resource.RLIMIT_CPU)
+        soft, hard = self._limit
+        if hard != resource.RLIM_INFINITY and soft == hard > NOTICE:
+            # Else the system would kill the process without a signal that can be handled.
+            resource.setrlimit(resource.RLIMIT_CPU, (hard - NOTICE, hard))
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._restore()
 
     def _restore(self) -> None:
+        if self._limit is not None:
+            resource.setrlimit(resource.RLIMIT_CPU, self._limit)
         for number, handler in self._previous.items():
             # None: a handler that was not set from Python, which cannot be set again.
             signal.signal(number, handler or signal.SIG_DFL)  # pyright: ignore[reportArgumentType]
@@ -52,6 +65,8 @@ class StopSignal:
         now = time.monotonic()
         if not self.requested:
             self.requested, self._first = True, now
-        elif now - self._first > SAME_REQUEST:
+        elif (
+            number != signal.SIGXCPU and now - self._first > SAME_REQUEST
+        ):  # that comes each second
             self._restore()
             signal.raise_signal(number)

@@ -22,6 +22,7 @@ from mnist_jax.training.loss import Loss, find_loss
 from mnist_jax.training.schedule import Schedule
 
 SHOWN = 3  # maximum number of arrays in a message
+TRIED = 8  # random images
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,48 @@ def check(task: Task) -> None:
 
 
 def warnings(configs: Iterable[Config]) -> list[str]:
-    """Returns warnings of networks of the user's own that are allowed, but probably mistaken.
+    """Returns warnings of networks and losses of the user's own that are probably mistaken.
 
-    A network whose outputs are probabilities already must not be taken for one that gives logits.
+    A network whose outputs are probabilities already must not be taken for one that gives logits,
+    and a loss such as the share of errors, whose gradient is 0 everywhere, trains nothing.
     """
     found: dict[str, list[str]] = {}
     for config in configs:
-        key = repr((config.model, config.data.name, config.dtype))
-        if key not in found and _is_own(config.model.name):
+        key = repr((config.model, config.loss, config.data.name, config.dtype))
+        if key not in found and (_is_own(config.model.name) or _is_own(config.loss.name)):
             model = models.build(config.model, data.spec(config.data.name), config.dtype)
-            mistaken = model.output_activation == "softmax" and models.gives_probabilities(model)
-            found[key] = [_probabilities(config.model.name)] if mistaken else []
+            found[key] = _suspicions(config, model)
     return list(dict.fromkeys(text for texts in found.values() for text in texts))
+
+
+def _suspicions(config: Config, model: Model) -> list[str]:
+    own = _is_own(config.model.name)
+    if own and model.output_activation == "softmax" and models.gives_probabilities(model):
+        return [_probabilities(config.model.name)]
+    if not _has_gradient(model, find_loss(config.loss)):
+        return [
+            f"config.loss: the gradient of {config.loss.name} with {config.model.name} is 0 for "
+            f"every parameter, so that nothing is learned; such are rounding, argmax, comparisons "
+            f"and lax.stop_gradient"
+        ]
+    return []
+
+
+def _has_gradient(model: Model, loss: Loss) -> bool:
+    """True if a freshly drawn network has a gradient other than 0 on random images."""
+
+    def gradient(key: jax.Array) -> Any:
+        params, variables = model.init(key)
+        images = jax.random.uniform(key, (TRIED, *model.image_shape))
+        targets = jax.nn.one_hot(jnp.arange(TRIED) % model.num_classes, model.num_classes)
+
+        def total(params: Any) -> jax.Array:
+            outputs, _ = model.apply(params, variables, images, train=False)
+            return loss(outputs, targets, output_activation=model.output_activation).sum()
+
+        return jax.tree.map(lambda slope: (slope != 0.0).any(), jax.grad(total)(params))
+
+    return any(jax.tree.leaves(jax.device_get(jax.jit(gradient)(jax.random.key(0)))))
 
 
 def _probabilities(name: str) -> str:

@@ -11,7 +11,7 @@ from mnist_jax.config import Config
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import local_path
 from mnist_jax.members import DIVERGED
-from mnist_jax.training import checkpoint, checkpoints, network
+from mnist_jax.training import architecture, checkpoint, checkpoints, network
 from mnist_jax.training.state import TrainState
 
 PARTS = ("params", "variables")
@@ -59,6 +59,8 @@ def _weights(source: network.Network) -> dict[str, np.ndarray]:
             checkpoints.warn_of_damage(folder, step, found)
             continue
         arrays, record = found
+        place = f"config.init_from: checkpoint {folder / str(step)}"
+        architecture.refuse_other(place, record, source.position, source.config)
         if record["status"][source.position].startswith(DIVERGED):
             break
         return {name.removeprefix("average/"): array for name, array in arrays.items()}
