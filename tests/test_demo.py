@@ -1,6 +1,7 @@
 """The page on which one draws, as a user opens it: a file in a real browser."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -163,14 +164,16 @@ def test_the_page_fits_its_window(page, trained, width):
 
 @pytest.mark.slow
 def test_several_networks_answer_side_by_side(page, trained, tmp_path):
-    run("demo", "--workdir", str(trained), str(trained), "--no_open")
+    """Folders of the same name are told apart by their paths."""
+    other = shutil.copytree(trained, tmp_path / "small")
+    run("demo", "--workdir", str(trained), str(other), "--no_open")
     page.open(trained / "demo.html")
     page.wait("window.drawing !== undefined")
     draw(page, 3, np.random.default_rng(0))
     page.run("window.drawing.predict()")
     first, second = answer(page).split("; ")
-    assert first == second
-    assert first.startswith("small: ")
+    assert first.startswith(f"{trained}: small: 3 (")
+    assert second == first.replace(str(trained), str(other))
 
 
 def test_networks_of_other_classes_are_refused(trained, tmp_path):

@@ -30,7 +30,7 @@ def export(network: Network, which: str, kind: str) -> str:
     from mnist_jax.training import provenance
 
     provenance.announce()
-    trained = _trained(network, which)
+    trained = _trained(network, network.title, which)
     folder = network.output / "export"
     written = formats.write(trained, kind, folder)
     lines = [
@@ -55,14 +55,19 @@ def demo(networks: Sequence[Network], which: str) -> Path:
     provenance.announce()
     path = networks[0].output / "demo.html"
     make_folder(path.parent)
-    page.write(path, [_trained(network, which) for network in networks])
+    titles = [network.title for network in networks]
+    names = [
+        title if titles.count(title) == 1 else f"{network.workdir}: {title}"
+        for network, title in zip(networks, titles, strict=True)
+    ]
+    page.write(path, [_trained(*each, which) for each in zip(networks, names, strict=True)])
     return path
 
 
-def _trained(network: Network, which: str) -> Trained:
+def _trained(network: Network, title: str, which: str) -> Trained:
     from mnist_jax.compilation import keep_programs
     from mnist_jax.exporting.trained import Trained
     from mnist_jax.training.restored import restore
 
     keep_programs()
-    return Trained(network.title, restore(network, which))
+    return Trained(title, restore(network, which))
