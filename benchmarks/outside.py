@@ -21,7 +21,7 @@ from benchmarks import measured, readme
 from mnist_jax import settings
 from mnist_jax.config_file import import_file
 from mnist_jax.evaluations import outside, robustness
-from mnist_jax.training import network, provenance, sweepdir
+from mnist_jax.training import network, sweepdir
 from mnist_jax.training.network import Network
 from mnist_jax.training.restored import restore
 
@@ -53,7 +53,7 @@ def measure(name: str) -> dict[str, Any]:
         return {name: _row(networks)}
     corrupted = {its: [_corrupted(one, VALIDATION) for one in found[its]] for its in found}
     rows = {"cnn": _row(found["as in cnn"]), "robust": _row(found[_best(corrupted)])}
-    return rows | {SWEEP: {"candidates": corrupted, "device": provenance.device()}}
+    return rows | {SWEEP: {"candidates": corrupted}}
 
 
 def _best(candidates: dict[str, list[float]]) -> str:
@@ -63,8 +63,9 @@ def _best(candidates: dict[str, list[float]]) -> str:
 def check(found: dict[str, Any]) -> None:
     """Raises SystemExit unless configs/robust.py is the best of the candidates."""
     best = _best(found[SWEEP]["candidates"])
-    config = import_file("configs/robust.py").get_config()
-    if config != import_file("configs/sweeps/robust.py").candidate(best):
+    config = import_file(str(readme.ROOT / "configs/robust.py")).get_config()
+    sweep = import_file(str(readme.ROOT / "configs/sweeps/robust.py"))
+    if config != sweep.candidate(best):
         raise SystemExit(f"configs/robust.py is not the best candidate, {best!r}: change it")
 
 
@@ -74,7 +75,6 @@ def _row(networks: Sequence[Network]) -> dict[str, Any]:
         "outside": [float(accuracy) for accuracy in digits],
         "corrupted": [_corrupted(one, TEST) for one in networks],
         "test": [(one.result or {})["test"]["accuracy"] for one in networks],
-        "device": provenance.device(),
     }
 
 
@@ -85,11 +85,11 @@ def _corrupted(one: Network, split: str) -> float:
 
 
 def tables(found: dict[str, Any]) -> str:
-    """Returns both tables in Markdown, with the conditions under them."""
+    """Returns both tables in Markdown, with what they say and the conditions under them."""
     rows = [found[name] for name in (*NAMES, *SWEPT)]
     candidates = found[SWEEP]["candidates"]
     order = sorted(candidates, key=lambda its: -statistics.mean(candidates[its]))
-    devices = sorted({row["device"] for row in [*rows, found[SWEEP]]})
+    conditions = {f"{row['device']}: {row['date']}, commit {row['commit']}" for row in rows}
     lines = [
         "| configuration | outside test, % | corrupted test images, % | test images, % |",
         "| --- | ---: | ---: | ---: |",
@@ -103,10 +103,26 @@ def tables(found: dict[str, Any]) -> str:
         "| --- | ---: |",
         *(f"| {name} | {_spread(candidates[name])} |" for name in order),
         "",
+        f"{_conclusion(found)}",
+        "",
         f"Mean ± standard deviation over {SEEDS} seeds, with the weights of the last step. "
-        f"{'; '.join(devices)}. {found['date']}, commit {found['commit']}.",
+        f"{'; '.join(sorted(conditions))}.",
     ]
     return "\n".join(lines)
+
+
+def _conclusion(found: dict[str, Any]) -> str:
+    best = max((*NAMES, *SWEPT), key=lambda name: statistics.mean(found[name]["outside"]))
+    words = {"corrupted": "corrupted images", "outside": "other writers", "test": "clean digits"}
+    gains = []
+    for kind, what in words.items():
+        robust, cnn = (statistics.mean(found[name][kind]) for name in ("robust", "cnn"))
+        gains.append(f"{100 * (robust - cnn):+.2f} on {what}")
+    return (
+        f"`{best}` reads the digits of other writers best. `robust` has the augmentation that does "
+        f"best on corrupted validation images, and is trained like `cnn`; its difference from it, "
+        f"in percentage points: {', '.join(gains)}."
+    )
 
 
 def _spread(values: list[float]) -> str:
@@ -124,10 +140,13 @@ def main() -> None:
     arguments = parser.parse_args()
     found = measured.read(FILE) if FILE.exists() else {}
     with settings.own():
+        conditions = measured.conditions()  # before its own file changes
+        where = {name: conditions[name] for name in ("device", "date", "commit")}
         for name in arguments.only if arguments.train else ():
-            conditions = measured.conditions()
-            found |= {"date": conditions["date"], "commit": conditions["commit"]} | measure(name)
+            found |= {name: row | where for name, row in measure(name).items()}
             measured.save(found, FILE)
+    if missing := [name for name in (*NAMES, *SWEPT, SWEEP) if name not in found]:
+        raise SystemExit(f"not measured yet: {', '.join(missing)}; run with --train")
     check(found)
     text = tables(found)
     readme.replace("outside", text)

@@ -3,7 +3,8 @@
 python -m mnist_jax.main --config=configs/robust.py
 
 Its augmentation is the best of the candidates in configs/sweeps/robust.py, by the accuracy on
-corrupted images of the validation split: `python -m benchmarks.outside` ranks them.
+corrupted images of the validation split: `python -m benchmarks.outside` ranks them. README says
+what that does to corrupted images, to digits of other writers, and to clean digits.
 """
 
 from mnist_jax.config_file import import_file

@@ -15,7 +15,7 @@ from mnist_jax.analysis.run.evaluation import evaluate
 from mnist_jax.config import Config
 from mnist_jax.data import Spec
 from mnist_jax.door import door
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, print_warning
 from mnist_jax.evaluations.split import examined
 from mnist_jax.models.outputs import probabilities
 from mnist_jax.pictures import files, prediction
@@ -94,11 +94,15 @@ class Classifier:
             floats from 0 to 1.
 
         Raises:
-          ValueError: the images have another shape or type, contain NaN or floats outside [0, 1],
-            or are as dark as if they were divided by 255 too often; or a predicted probability is
-            not finite.
+          ValueError: the images have another shape or type, or contain NaN or floats outside
+            [0, 1]; or a predicted probability is not finite.
         """
-        images = self._as_floats(images)
+        found = self._probabilities(self._as_floats(images))
+        _warn_of_darkness(np.asarray(images))
+        return Predictions(found.argmax(axis=1).astype(np.int32), found)
+
+    def _probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Returns the probabilities `[n, K]` for images `[n, H, W, C]` float32 from 0 to 1."""
         kind = self.restored.model.output_activation
         found = np.zeros((len(images), len(self.class_names)), np.float32)
         size = FEW if len(images) <= FEW else BATCH
@@ -111,7 +115,7 @@ class Classifier:
             found[start : start + size] = jax.device_get(p)[: len(batch)]
         if not np.isfinite(found).all():
             raise UserError(f"{self.network.title}: a predicted probability is not finite")
-        return Predictions(found.argmax(axis=1).astype(np.int32), found)
+        return found
 
     @door
     def predict_pictures(self, pictures: Any) -> PicturePredictions:
@@ -178,9 +182,6 @@ class Classifier:
         figures = evaluate(examined(self.restored, split))
         return figures | {"checkpoint": self.restored.step}
 
-    def _probabilities(self, images: np.ndarray) -> np.ndarray:
-        return self.predict(images).probabilities
-
     def _as_floats(self, images: Any) -> np.ndarray:
         """Returns the images as float32 `[n, H, W, C]` from 0 to 1.
 
@@ -196,12 +197,6 @@ class Classifier:
             raise UserError(
                 f"images: expected the shape [n, {', '.join(map(str, shape))}]{grey}, got {given}"
             )
-        top = images.max() if images.size and images.dtype.kind in "uf" else 0
-        if 0 < top <= (1 if images.dtype == np.uint8 else DARKEST):
-            raise UserError(
-                f"images: the largest value is {top:.3g}, which is nearly black; expected uint8 "
-                f"from 0 to 255, or floats from 0 to 1. Were they divided by 255 too often?"
-            )
         if images.dtype == np.uint8:
             return images.astype(np.float32) / np.float32(255.0)
         if not np.issubdtype(images.dtype, np.floating):
@@ -214,3 +209,13 @@ class Classifier:
                 f"{images.max()}; if they are from 0 to 255, divide by 255"
             )
         return images.astype(np.float32)
+
+
+def _warn_of_darkness(images: np.ndarray) -> None:
+    """Prints a warning if images are as dark as if they were divided by 255 once too often."""
+    top = images.max() if images.size else 0
+    if 0 < top <= (1 if images.dtype == np.uint8 else DARKEST):
+        print_warning(
+            f"images: the largest value is {top:.3g}, which is nearly black; expected uint8 from 0 "
+            f"to 255, or floats from 0 to 1. Were they divided by 255 too often?"
+        )

@@ -54,12 +54,12 @@ class _Start:
     def __init__(
         self,
         folder: Path,
+        *,
         configs: Iterable[Config],
         left: Iterable[Config],
-        *,
         accept_code: bool,
     ) -> None:
-        """Notes it, and prints warnings of splits that list rows more than once.
+        """Notes it; warns of splits that list rows more than once, and refuses what cannot go on.
 
         Args:
           folder: of the run or the sweep.
@@ -154,7 +154,7 @@ def run(
         # Again, as another process may have finished it before this one had the lock.
         if workdir.finished(folder, config, warn=True):
             return False
-        start = _Start(folder, [config], [config], accept_code=accept_code)
+        start = _Start(folder, configs=[config], left=[config], accept_code=accept_code)
         result = _run(config, start, stop, started=started, profile=profile, on_epoch=on_epoch)
         print(_closing(result, folder))
     return True
@@ -329,8 +329,12 @@ def run_sweep(
         if _compared(plan, folder, warn=True):  # as in `run`
             return False
         left = sweepdir.unfinished(folder, plan)
-        configs = [[member.config for member in members] for members in (plan, left)]
-        start = _Start(folder, *configs, accept_code=accept_code)
+        start = _Start(
+            folder,
+            configs=[member.config for member in plan],
+            left=[member.config for member in left],
+            accept_code=accept_code,
+        )
         clock = SweepClock(folder, started)
         results = _run_sweep(plan, left, start, clock, stop, on_epoch)
         _compare(results, start, clock, write_sections)

@@ -192,11 +192,12 @@ def refuse_unknown_characters(path: Path) -> None:
 
     A file system takes any bytes, so an archive of another encoding may have such names.
     """
+    whole = os.path.realpath(path)  # takes links that lead nowhere, unlike `Path.resolve`
     try:
-        str(path.resolve()).encode()
+        whole.encode()
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{os.fsencode(path.resolve())!r} is no folder for checkpoints: its path is not UTF-8; "
+            f"{os.fsencode(whole)!r} is no folder for checkpoints: its path is not UTF-8; "
             f"rename it, or give another --workdir="
         ) from error
 

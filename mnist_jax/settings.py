@@ -83,6 +83,7 @@ def own() -> Iterator[None]:
             stack.callback(_restore, jax, name, getattr(jax.config, name))
         try:
             yield
+            _used_in.add(os.getpid())
         except (RuntimeError, AssertionError):
             from mnist_jax import devices  # late, because it imports JAX
 
@@ -92,22 +93,21 @@ def own() -> Iterator[None]:
 
 def _refuse_dump(folder: str) -> None:
     """Raises UserError if JAX is to write its programs to a folder that cannot be written."""
-    if folder and folder != "sponge":  # a word that JAX knows
+    if folder and folder != "sponge" and "://" not in folder:  # a word that JAX knows, or a URL
         with writing(Path(folder), f"{DUMP} in the environment names it: correct or unset that"):
             Path(folder).mkdir(parents=True, exist_ok=True)
 
 
-_used_in: list[int] = []  # the process that has used JAX, or its parent
+_used_in: set[int] = set()  # the process in which JAX has started devices, or its parent
 
 
 def _refuse_fork() -> None:
     """Raises UserError in a fork of a process that has used JAX, in which JAX would hang."""
-    if _used_in and _used_in[0] != os.getpid():
+    if _used_in - {os.getpid()}:
         raise UserError(
             "this process was forked from one that had used JAX, whose threads are missing here: "
             "it would wait for ever. Start processes by multiprocessing.get_context('spawn')"
         )
-    _used_in[:] = [os.getpid()]
 
 
 def _restore(jax: Any, name: str, value: Any) -> None:

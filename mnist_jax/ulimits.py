@@ -4,9 +4,9 @@ import resource
 
 from mnist_jax.errors import UserError
 
-# What XLA reserves, by the option of `ulimit`, in bytes: address space and data, for its threads
-# and the programs that it compiles. Most of it is never used.
-LEAST = {"v": (resource.RLIMIT_AS, 2000 << 20), "d": (resource.RLIMIT_DATA, 1000 << 20)}
+# The least with which XLA ended well or with a message on two cores, by the option of `ulimit`, in
+# bytes: address space and data, for its threads and the programs that it compiles.
+LEAST = {"v": (resource.RLIMIT_AS, 1700 << 20), "d": (resource.RLIMIT_DATA, 600 << 20)}
 
 
 def refuse_cramped() -> None:
@@ -15,7 +15,7 @@ def refuse_cramped() -> None:
         limit, _ = resource.getrlimit(kind)
         if limit != resource.RLIM_INFINITY and limit < least:
             raise UserError(
-                f"`ulimit -{option}` allows {limit / 2**20:,.0f} MiB of memory, but JAX reserves "
-                f"{least / 2**20:,.0f} MiB to compile a program, and would crash. Raise the limit, "
-                f"or remove it: ulimit -{option} unlimited"
+                f"`ulimit -{option}` allows {limit / 2**20:,.0f} MiB of memory; JAX may crash or "
+                f"hang with less than {least / 2**20:,.0f} MiB, most of which it never uses. Raise "
+                f"the limit, or remove it: ulimit -{option} unlimited"
             )

@@ -239,14 +239,19 @@ ZEROS = np.zeros((2, 28, 28), np.float32)
         (ZEROS - 0.01, "from 0 to 1"),
         (ZEROS + np.nan, "from 0 to 1"),
         (ZEROS + np.inf, "from 0 to 1"),
-        (ZEROS + 1 / 255, "divided by 255 too often"),
-        (np.ones((2, 28, 28), np.uint8), "divided by 255 too often"),
     ],
 )
 def test_unfit_images_raise_value_error(trained, images, message):
     run, _ = trained
     with pytest.raises(ValueError, match=message):
         mnist_jax.load(run.workdir).predict(images)
+
+
+@pytest.mark.parametrize("images", [ZEROS + 1 / 255, np.ones((2, 28, 28), np.uint8)])
+def test_images_that_are_nearly_black_are_warned_of(trained, images, capsys):
+    run, _ = trained
+    assert len(mnist_jax.load(run.workdir).predict(images).labels) == 2
+    assert "Were they divided by 255 too often?" in capsys.readouterr().err
 
 
 # Loading and evaluating

@@ -17,6 +17,7 @@ from mnist_jax import compilation, devices, home, lock, settings, ulimits
 from mnist_jax.analysis import canvas
 from mnist_jax.config_file import find_file
 from mnist_jax.data import catalog
+from mnist_jax.errors import UserError
 from mnist_jax.training import provenance
 from tests.commands import ROOT, bits, command, environment, read, refused, run
 
@@ -165,9 +166,14 @@ def test_a_limit_that_suffices_is_no_matter(monkeypatch):
 )
 def test_a_fork_of_a_process_that_has_used_jax_is_refused(monkeypatch, call):
     """It would hang: the threads of JAX are not copied."""
+    monkeypatch.setattr(settings, "_used_in", set())
+    with pytest.raises(UserError), settings.own():  # a mistake is found before JAX is used
+        raise UserError
+    assert settings._used_in == set()
     with settings.own():
-        assert settings._used_in == [os.getpid()]
-    monkeypatch.setattr(settings, "_used_in", [-1])
+        pass
+    assert settings._used_in == {os.getpid()}
+    monkeypatch.setattr(settings, "_used_in", {-1})
     with pytest.raises(ValueError, match=r"^this process was forked .*get_context\('spawn'\)"):
         call()
 
@@ -305,6 +311,12 @@ def test_a_folder_whose_name_is_not_utf_8_is_refused_before_training(clean, tmp_
     shutil.copytree(clean[0], folder)
     with pytest.raises(ValueError, match="its path is not UTF-8"):
         mnist_jax.load(folder)
+
+
+def test_a_folder_that_is_a_link_to_itself_is_refused(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(ValueError, match=r"cannot write to .*loop"):
+        mnist_jax.train(small(), workdir=tmp_path / "loop")
 
 
 def test_home_is_expanded(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mnist_jax
-from mnist_jax import compare, config, config_file, metrics, users_code
+from mnist_jax import compare, config, config_file, metrics, models, users_code
 from mnist_jax.data import Spec
 from mnist_jax.overrides import overridden
 from mnist_jax.training import checkpoint, optimizer, population, task
@@ -365,6 +365,11 @@ class Detached(Base):
     def __call__(self, images, *, train, keys=None):
         return jax.lax.stop_gradient(super().__call__(images, train=train))
 
+class Quantised(Base):
+    def __call__(self, images, *, train, keys=None):
+        outputs = super().__call__(images, train=train)
+        return outputs if train else jnp.round(outputs)
+
 class NoRow:
     def __call__(self):
         pass
@@ -445,8 +450,12 @@ def test_a_network_that_is_none_is_refused_before_training(own, name, said):
         ("loggers", ("os:getcwd",), r"is called with 1 argument by position, but takes \(\)"),
         ("loggers", ("own_mistakes:NoRow",), r"NoRow.__call__ is called with 2 .* takes \(self\)"),
         ("loss", "os:getcwd", r"is called with 2 arguments by position, but takes \(\)"),
-        ("model", dict(name="mlp", hidden=(8,) * 300), "300 layers are more than a network may"),
-        ("model", dict(name="cnn", features=(8,) * 300), "300 layers are more than a network may"),
+        ("model", dict(name="mlp", hidden=(8,) * 1001), "1,001 layers are more than a network may"),
+        (
+            "model",
+            dict(name="cnn", features=(8,) * 1001),
+            "1,001 layers are more than a network may",
+        ),
         ("model", "own_mistakes:Bas", "did you mean 'Base'"),
         ("model", "own_mistakes:xyz", "has no 'xyz'; known: Activation,"),
         ("optimizer", "adma", "did you mean 'adam'"),
@@ -492,11 +501,12 @@ def test_a_gradient_that_is_0_everywhere_is_warned_of(own, user_module):
         small(loss="errors_of_mine:share"),
         small(model="own_mistakes:Detached"),
         small(model="own_mistakes:Base", loss="errors_of_mine:right"),
+        small(model="own_mistakes:Quantised"),  # it has a gradient in training
     ]
     said = task.warnings(config.parse(its.to_dict()) for its in made)
-    assert [text.split(" is 0 for every parameter")[0] for text in said] == [
-        "config.loss: the gradient of errors_of_mine:share with mlp",
-        "config.loss: the gradient of cross_entropy with own_mistakes:Detached",
+    assert [text.split(" is 0 everywhere")[0] for text in said] == [
+        "config.loss: the gradient of errors_of_mine:share",
+        "config.model: the gradient of own_mistakes:Detached",
     ]
 
 
@@ -657,6 +667,23 @@ def test_only_the_seed_is_cut_off_the_name_of_a_folder(folders, names):
         for name, seed in folders.items()
     ]
     assert [compare._name(run, runs) for run in runs] == names
+
+
+def test_a_dict_for_a_model_of_ones_own_reaches_it(user_module):
+    user_module(
+        "own_options",
+        "from mnist_jax.models import mlp\n"
+        "class Options(mlp.MLP):\n"
+        "    def __init__(self, *, image_shape, num_classes, options: dict | None = None, rngs):\n"
+        "        sizes = {'image_shape': image_shape, 'num_classes': num_classes, 'rngs': rngs}\n"
+        "        super().__init__(hidden=((options or {'width': 4})['width'],), **sizes)\n",
+    )
+    made = small(model=dict(name="own_options:Options", options={"width": 3}))
+    found = models.resolve(config.parse(made.to_dict()))
+    assert dict(found.model.keywords["options"]) == {"width": 3}
+    built = models.build(found.model, TINY)
+    params, _ = jax.eval_shape(built.init, jax.random.key(0))
+    assert any(leaf.shape == (16, 3) for leaf in jax.tree.leaves(params))
 
 
 # Texts

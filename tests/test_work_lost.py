@@ -136,6 +136,28 @@ def test_the_limit_of_processor_time_is_announced_while_there_is_time_to_save(mo
     assert limits == [(3600, 3600), (3570, 3600), (3600, 3600)]
 
 
+# Uses up its soft limit of processor time, and leaves.
+USED_UP = """
+import resource, time
+from mnist_jax.training import stop
+
+used = time.process_time()
+resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 2, resource.RLIM_INFINITY))
+with stop.StopSignal() as asked:
+    while not asked.requested:
+        pass
+end = time.process_time() + 1.5  # the signal would come again
+while time.process_time() < end:
+    pass
+print("left")
+"""
+
+
+def test_a_soft_limit_of_processor_time_lets_the_process_end_by_itself():
+    done = subprocess.run([sys.executable, "-c", USED_UP], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "left\n"), done.stderr
+
+
 # Sends two signals, a millisecond apart, after the first chunk of steps.
 TWICE = """
 import os, runpy, signal, sys, time

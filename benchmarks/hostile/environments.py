@@ -127,7 +127,18 @@ def environments(folder: Path) -> Iterator[Environment]:
     style.write_text("figure.dpi: many\nbackend: nonsense\n")
     with contextlib.suppress(FileExistsError):
         (folder / "dangling").symlink_to(folder / "missing" / "target")
-    # What JAX and XLA read
+    yield from _of_jax(file)
+    yield from _of_python(file, style)
+    yield from _streams()
+    yield from _around()
+    yield from _limits()
+    yield from _workdirs()
+    yield Environment("a link to itself", shell="ln -s loop loop; {command}", workdir="loop")
+    yield from _sweeps()
+
+
+def _of_jax(file: Path) -> Iterator[Environment]:
+    """Yields environments of what JAX and XLA read."""
     yield from _switches()
     for name, value in (
         ("JAX_DEFAULT_DTYPE_BITS", "32"),
@@ -176,7 +187,10 @@ def environments(folder: Path) -> Iterator[Environment]:
         ("XLA_FLAGS", "--xla_force_host_platform_device_count=4"),
     ):
         yield _set(name, value, same=False)
-    # What Matplotlib, Python, tfds and the terminal read
+
+
+def _of_python(file: Path, style: Path) -> Iterator[Environment]:
+    """Yields environments of what Matplotlib, Python, tfds and the terminal read."""
     for name, value in (
         ("MPLBACKEND", "module://ipympl.backend_nbagg"),
         ("MPLBACKEND", "nonsense"),
@@ -239,7 +253,10 @@ def environments(folder: Path) -> Iterator[Environment]:
         "an ASCII locale without UTF-8 mode",
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     )
-    # Standard streams
+
+
+def _streams() -> Iterator[Environment]:
+    """Yields environments of standard streams."""
     for number, stream in enumerate(("input", "output", "error")):
         yield Environment(f"closed standard {stream}", shell=f"{{command}} {number}>&-")
     yield Environment("full standard output", shell="{command} > /dev/full")
@@ -251,14 +268,20 @@ def environments(folder: Path) -> Iterator[Environment]:
     yield Environment("under nohup", shell="nohup {command}")
     yield Environment("in the background", shell="{command} & wait $!")
     yield Environment("the same command at once", shell=TWICE)
-    # Folders and files around the command
+
+
+def _around() -> Iterator[Environment]:
+    """Yields environments of folders and files around the command."""
     yield Environment("a current folder that was removed", shell=REMOVED)
     yield Environment("a matplotlibrc", files={"matplotlibrc": STYLE})
     yield Environment(
         "modules of other people's names",
         files={f"{name}.py": "raise RuntimeError(__name__)" for name in MODULES},
     )
-    # Limits and rights
+
+
+def _limits() -> Iterator[Environment]:
+    """Yields environments of limits and rights."""
     yield _limit("NOFILE", 24)
     yield _limit("NOFILE", 64)
     yield _limit("FSIZE", 100_000)
@@ -269,6 +292,9 @@ def environments(folder: Path) -> Iterator[Environment]:
         yield _limit("AS", size)
     for size in (300_000_000, 1_200_000_000):
         yield _limit("DATA", size)
+    for seconds in (5, 3600):  # of processor time
+        yield _limit("CPU", seconds)
+    yield Environment("RLIMIT_CPU, soft alone", shell="ulimit -S -t 5; {command}")
     yield _limit("STACK", 1_000_000)
     yield _limit("CORE", 0)
     for mask in (0o077, 0o777, 0o000):
@@ -280,7 +306,10 @@ def environments(folder: Path) -> Iterator[Environment]:
         yield Environment("a user without an entry and without rights", before=_nobody)
     for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "EIO"):
         yield Environment(f"locks fail with {name}", startup=NO_LOCKS.format(name=name))
-    # Names of the working folder
+
+
+def _workdirs() -> Iterator[Environment]:
+    """Yields environments of names of the working folder."""
     for workdir in (
         "with blanks in it",
         " leading and trailing ",
@@ -313,7 +342,6 @@ def environments(folder: Path) -> Iterator[Environment]:
     ):
         name = workdir if len(workdir) < 30 else f"{workdir[:10]}... ({len(workdir)} characters)"
         yield Environment(f"--workdir={name!r}", workdir=workdir)
-    yield from _sweeps()
 
 
 def _sweeps() -> Iterator[Environment]:

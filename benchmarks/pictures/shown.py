@@ -62,11 +62,8 @@ def contact_sheet(workdir: Path, folder: Path) -> None:
         for digit in (2 * number, 2 * number + 1):
             picture = hands.picture(digit, hands.HANDS[number % len(hands.HANDS)], medium, rng)
             picture.save(folder / f"drawing-{digit}.png")
-    sheets = workdir / "predictions"
-    before = {*sheets.glob("*.png")}
     _command("predict", f"--workdir={workdir}", f"{folder}/drawing-*.png", "--show")
-    (sheet,) = {*sheets.glob("*.png")} - before
-    _save(Image.open(sheet), "contact_sheet")
+    _save(Image.open(workdir / "predictions" / "contact-sheet-1.png"), "contact_sheet")
 
 
 def main() -> None:

@@ -106,8 +106,11 @@ def resolve(config: Config) -> Config:
       UserError: the model has an unknown name, keyword or value.
     """
     _, keywords = _bind(config.model)
-    said = {name: value for name, value in keywords.items() if _can_be_written(value)}
-    return dataclasses.replace(config, model=Choice(config.model.name, said))
+    given = config.model.keywords  # these came from a file, and were checked
+    kept = {
+        name: value for name, value in keywords.items() if name in given or _can_be_written(value)
+    }
+    return dataclasses.replace(config, model=Choice(config.model.name, kept))
 
 
 def _can_be_written(value: Any) -> bool:

@@ -42,7 +42,7 @@ INITIALIZERS = {
     "orthogonal": nnx.initializers.orthogonal(),
 }
 POOLINGS = {"none": 1, "max": 2, "mean": 2}  # height and width of the pooling window
-DEEPEST = 256  # layers of a kind; XLA would compile thousands for hours
+DEEPEST = 1000  # layers of a kind; XLA would compile more for hours
 PADDINGS = ("SAME", "VALID")  # with and without zeros around the image
 
 

@@ -158,7 +158,8 @@ def _maker(
             f"{where}: {choice.name} is a class without __call__(self, row), which is called with "
             f"the row of each epoch"
         )
-    binding.by_position(target.__call__, f"{choice.name}.__call__", where, 2)
+    bound = not isinstance(inspect.getattr_static(target, "__call__"), staticmethod)
+    binding.by_position(target.__call__, f"{choice.name}.__call__", where, 1 + bound)
     keywords = binding.bind(target, choice.keywords, where, given=GIVEN, defaults=False)
     taken = binding.parameters(target, where)
     keywords |= {name: value for name, value in given.items() if name in taken}

@@ -15,7 +15,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.members import DIVERGED
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
-from mnist_jax.training import architecture, checkpoint, checkpoints, memory, own_code
+from mnist_jax.training import checkpoint, checkpoints, memory, model_keywords, own_code
 from mnist_jax.training.inference import Examiner, Outputs, examine
 from mnist_jax.training.layout import BatchLayout
 from mnist_jax.training.logs import Row
@@ -93,7 +93,7 @@ def restore(network: Network, which: str = LATEST) -> Restored:
     memory.refuse(memory.size(weights), jax.devices(), f"{network.title}: the network")
     tree, record, step = _load(network, which, template)
     its_place = f"checkpoint {network.checkpoints / str(step)}"
-    architecture.refuse_other(its_place, record, network.position, config)
+    model_keywords.refuse_other(its_place, record, network.position, config)
     status, rows = record["status"][network.position], record["rows"][network.position]
     if status.startswith(DIVERGED):
         raise UserError(f"{network.title} {status}: it has no weights")

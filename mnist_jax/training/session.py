@@ -11,7 +11,7 @@ import numpy as np
 
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
-from mnist_jax.training import architecture, memory
+from mnist_jax.training import memory, model_keywords
 from mnist_jax.training.checkpoints import Checkpoints, newest_sound, steps
 from mnist_jax.training.clock import Clock
 from mnist_jax.training.console import Console
@@ -83,13 +83,13 @@ def trained(
     at = _restore(program, folder, clock)
     begin()
     log.show(at.rows)
-    models = [architecture.keywords(config) for config in program.configs]
+    models = [model_keywords.of(config) for config in program.configs]
     with Checkpoints(folder, keep_latest=program.config.keep_latest) as writer:
 
         def save(at: Position) -> None:
             log.show(at.rows)
             state = {**program.layout.members(at.state), "best": at.best}
-            others = {"clock": clock.record(), architecture.FIELD: models}
+            others = {"clock": clock.record(), model_keywords.FIELD: models}
             writer.save(state, at.step, at.record() | others)
             after(at)
 
@@ -112,8 +112,8 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
         return Position(program.layout.place(state), best, rows, status)
     tree, record, step = found
     for i, config in enumerate(program.configs):
-        architecture.refuse_other(f"checkpoint {folder / str(step)}", record, i, config)
-    record.pop(architecture.FIELD, None)
+        model_keywords.refuse_other(f"checkpoint {folder / str(step)}", record, i, config)
+    record.pop(model_keywords.FIELD, None)
     clock.go_on(record.pop("clock"))
     best = tree.pop("best")
     at = Position(program.layout.place(tree), best, **record)

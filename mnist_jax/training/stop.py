@@ -9,12 +9,15 @@ import threading
 import time
 from types import FrameType
 
+from mnist_jax import processors
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
 EXIT_STATUS = 75  # EX_TEMPFAIL: run the same command again
 # A scheduler or a closing terminal may signal a process and its group, or send SIGHUP and SIGTERM:
 # what follows the first signal within so many seconds is the same request.
 SAME_REQUEST = 1.0
-NOTICE = 30  # seconds of processor time, of all cores together, to save before a limit ends it
+# Seconds of processor time in which to save before a limit ends the process; every core counts.
+NOTICE = 15 * max(2, processors.count())
 
 
 class StoppedError(Exception):
@@ -32,6 +35,7 @@ class StopSignal:
         self._first = 0.0  # when the first signal came, by `time.monotonic`
         self._previous: dict[int, object] = {}
         self._limit: tuple[int, int] | None = None  # of processor time, as it was
+        self._used_up = False  # that limit
 
     def check(self) -> None:
         """Raises StoppedError if a stop was requested."""
@@ -55,7 +59,9 @@ class StopSignal:
         self._restore()
 
     def _restore(self) -> None:
-        if self._limit is not None:
+        if self._used_up:  # the signal would come again and end the process
+            self._previous[signal.SIGXCPU] = signal.SIG_IGN
+        elif self._limit is not None:
             resource.setrlimit(resource.RLIMIT_CPU, self._limit)
         for number, handler in self._previous.items():
             # None: a handler that was not set from Python, which cannot be set again.
@@ -63,10 +69,10 @@ class StopSignal:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if not self.requested:
+        if number == signal.SIGXCPU:  # comes each second from then on
+            self._used_up = self.requested = True
+        elif not self.requested:
             self.requested, self._first = True, now
-        elif (
-            number != signal.SIGXCPU and now - self._first > SAME_REQUEST
-        ):  # that comes each second
+        elif now - self._first > SAME_REQUEST:
             self._restore()
             signal.raise_signal(number)

@@ -95,7 +95,8 @@ def warnings(configs: Iterable[Config]) -> list[str]:
     """
     found: dict[str, list[str]] = {}
     for config in configs:
-        key = repr((config.model, config.loss, config.data.name, config.dtype))
+        # Once per code, as it is slow: other keywords rarely decide whether there is a gradient.
+        key = repr((config.model.name, config.loss.name, config.data.name, config.dtype))
         if key not in found and (_is_own(config.model.name) or _is_own(config.loss.name)):
             model = models.build(config.model, data.spec(config.data.name), config.dtype)
             found[key] = _suspicions(config, model)
@@ -103,33 +104,48 @@ def warnings(configs: Iterable[Config]) -> list[str]:
 
 
 def _suspicions(config: Config, model: Model) -> list[str]:
-    own = _is_own(config.model.name)
+    loss, own = find_loss(config.loss), _is_own(config.model.name)
+    nothing = (
+        "is 0 everywhere, so that nothing is learned. Rounding, argmax, comparisons and "
+        "lax.stop_gradient have no other"
+    )
     if own and model.output_activation == "softmax" and models.gives_probabilities(model):
         return [_probabilities(config.model.name)]
-    if not _has_gradient(model, find_loss(config.loss)):
-        return [
-            f"config.loss: the gradient of {config.loss.name} with {config.model.name} is 0 for "
-            f"every parameter, so that nothing is learned; such are rounding, argmax, comparisons "
-            f"and lax.stop_gradient"
-        ]
+    if not _loss_has_gradient(model, loss):
+        return [f"config.loss: the gradient of {config.loss.name} {nothing}"]
+    if own and not _has_gradient(model, loss):
+        return [f"config.model: the gradient of {config.model.name} {nothing}"]
     return []
 
 
+def _loss_has_gradient(model: Model, loss: Loss) -> bool:
+    """True if a loss has a gradient other than 0 for random outputs of a network."""
+    outputs = jax.random.normal(jax.random.key(0), (TRIED, model.num_classes))
+    outputs = jax.nn.softmax(outputs)  # any loss takes such
+    slope = jax.grad(lambda x: _total(model, loss, x))(outputs)
+    return bool((slope != 0.0).any())
+
+
 def _has_gradient(model: Model, loss: Loss) -> bool:
-    """True if a freshly drawn network has a gradient other than 0 on random images."""
+    """True if a freshly drawn network, in training, has a gradient other than 0."""
 
     def gradient(key: jax.Array) -> Any:
         params, variables = model.init(key)
         images = jax.random.uniform(key, (TRIED, *model.image_shape))
-        targets = jax.nn.one_hot(jnp.arange(TRIED) % model.num_classes, model.num_classes)
+        keys = jax.random.split(key, TRIED)
 
         def total(params: Any) -> jax.Array:
-            outputs, _ = model.apply(params, variables, images, train=False)
-            return loss(outputs, targets, output_activation=model.output_activation).sum()
+            outputs, _ = model.apply(params, variables, images, train=True, keys=keys)
+            return _total(model, loss, outputs)
 
         return jax.tree.map(lambda slope: (slope != 0.0).any(), jax.grad(total)(params))
 
     return any(jax.tree.leaves(jax.device_get(jax.jit(gradient)(jax.random.key(0)))))
+
+
+def _total(model: Model, loss: Loss, outputs: jax.Array) -> jax.Array:
+    targets = jax.nn.one_hot(jnp.arange(TRIED) % model.num_classes, model.num_classes)
+    return loss(outputs, targets, output_activation=model.output_activation).sum()
 
 
 def _probabilities(name: str) -> str:

@@ -6,12 +6,11 @@ import jax
 import numpy as np
 
 from mnist_jax import config as configuration
-from mnist_jax import models
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import local_path
 from mnist_jax.members import DIVERGED
-from mnist_jax.training import architecture, checkpoint, checkpoints, network
+from mnist_jax.training import checkpoint, checkpoints, model_keywords, network
 from mnist_jax.training.state import TrainState
 
 PARTS = ("params", "variables")
@@ -60,7 +59,7 @@ def _weights(source: network.Network) -> dict[str, np.ndarray]:
             continue
         arrays, record = found
         place = f"config.init_from: checkpoint {folder / str(step)}"
-        architecture.refuse_other(place, record, source.position, source.config)
+        model_keywords.refuse_other(place, record, source.position, source.config)
         if record["status"][source.position].startswith(DIVERGED):
             break
         return {name.removeprefix("average/"): array for name, array in arrays.items()}
@@ -99,7 +98,9 @@ def _taken_over(
 
 def _warn_of_differences(source: network.Network, config: Config) -> None:
     """Warns of differences that names and shapes of arrays do not show, such as the activation."""
-    values = [models.resolve(its).to_dict()["model"] for its in (source.config, config)]
+    names = [its.model.name for its in (source.config, config)]
+    keywords = [model_keywords.of(its) for its in (source.config, config)]
+    values = [{"name": name, **its} for name, its in zip(names, keywords, strict=True)]
     lines = configuration.difference(*values)
     if lines:
         print_warning(

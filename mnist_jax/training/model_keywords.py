@@ -14,7 +14,7 @@ from mnist_jax.training.workdir import plain
 FIELD = "models"  # of a record: one dict of keywords per network
 
 
-def keywords(config: Config) -> dict[str, Any]:
+def of(config: Config) -> dict[str, Any]:
     """Returns the keywords of a configuration's model, its defaults included."""
     values = plain(models.resolve(config).to_dict()["model"])
     return {name: value for name, value in values.items() if name != "name"}
@@ -33,7 +33,7 @@ def refuse_other(what: str, record: dict[str, Any], position: int, config: Confi
     """
     if FIELD not in record:
         return
-    saved, now = record[FIELD][position], keywords(config)
+    saved, now = record[FIELD][position], of(config)
     both = saved.keys() & now.keys()
     lines = configuration.difference(*({name: its[name] for name in both} for its in (saved, now)))
     if lines:
