@@ -80,6 +80,7 @@ def small():
 # Settings of JAX
 
 
+@pytest.mark.slow
 def test_the_variables_of_jax_change_no_bit(clean, tmp_path):
     workdir, _ = clean
     done = process(

@@ -208,9 +208,8 @@ OPTIMIZER = {"name": "noisy_sgd", "learning_rate": 0.1}
 NARROW = {"name": "adam", "learning_rate": 0.01, "mu_dtype": "bfloat16"}
 
 
-@pytest.mark.parametrize(
-    "chosen", [OPTIMIZER, pytest.param(NARROW, marks=pytest.mark.slow)], ids=["keys", "bfloat16"]
-)
+@pytest.mark.parametrize("chosen", [OPTIMIZER, NARROW], ids=["keys", "bfloat16"])
+@pytest.mark.slow
 def test_a_state_with_keys_or_of_bfloat16_is_resumed_to_the_same_bits(
     tmp_path, monkeypatch, chosen
 ):

@@ -61,6 +61,7 @@ def test_needs_scikit_learn(monkeypatch):
         outside.load((28, 28, 1), Ink(longest=20, by_mass=True))
 
 
+@pytest.mark.slow
 def test_is_for_networks_of_digits(tmp_path, monkeypatch):
     datasets.write(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -241,6 +241,7 @@ def test_a_network_of_a_sweep(predict, scans, tmp_path):
 # Other data sets
 
 
+@pytest.mark.slow
 def test_pictures_of_another_data_set_are_resized(predict, tmp_path, monkeypatch):
     datasets.write(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -129,11 +129,20 @@ def test_the_limit_of_processor_time_is_announced_while_there_is_time_to_save(mo
     monkeypatch.setattr(stop.resource, "getrlimit", lambda kind: limits[-1])
     monkeypatch.setattr(stop.resource, "setrlimit", lambda kind, its: limits.append(its))
     monkeypatch.setattr(stop, "SAME_REQUEST", -1.0)
-    with stop.StopSignal() as asked:
-        for _ in range(3):
-            os.kill(os.getpid(), signal.SIGXCPU)
-        assert asked.requested
+    monkeypatch.setattr(stop, "NOTICE", 30)
+    with stop.StopSignal():
+        pass
     assert limits == [(3600, 3600), (3570, 3600), (3600, 3600)]
+    before = signal.getsignal(signal.SIGXCPU)
+    try:
+        with stop.StopSignal() as asked:
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGXCPU)
+            assert asked.requested
+        assert limits[-1] == (3570, 3600)  # the signal would come again at once
+        os.kill(os.getpid(), signal.SIGXCPU)
+    finally:
+        signal.signal(signal.SIGXCPU, before)
 
 
 # Uses up its soft limit of processor time, and leaves.
@@ -141,6 +150,7 @@ USED_UP = """
 import resource, time
 from mnist_jax.training import stop
 
+stop.signal.signal(stop.signal.SIGXCPU, stop.signal.SIG_DFL)
 used = time.process_time()
 resource.setrlimit(resource.RLIMIT_CPU, (int(used) + 2, resource.RLIM_INFINITY))
 with stop.StopSignal() as asked:
@@ -154,7 +164,9 @@ print("left")
 
 
 def test_a_soft_limit_of_processor_time_lets_the_process_end_by_itself():
-    done = subprocess.run([sys.executable, "-c", USED_UP], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", USED_UP], capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, done.stdout) == (0, "left\n"), done.stderr
 
 

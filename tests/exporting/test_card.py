@@ -80,6 +80,7 @@ def test_robustness_is_told_with_the_hardest_corruption(trained):
     assert f"The lowest is {lowest:.2%}, with " in told
 
 
+@pytest.mark.slow
 def test_a_network_of_other_pictures_has_no_ink(tmp_path, monkeypatch):
     datasets.write(tmp_path)
     monkeypatch.chdir(tmp_path)

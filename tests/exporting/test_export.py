@@ -125,6 +125,7 @@ def test_a_page_is_compared_by_its_operations(trained):
     assert (trained / "export" / "page.html").stat().st_size > 500_000
 
 
+@pytest.mark.slow
 def test_a_network_that_counts_its_images_takes_any_number(user_module, tmp_path):
     user_module("counting", COUNTING)
     trained_in(tmp_path / "run", model={"name": "counting:Counting"})
@@ -152,6 +153,7 @@ def test_a_missing_package_is_named_with_its_extra(trained, tmp_path, monkeypatc
         formats.write(Trained("mlp", mnist_jax.load(trained).restored), "onnx", tmp_path)
 
 
+@pytest.mark.slow
 def test_what_16_bits_round_is_said_where_a_file_does_not_round(tmp_path):
     trained_in(tmp_path / "run", dtype="bfloat16")
     its = Trained("run", mnist_jax.load(tmp_path / "run").restored)

@@ -41,7 +41,11 @@ CONFIGS = {
 CASES = [
     *(("plain", mode, n) for mode in ("jit", "pmap", "shard_map") for n in (1, 2, 4, 8)),
     *(("random", mode, n) for mode, n in (("jit", 8), ("pmap", 8), ("shard_map", 4))),
-    *(("convolution", mode, n) for mode, n in (("jit", 2), ("pmap", 4), ("shard_map", 8))),
+    ("convolution", "shard_map", 2),
+    *(
+        pytest.param("convolution", mode, n, marks=pytest.mark.slow)
+        for mode, n in (("jit", 2), ("pmap", 4), ("shard_map", 8))
+    ),
 ]
 
 

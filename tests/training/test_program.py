@@ -38,10 +38,9 @@ def after_an_epoch(config, count):
     return program.layout.members(state)
 
 
-@pytest.mark.parametrize("network", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(
-    "count", [pytest.param(0, id="one"), pytest.param(2, id="population", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+@pytest.mark.parametrize("count", [pytest.param(0, id="one"), pytest.param(2, id="population")])
 def test_a_further_metric_changes_no_bit_of_the_weights(user_module, network, count):
     user_module("looking_on", OWN)
     data = SMALL["data"] | {"val_split": ""}

@@ -42,10 +42,10 @@ def shown(figure, row: int, column: int, columns: int, margin=0, lines=0, channe
     "of",
     [
         {"augment": Augment()},
-        {"names": FASHION},
+        pytest.param({"names": FASHION}, marks=pytest.mark.slow),
         {"names": tuple(f"a long name {n}" for n in range(62)), "shape": (32, 40, 3)},
-        {"names": tuple(map(str, range(47)))},
-        {"names": tuple("abcde"), "shape": (32, 32, 3)},
+        pytest.param({"names": tuple(map(str, range(47)))}, marks=pytest.mark.slow),
+        pytest.param({"names": tuple("abcde"), "shape": (32, 32, 3)}, marks=pytest.mark.slow),
         {"names": ("a", "b"), "shape": (120, 100, 1)},
         {"shape": (5, 6, 2)},
         {"shape": (5, 6, 4), "augment": Augment()},

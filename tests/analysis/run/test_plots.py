@@ -211,7 +211,7 @@ def test_a_percentage_is_limited_only_where_it_is_a_fraction(values, low: float,
     assert low <= bottom < 100 * min(values) < 100 * max(values) <= top <= high
 
 
-@pytest.mark.parametrize("classes", [10, 47, 100])
+@pytest.mark.parametrize("classes", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_every_count_of_the_confusion_matrix_fits_its_cell(classes: int):
     names = tuple(f"{i}" for i in range(classes))
     with canvas.styled():
