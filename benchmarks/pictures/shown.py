@@ -17,7 +17,7 @@ from benchmarks.browser import Browser, browser
 from benchmarks.pictures import hands
 
 FOLDER = readme.ROOT / "docs" / "pictures"
-WIDTH, COLOURS = 900, 64
+WIDTH, COLOURS = 900, 200
 DRAWN = 3  # the digit on the page
 
 
@@ -47,7 +47,7 @@ def pages(workdir: Path, folder: Path) -> None:
     """Takes pictures of the report and of the page, on which it draws a digit."""
     _command("demo", f"--workdir={workdir}", "--no_open")
     with browser(folder) as page:
-        for name, file, height in (("report", "report.html", 1500), ("page", "demo.html", 560)):
+        for name, file, height in (("report", "report.html", 1420), ("page", "demo.html", 500)):
             page.open(workdir / file, width=WIDTH, height=height)
             page.wait("window.drawing !== undefined")
             _draw(page, DRAWN)
