@@ -20,7 +20,9 @@ from mnist_jax.training.stop import EXIT_STATUS, StoppedError
 Parser = argparse_flags.ArgumentParser
 PATHS = ("workdir", "compare")  # arguments that hold paths
 INTERRUPTED = 130  # exit status by convention: 128, and the number of SIGINT
-OBJECTS = 100_000  # allocations per garbage collection: the imports alone make 400,000
+# Allocations per garbage collection. The imports alone make 400,000; with this, and with no last
+# collection, a short run takes 0.6 s less processor time of 3.6.
+OBJECTS = 100_000
 
 
 def run(
