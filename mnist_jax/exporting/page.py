@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from mnist_jax import data
 from mnist_jax.analysis import pad, page
 from mnist_jax.analysis.pad import Drawing
@@ -20,6 +18,7 @@ from mnist_jax.exporting.trained import Trained
 from mnist_jax.failures import describe
 from mnist_jax.models import Model, Tree
 from mnist_jax.training.restored import Restored
+from mnist_jax.training.state import count_parameters
 
 PAGE = "drawing.html"  # beside a report
 INSIDE = 500_000  # parameters of the largest network that a report holds within itself
@@ -76,9 +75,9 @@ def drawing(
         its = network(title, model, weights, class_names, ink)
     except UserError as error:
         return Drawing(note=f"There is no pad to draw on: {error}.")
-    if size(weights["params"]) <= INSIDE:
+    if count_parameters(weights["params"]) <= INSIDE:
         return Drawing(pad=pad.context([its]))
-    _render(folder / PAGE, [its], [(title, f"{size(weights['params']):,} parameters")])
+    _render(folder / PAGE, [its], [(title, f"{count_parameters(weights['params']):,} parameters")])
     return Drawing(link=PAGE)
 
 
@@ -87,11 +86,6 @@ def drawing_of(folder: Path, title: str, restored: Restored) -> Drawing:
     ink = data.ink(restored.config.data.name)
     names = restored.spec.class_names
     return drawing(folder, title, restored.model, restored.weights, names, ink)
-
-
-def size(params: Tree) -> int:
-    """Returns the number of trained parameters."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def prepared(trained: Trained) -> Prepared:
@@ -134,6 +128,6 @@ def _of(name: str, restored: Restored) -> dict[str, Any]:
 
 def _described(trained: Trained) -> str:
     config = trained.restored.config
-    parameters = size(trained.restored.weights["params"])
+    parameters = count_parameters(trained.restored.weights["params"])
     text = f"{config.model.name}, {parameters:,} parameters, trained on {config.data.name}"
     return ", ".join(filter(None, [text, trained.widened]))

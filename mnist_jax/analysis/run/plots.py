@@ -69,9 +69,8 @@ class Plot:
     help: str  # how to read it
     alt: Callable[[View], str]  # what it shows, in words
     draw: Callable[[View], Figure]
-    missing: Callable[[View], str] = lambda view: (
-        ""
-    )  # why there is nothing to show; empty: there is
+    # Why there is nothing to show; empty: there is.
+    missing: Callable[[View], str] = lambda view: ""
 
 
 PLOTS = (
