@@ -35,12 +35,18 @@ def export(network: Network, which: str, kind: str) -> str:
     written = formats.write(trained, kind, folder)
     lines = [
         str(written.path),
-        f"the same predictions on {written.images:,} test images; probabilities differ by at most "
+        f"{_same(written.images, written.others)}; probabilities differ by at most "
         f"{written.difference:.1e}",
         *filter(None, [written.remark]),
-        str(card.write(folder, network, trained)),
+        str(card.write(folder, network, trained, which)),
     ]
     return "\n".join(lines)
+
+
+def _same(images: int, others: int) -> str:
+    if not others:
+        return f"the same predictions on {images:,} test images"
+    return f"{images - others:,} of {images:,} predictions on test images are the same"
 
 
 def demo(networks: Sequence[Network], which: str) -> Path:
