@@ -22,6 +22,7 @@ from mnist_jax.training.state import count_parameters
 
 PAGE = "drawing.html"  # beside a report
 INSIDE = 500_000  # parameters of the largest network that a report holds within itself
+MOST = 20_000_000  # parameters of the largest network in a page, which is then of 110 MB
 CHECKED = 100  # test images: the interpreter takes one at a time
 
 
@@ -38,8 +39,15 @@ def network(
       ink: how handwriting lies in its images; None for other images.
 
     Raises:
-      UserError: it needs an operation that the page does not have, or cannot be traced.
+      UserError: it is too large, needs an operation that the page does not have, or cannot be
+        traced.
     """
+    count = count_parameters(weights["params"])
+    if count > MOST:
+        raise UserError(
+            f"{name}, with {count:,} parameters, is too large for a page; python -m "
+            "mnist_jax.export --format=onnx takes it elsewhere"
+        )
     try:
         found = operations(classify(model, weights), (1, *model.image_shape))
     except UserError:
@@ -95,7 +103,8 @@ def prepared(trained: Trained) -> Prepared:
     is no browser here to run the page's own.
 
     Raises:
-      UserError: it needs an operation that the page does not have, or cannot be traced.
+      UserError: it is too large, needs an operation that the page does not have, or cannot be
+        traced.
     """
     its = _of(trained.title, trained.restored)
     run = interpreter.load(its)
@@ -107,8 +116,8 @@ def write(path: Path, trained: Sequence[Trained]) -> None:
     """Writes a page with one or more networks of the same classes and images.
 
     Raises:
-      UserError: the networks differ in these, one needs an operation that the page does not have,
-        or the file cannot be written.
+      UserError: the networks differ in these, one is too large or needs an operation that the page
+        does not have, or the file cannot be written.
     """
     specs = [its.restored.spec for its in trained]
     pad.refuse_different(specs, [its.title for its in trained])

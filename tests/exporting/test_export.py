@@ -191,6 +191,19 @@ def test_weights_that_would_differ_are_not_written(trained, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_that_is_too_large_for_a_page_is_told_where_to_go(trained, monkeypatch, tmp_path):
+    monkeypatch.setattr(page, "MOST", 1000)
+    found = network.find(trained)
+    restored = mnist_jax.load(trained).restored
+    said = r"is too large for a page; python -m mnist_jax\.export --format=onnx"
+    assert re.search(said, page.drawing_of(tmp_path, "mlp", restored).note)
+    with pytest.raises(UserError, match=said):
+        exporting.export(found, "latest", "html")
+    with pytest.raises(UserError, match=said):
+        exporting.demo([found], "latest")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_page_that_would_differ_is_not_written(trained, tmp_path, monkeypatch):
     its = Trained("mlp", mnist_jax.load(trained).restored)
     monkeypatch.setattr(
