@@ -34,6 +34,8 @@ class Cell:
 def publish(folder: Path, cells: Sequence[Cell], facts: dict[str, Any]) -> dict[str, Any]:
     """Writes `robustness.json`, `robustness.csv` and `plots/robustness.png`; returns the figures.
 
+    A plot that cannot be drawn is left out with a warning.
+
     Args:
       folder: created if it does not exist.
       cells: the accuracies.
@@ -49,10 +51,10 @@ def publish(folder: Path, cells: Sequence[Cell], facts: dict[str, Any]) -> dict[
     writer = csv.DictWriter(table, [*vars(cells[0])], lineterminator="\n")
     writer.writeheader()
     writer.writerows(vars(cell) for cell in cells)
-    write_text(folder / "robustness.csv", table.getvalue())
-    with canvas.styled():
-        canvas.save(draw(cells, facts), folder / "plots" / "robustness.png")
     write_json(folder / "robustness.json", figures)
+    write_text(folder / "robustness.csv", table.getvalue())
+    with canvas.drawing("the plot robustness"), canvas.styled():
+        canvas.save(draw(cells, facts), folder / "plots" / "robustness.png")
     return figures
 
 
