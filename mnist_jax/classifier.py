@@ -19,7 +19,7 @@ from mnist_jax.errors import UserError, print_warning
 from mnist_jax.evaluations.split import examined
 from mnist_jax.models.outputs import probabilities
 from mnist_jax.pictures import files, prediction
-from mnist_jax.pictures.picture import UNIT, Picture
+from mnist_jax.pictures.picture import UNIT, Picture, on_white
 from mnist_jax.training import network
 from mnist_jax.training.restored import Restored
 
@@ -162,7 +162,7 @@ class Classifier:
                 f"--test_image={number}: the images of the test split are 0 to {len(images) - 1}"
             )
         image = images[number]
-        picture = Picture(image.astype(np.float64) * UNIT)
+        picture = Picture(on_white(image).astype(np.float64) * UNIT)
         seen = prediction.Prediction(f"test[{number}]", picture=picture, image=image)
         return next(prediction.with_probabilities([seen], self._probabilities))
 

@@ -172,7 +172,7 @@ def test_several_networks_answer_side_by_side(page, trained, tmp_path):
     draw(page, 3, np.random.default_rng(0))
     page.run("window.drawing.predict()")
     first, second = answer(page).split("; ")
-    assert first.startswith(f"{trained}: small: 3 (")
+    assert first.startswith(f"{trained}: 3 (")
     assert second == first.replace(str(trained), str(other))
 
 
@@ -184,11 +184,16 @@ def test_networks_of_other_classes_are_refused(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_of_a_sweep_has_its_page_in_its_own_folder(tmp_path):
+def test_a_network_of_a_sweep_has_its_page_in_its_own_folder(trained, tmp_path):
     run("sweep", *SMALL, "--seeds=2", f"--workdir={tmp_path / 'sweep'}")
     printed = run("demo", f"--workdir={tmp_path / 'sweep'}", "--member=best", "--no_open").stdout
     page = Path(printed.splitlines()[-1])
     assert page.parent.parent == tmp_path / "sweep" / "members"
     assert "pad-models" in page.read_text()
+    folders = (str(tmp_path / "sweep"), str(trained))
+    run("demo", "--workdir", *folders, "--member=best", "--no_open")
+    assert '<th scope="col">small</th>' in page.read_text()
+    alone = refused("demo", f"--workdir={trained}", "--member=best", "--no_open")
+    assert "leave out --member=" in alone
     report = (tmp_path / "sweep" / "report.html").read_text()
     assert "pad-models" in report

@@ -9,8 +9,15 @@ import pytest
 
 import mnist_jax
 from mnist_jax import data
+from mnist_jax.analysis.run import robustness as analysis
 from mnist_jax.data.corruptions import CORRUPTIONS
+from mnist_jax.errors import UserError
+from mnist_jax.evaluations import ensemble, robustness
+from mnist_jax.evaluations.split import EVALUATING
+from mnist_jax.files import file_name
+from mnist_jax.lock import sole_writer
 from mnist_jax.randomness import example_keys, root_key
+from mnist_jax.training import network
 from tests.commands import SMALL, read, refused, run
 
 PART = "--split=test[:1000]"
@@ -76,7 +83,45 @@ def test_an_ensemble_is_the_mean_of_the_probabilities(sweep):
     assert found["accuracy"] == pytest.approx((mean.argmax(axis=1) == its.labels).mean())
     loss = -np.log(mean[np.arange(1000), its.labels]).mean()
     assert found["loss"] == pytest.approx(loss, rel=1e-4)
-    assert "networks together" in (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert "networks together" in page
+    assert "highest accuracy of a network on this split" in page
+    assert "can be better than the best of them" in page
+
+
+def test_a_plot_that_cannot_be_drawn_takes_nothing_with_it(tmp_path, monkeypatch, capsys):
+    def failing(cells, facts):
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(analysis, "draw", failing)
+    facts = {"split": "test", "count": 5, "checkpoint": 1, "clean": 0.9}
+    cells = [analysis.Cell("blur", "pixels", 1, 0.5, 0.75)]
+    figures = analysis.publish(tmp_path, cells, facts)
+    assert read(tmp_path / "robustness.json") == figures
+    assert (tmp_path / "robustness.csv").exists()
+    assert "the plot robustness cannot be drawn: RuntimeError: no font" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["robustness", "ensemble"])
+def test_rows_that_repeat_are_told_and_another_writer_is_not_disturbed(sweep, kind, capsys):
+    split = "test[:50]+test[:50]"
+    name = file_name(f"{kind} {split}")
+    found = network.find(sweep, "mlp", 0)
+    folder = (found.output if kind == "robustness" else sweep) / "evaluations" / name
+    measure = {
+        "robustness": lambda: robustness.measure(found, "latest", split),
+        "ensemble": lambda: ensemble.measure(sweep, "", "latest", split),
+    }
+    with sole_writer(folder, EVALUATING), pytest.raises(UserError, match="is writing to"):
+        measure[kind]()
+    assert [path.name for path in folder.iterdir()] == [EVALUATING]
+    assert "lists 50 rows again" in capsys.readouterr().err
+
+
+def test_help_names_what_each_evaluation_writes():
+    shown = run("evaluate", "--help").stdout
+    for name in ("evaluation.json", "robustness.json", "robustness.csv", "ensemble.json"):
+        assert name in shown
 
 
 def test_what_cannot_be_an_ensemble_is_refused(sweep, tmp_path):
@@ -84,3 +129,5 @@ def test_what_cannot_be_an_ensemble_is_refused(sweep, tmp_path):
     message = refused("evaluate", f"--workdir={sweep}", "--ensemble", "--member=nothing")
     assert "two finished networks of 'nothing'" in message
     assert "--seed" in refused("evaluate", f"--workdir={sweep}", "--ensemble", "--seed=0")
+    message = refused("evaluate", f"--workdir={sweep}", "--ensemble", "--member=best")
+    assert "--member=best names one" in message

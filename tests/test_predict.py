@@ -17,6 +17,7 @@ from mnist_jax.commands import predict as command
 from mnist_jax.errors import UserError
 from mnist_jax.members import Sweep
 from mnist_jax.pictures import prediction
+from mnist_jax.pictures.picture import UNIT
 from tests import datasets
 from tests.commands import fingerprint, refused, run
 
@@ -267,6 +268,21 @@ def test_pictures_of_another_data_set_are_resized(predict, tmp_path, monkeypatch
     record = json.loads(line)
     assert record["label"] == test.class_names[record["digit"]]
     assert record["label"] in ("ant", "bee", "cat", "dog", "eel")
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_an_image_that_is_partly_transparent_has_a_picture(classifier, monkeypatch, channels):
+    image = np.zeros((28, 28, channels), np.uint8)
+    image[0, 0, -1] = 51  # a fifth of black
+    its = data.Split(image[None], np.zeros(1, np.int32), tuple("0123456789"), "made up", "test")
+    monkeypatch.setattr(data, "load", lambda name, split: its)
+    flat = np.full((1, 10), 0.1, np.float32)
+    monkeypatch.setattr(type(classifier), "_probabilities", lambda self, images: flat)
+    seen = classifier.test_image(0)
+    np.testing.assert_array_equal(seen.image, image)
+    assert seen.picture.colours.shape == (28, 28, 3)
+    assert seen.picture.colours[0, 0].tolist() == [204 * UNIT] * 3
+    assert seen.picture.colours[0, 1].tolist() == [255 * UNIT] * 3
 
 
 def test_images_of_two_channels_cannot_be_made_of_pictures():

@@ -21,6 +21,7 @@ import numpy as np
 
 from mnist_jax.errors import UserError
 from mnist_jax.files import write_bytes
+from mnist_jax.pictures.picture import on_white
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.axes import Axes
@@ -32,7 +33,6 @@ SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, INK, SKY)  # for unordered li
 MARKERS = "osD^vPX<>h*p"
 DASHES = ((None, None), (5, 1.5), (1.5, 1.2), (6, 1.5, 1.5, 1.5))  # dash and gap in line widths
 DPI = 120
-WITH_ALPHA = (2, 4)  # numbers of channels of which the last is the opacity
 HEAD, LINE = 0.85, 0.16  # inches: for a title and a note of two lines; for each further line
 STYLE: dict[Any, Any] = {
     "figure.dpi": DPI,
@@ -165,15 +165,9 @@ def png(figure: Figure) -> bytes:
 def enlarge(image: np.ndarray, zoom: int) -> np.ndarray:
     """Enlarges an image `[h, w, c]` to `[zoom * h, zoom * w, 3]` by repeating its pixels.
 
-    An image of one channel is inverted: dark on light. Two channels are grey and alpha, four are
-    red, green, blue and alpha; these lie on white.
+    An image of one channel is inverted: dark on light. One with an opacity lies on white.
     """
-    channels = image.shape[-1]
-    if channels == 1:
-        image = 255 - image
-    elif channels in WITH_ALPHA:
-        opacity = image[..., -1:] / 255
-        image = (255 - opacity * (255 - image[..., :-1])).round().astype(np.uint8)
+    image = 255 - image if image.shape[-1] == 1 else on_white(image)
     image = np.broadcast_to(image, (*image.shape[:2], 3))
     return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
 

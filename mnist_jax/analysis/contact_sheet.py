@@ -12,7 +12,7 @@ from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import BLUE, DPI, GREY, INK, PALE, VERMILLION
 from mnist_jax.files import make_folder, writing
 from mnist_jax.pictures import area
-from mnist_jax.pictures.picture import UNIT
+from mnist_jax.pictures.picture import UNIT, on_white
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.figure import Figure
@@ -110,7 +110,7 @@ class _Page:
             self._put(left, top, _thumbnail(its.picture.colours / UNIT))
         middle = left + SIDE + GAP
         if its.image is not None:
-            colours = np.broadcast_to(its.image, (*its.image.shape[:2], 3))
+            colours = np.broadcast_to(on_white(its.image), (*its.image.shape[:2], 3))
             self._put(middle, top, _enlarged(colours))
         if its.probabilities is not None:
             self._draw_bars(middle + SIDE + GAP, top, its.probabilities, class_names)

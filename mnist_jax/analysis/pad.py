@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mnist_jax.data import Spec
+from mnist_jax.data import DIGITS, Spec
 from mnist_jax.errors import UserError
-
-DIGITS = tuple("0123456789")
+from mnist_jax.pictures import UNSURE
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,7 @@ def context(networks: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "classes": networks[0]["classes"],
         "ink": networks[0]["ink"],
         "names": [network["name"] for network in networks],
+        "unsure": UNSURE,
         "models": Markup(text),  # within a <script>, where nothing is escaped
     }
 

@@ -36,6 +36,6 @@ def principal(points: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarra
     largest = np.abs(directions).argmax(axis=0)
     turn = turn * np.where(directions[largest, range(len(largest))] < 0, -1.0, 1.0)
     missing = count - len(variances)
-    total = float(np.square(points, dtype=np.float64).sum())
+    total = float(np.einsum("ij,ij->", points, points, dtype=np.float64))  # without a copy
     shares = np.maximum(variances, 0.0) / total if total else np.zeros(len(variances))
     return np.pad(within @ turn, ((0, 0), (0, missing))), np.pad(shares, (0, missing))

@@ -4,15 +4,20 @@
   python -m mnist_jax.demo --workdir runs/mlp runs/cnn --no_open
 
 The page is one file, DIR/demo.html of the first DIR. It needs neither a server nor a network, so it
-can be sent to anybody. Several networks answer side by side.
+can be sent to anybody. Several networks answer side by side; --member and --seed choose one of each
+DIR that holds a sweep.
 """
 
 import os
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_jax.commands import cli
+
+if TYPE_CHECKING:
+    from mnist_jax.training.network import Network
 
 
 def define(parser: cli.Parser) -> None:
@@ -28,13 +33,26 @@ def define(parser: cli.Parser) -> None:
 def main(arguments: Namespace) -> None:
     """Writes the page, opens it where there is a display, and prints its path."""
     from mnist_jax import exporting  # imported late: --help does not need it
-    from mnist_jax.training import network
 
-    found = [network.find(folder, arguments.member, arguments.seed) for folder in arguments.workdir]
-    path = exporting.demo(found, arguments.checkpoint)
+    path = exporting.demo(_networks(arguments), arguments.checkpoint)
     print(path)
     if not arguments.no_open:
         _open(path)
+
+
+def _networks(arguments: Namespace) -> "list[Network]":
+    """Returns the network of each folder; a folder of a run among sweeps has no member."""
+    from mnist_jax.training import network
+    from mnist_jax.training.workdir import SWEEP
+
+    sweeps = [folder for folder in arguments.workdir if (folder / SWEEP).is_file()]
+    members = sweeps or arguments.workdir  # a run alone refuses the choice
+    return [
+        network.find(folder, arguments.member, arguments.seed)
+        if folder in members
+        else network.find(folder)
+        for folder in arguments.workdir
+    ]
 
 
 def _open(path: Path) -> None:

@@ -7,8 +7,9 @@
 
 Restores the weights on the available devices. Writes evaluation.json, plots/ and report.html: to
 DIR for the test split, to DIR/evaluations/ for another split or the outside test, and to
-DIR/members/ for a network of a sweep. Warns if your own code, which the configuration names, has
-changed since the run began.
+DIR/members/ for a network of a sweep. In DIR/evaluations/, --robustness writes robustness.json,
+robustness.csv and plots/robustness.png, and --ensemble writes ensemble.json and report.html. Warns
+if your own code, which the configuration names, has changed since the run began.
 """
 
 from argparse import Namespace
@@ -97,9 +98,15 @@ def _evaluate_corrupted(found: "Network", arguments: Namespace) -> None:
 
 def _evaluate_together(arguments: Namespace) -> None:
     from mnist_jax.evaluations import ensemble
+    from mnist_jax.training.network import BEST
 
     if arguments.seed is not None:
         raise UserError("--ensemble takes all seeds together; leave out --seed=")
+    if arguments.member == BEST:
+        raise UserError(
+            "--ensemble takes several networks together, and --member=best names one; give an "
+            "architecture, or leave out --member="
+        )
     figures, folder = ensemble.measure(
         arguments.workdir, arguments.member, arguments.checkpoint, arguments.split or TEST
     )
@@ -107,7 +114,7 @@ def _evaluate_together(arguments: Namespace) -> None:
     print(
         f"{len(alone)} networks together, split {figures['split']}: accuracy "
         f"{figures['accuracy']:.2%} of {figures['count']:,} images, loss {figures['loss']:.4f}; "
-        f"alone {sum(alone) / len(alone):.2%} on average, {max(alone):.2%} at best\n"
+        f"alone {sum(alone) / len(alone):.2%} on average, {max(alone):.2%} at best on this split\n"
         f"{folder / 'report.html'}"
     )
 

@@ -38,12 +38,7 @@ def define(parser: cli.Parser) -> None:
         action="store_true",
         help="draw each picture, what the network saw, and its probabilities: DIR/predictions/",
     )
-    parser.add_argument(
-        "--checkpoint",
-        default="latest",
-        metavar="latest|best|STEP",
-        help="default: latest; if that is damaged, the newest undamaged one",
-    )
+    cli.add_checkpoint(parser)
     cli.add_member(parser)
 
 

@@ -10,21 +10,24 @@ from mnist_jax.data.dataset import (
     check_splits,
     count,
     ink,
+    ink_of_digits,
     load,
     read_ahead,
     repeated,
     source,
     spec,
 )
-from mnist_jax.data.spec import Ink, Spec
+from mnist_jax.data.spec import DIGITS, Ink, Spec
 
 __all__ = [
+    "DIGITS",
     "Ink",
     "Spec",
     "Split",
     "check_splits",
     "count",
     "ink",
+    "ink_of_digits",
     "load",
     "read_ahead",
     "repeated",

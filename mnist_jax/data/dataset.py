@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from mnist_jax.data import cache, catalog, separation, splits
 from mnist_jax.data.lock import exclusive
-from mnist_jax.data.spec import Ink, Spec
+from mnist_jax.data.spec import DIGITS, Ink, Spec
 from mnist_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,6 +52,19 @@ def ink(name: str) -> Ink | None:
       UserError: the name is unknown.
     """
     return catalog.find(name).ink
+
+
+def ink_of_digits(name: str, class_names: Sequence[str]) -> Ink | None:
+    """Returns how handwritten digits lie in the images of a data set; None if it has none.
+
+    Args:
+      name: of the data set.
+      class_names: its classes.
+
+    Raises:
+      UserError: the name is unknown.
+    """
+    return ink(name) if tuple(class_names) == DIGITS else None
 
 
 def check_splits(name: str, train_split: str, val_split: str) -> list[str]:

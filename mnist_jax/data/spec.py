@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+DIGITS = tuple("0123456789")  # the names of the classes of handwritten digits
+
 
 @dataclass(frozen=True)
 class Spec:

@@ -15,8 +15,9 @@ from mnist_jax.analysis.run.ensemble import publish
 from mnist_jax.analysis.run.evaluation import Predictions
 from mnist_jax.compilation import keep_programs
 from mnist_jax.errors import UserError
-from mnist_jax.evaluations.split import examined
+from mnist_jax.evaluations.split import EVALUATING, examined, warn_of_repeated
 from mnist_jax.files import file_name
+from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
 from mnist_jax.training import network, provenance, sweepdir
 from mnist_jax.training.restored import Restored, restore
@@ -41,7 +42,8 @@ def measure(
 
     Raises:
       UserError: the folder holds no sweep, fewer than two of these networks are finished, they were
-        trained on different data sets, or a file cannot be written.
+        trained on different data sets, another process is writing there, or a file cannot be
+        written.
     """
     keep_programs()
     provenance.announce()
@@ -49,6 +51,7 @@ def measure(
     found = [network.find(workdir, name, seed) for name, seed in names]
     if len({its.config.data.name for its in found}) > 1:
         raise UserError(f"{workdir}: its networks were trained on different data sets")
+    warn_of_repeated(found[0].config.data.name, split)
     restored = restore(found[0], which)
     members = {names[0]: examined(restored, split)}
     for key, its in zip(names[1:], found[1:], strict=True):
@@ -65,7 +68,8 @@ def measure(
         class_names=first.class_names,
     )
     folder = workdir / "evaluations" / file_name(_folder(architecture, split))
-    return publish(folder, together, members, workdir.name), folder
+    with sole_writer(folder, EVALUATING):
+        return publish(folder, together, members, workdir.name), folder
 
 
 def _members(workdir: Path, architecture: str) -> list[tuple[str, int]]:

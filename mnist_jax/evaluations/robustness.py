@@ -13,7 +13,9 @@ from mnist_jax.analysis.run.robustness import Cell, publish
 from mnist_jax.compilation import keep_programs
 from mnist_jax.data.corruptions import CORRUPTIONS, Corrupt
 from mnist_jax.errors import UserError
+from mnist_jax.evaluations.split import EVALUATING, warn_of_repeated
 from mnist_jax.files import file_name
+from mnist_jax.lock import sole_writer
 from mnist_jax.models.outputs import probabilities
 from mnist_jax.randomness import example_keys, root_key
 from mnist_jax.training import provenance
@@ -35,11 +37,12 @@ def measure(network: Network, which: str, split: str) -> tuple[dict[str, Any], l
       The contents of `robustness.json`, its cells, and the folder of the files.
 
     Raises:
-      UserError: the checkpoint or the split does not exist, the split is empty, or a file cannot be
-        written.
+      UserError: the checkpoint or the split does not exist, the split is empty, another process is
+        writing there, or a file cannot be written.
     """
     keep_programs()
     provenance.announce()
+    warn_of_repeated(network.config.data.name, split)
     restored = restore(network, which)
     examples = data.load(restored.config.data.name, split)
     count = len(examples.labels)
@@ -50,7 +53,8 @@ def measure(network: Network, which: str, split: str) -> tuple[dict[str, Any], l
     name = "robustness" if split == "test" else f"robustness {split}"
     folder = network.output / "evaluations" / file_name(name)
     facts = {"split": split, "count": count, "checkpoint": restored.step, "clean": clean}
-    return publish(folder, cells, facts), cells, folder
+    with sole_writer(folder, EVALUATING):
+        return publish(folder, cells, facts), cells, folder
 
 
 def _cells(restored: Restored, examples: data.Split) -> Iterator[Cell]:

@@ -41,12 +41,17 @@ def evaluate(network: Network, which: str, split: str) -> tuple[dict[str, Any], 
     """
     keep_programs()
     provenance.announce()
-    if repeated := data.repeated(network.config.data.name, split):
-        print_warning(repeated)
+    warn_of_repeated(network.config.data.name, split)
     folder = network.output
     if split != TEST:
         folder = folder / "evaluations" / file_name(split)
     return write(network, which, folder, lambda restored: examined(restored, split))
+
+
+def warn_of_repeated(name: str, split: str) -> None:
+    """Prints a warning if a split of the data set `name` has examples more than once."""
+    if repeated := data.repeated(name, split):
+        print_warning(repeated)
 
 
 def write(

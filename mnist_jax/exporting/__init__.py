@@ -35,12 +35,18 @@ def export(network: Network, which: str, kind: str) -> str:
     written = formats.write(trained, kind, folder)
     lines = [
         str(written.path),
-        f"the same predictions on {written.images:,} test images; probabilities differ by at most "
+        f"{_same(written.images, written.others)}; probabilities differ by at most "
         f"{written.difference:.1e}",
         *filter(None, [written.remark]),
-        str(card.write(folder, network, trained)),
+        str(card.write(folder, network, trained, which)),
     ]
     return "\n".join(lines)
+
+
+def _same(images: int, others: int) -> str:
+    if not others:
+        return f"the same predictions on {images:,} test images"
+    return f"{images - others:,} of {images:,} predictions on test images are the same"
 
 
 def demo(networks: Sequence[Network], which: str) -> Path:
@@ -56,12 +62,21 @@ def demo(networks: Sequence[Network], which: str) -> Path:
     path = networks[0].output / "demo.html"
     make_folder(path.parent)
     titles = [network.title for network in networks]
-    names = [
-        title if titles.count(title) == 1 else f"{network.workdir}: {title}"
-        for network, title in zip(networks, titles, strict=True)
-    ]
-    page.write(path, [_trained(*each, which) for each in zip(networks, names, strict=True)])
+    alike = {title for title in titles if titles.count(title) > 1}
+    page.write(
+        path,
+        [
+            _trained(its, _with_folder(its) if its.title in alike else its.title, which)
+            for its in networks
+        ],
+    )
     return path
+
+
+def _with_folder(network: Network) -> str:
+    """Returns a name that tells a network from those of the same title in other folders."""
+    run = network.seed is None  # whose title is the name of its folder
+    return str(network.workdir) if run else f"{network.workdir}: {network.title}"
 
 
 def _trained(network: Network, title: str, which: str) -> Trained:

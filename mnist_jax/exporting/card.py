@@ -15,11 +15,9 @@ from mnist_jax.exporting.trained import Trained
 from mnist_jax.files import read_json, write_text
 from mnist_jax.members import FINISHED
 from mnist_jax.training import sweepdir
-from mnist_jax.training.network import Network
-from mnist_jax.training.workdir import SWEEP
+from mnist_jax.training.network import BEST, Network
 
 FILE = "MODEL_CARD.md"
-DIGITS = tuple("0123456789")
 # Where an evaluation writes its figures, and the option that asks for it.
 FIGURES = {
     "": "evaluation.json",
@@ -31,7 +29,7 @@ ALWAYS = (
 )
 
 
-def write(folder: Path, network: Network, trained: Trained) -> Path:
+def write(folder: Path, network: Network, trained: Trained, which: str) -> Path:
     """Writes the card into a folder and returns its path.
 
     Figures come from the files of earlier evaluations; what was not measured is named with the
@@ -41,6 +39,7 @@ def write(folder: Path, network: Network, trained: Trained) -> Path:
       folder: where the exported files are.
       network: the network, as it was found.
       trained: the same network, restored.
+      which: its checkpoint, as it was asked for: `latest`, `best` or a step.
 
     Raises:
       UserError: a file cannot be read or written.
@@ -49,7 +48,8 @@ def write(folder: Path, network: Network, trained: Trained) -> Path:
     config = its.config
     ink = data.ink(config.data.name) is not None
     measured = {option: _figures(network, its.step, option) for option in FIGURES}
-    asked = {option: _command(network, its.step, option) for option in FIGURES}
+    checkpoint = BEST if which == BEST else str(its.step)
+    asked = {option: _command(network, checkpoint, option) for option in FIGURES}
     sections = {
         "Network": f"```\n{summary(its.model)}\n```\n\nCheckpoint {its.step}, after "
         f"{_epochs(len(its.rows))}; trained with {config.optimizer.name}, batches of "
@@ -60,7 +60,7 @@ def write(folder: Path, network: Network, trained: Trained) -> Path:
         f"`{config.data.val_split or 'none'}`. Nothing was chosen on the test split.",
         "Accuracy": f"{_accuracy(measured[''], asked[''])}\n\n{_seeds(network)}",
         "Outside test": _outside(measured["--outside"], asked["--outside"])
-        if ink and its.spec.class_names == DIGITS
+        if data.ink_of_digits(config.data.name, its.spec.class_names)
         else "Does not apply: the outside test has handwritten digits, and this network was "
         "trained on something else.",
         "Robustness": _robustness(measured["--robustness"], asked["--robustness"]),
@@ -102,13 +102,12 @@ def _figures(network: Network, step: int, option: str) -> dict[str, Any]:
     return found if found.get("checkpoint") == step else {}
 
 
-def _command(network: Network, step: int, option: str) -> str:
+def _command(network: Network, checkpoint: str, option: str) -> str:
     """Returns a sentence with the command of an evaluation."""
     words = ["python", "-m", "mnist_jax.evaluate", f"--workdir={network.workdir}"]
-    if (network.workdir / SWEEP).is_file():
-        architecture, _, seed = network.title.rpartition(", seed ")
-        words += [f"--member={architecture}", f"--seed={seed}"]
-    words += [f"--checkpoint={step}", *filter(None, [option])]
+    if network.seed is not None:
+        words += [f"--member={network.architecture}", f"--seed={network.seed}"]
+    words += [f"--checkpoint={checkpoint}", *filter(None, [option])]
     return f"Not measured; run `{shlex.join(words)}`."
 
 
@@ -132,11 +131,12 @@ def _robustness(found: Mapping[str, Any], command: str) -> str:
     if not found:
         return f"Corrupted test images. {command}"
     worst = min(found["cells"], key=lambda cell: cell["accuracy"])
+    strongest = max(cell["level"] for cell in found["cells"])
     return (
         f"Corrupted test images, mean over corruptions and strengths: accuracy "
         f"{found['accuracy']:.2%} of {found['count']:,} images, where without corruption it is "
         f"{found['clean']:.2%}. The lowest is {worst['accuracy']:.2%}, with {worst['corruption']} "
-        f"of strength {worst['level']} of 5."
+        f"of strength {worst['level']} of {strongest}."
     )
 
 

@@ -71,6 +71,7 @@ class Exported:
     path: Path
     images: int  # number of test images
     difference: float  # largest, between probabilities
+    others: int  # number of predictions that differ
     remark: str  # may be empty
 
 
@@ -95,10 +96,10 @@ def write(trained: Trained, kind: str, folder: Path) -> Exported:
     except MissingOperationError as error:
         raise UserError(f"{error}; --format=stablehlo takes any operation of JAX") from error
     images = trained.images(prepared.images)
-    difference = trained.check(prepared.run, images, f"--format={kind}")
+    difference, others = trained.check(prepared.run, images, f"--format={kind}")
     make_folder(folder)
     prepared.write(folder / its.file)
-    return Exported(folder / its.file, len(images), difference, prepared.remark)
+    return Exported(folder / its.file, len(images), difference, others, prepared.remark)
 
 
 def listed() -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from mnist_jax.exporting.operations import TO_EVEN
+
 RENAMED = {  # operations that NumPy has under another name; it has the others, too
     "and": "logical_and", "eq": "equal", "ge": "greater_equal", "gt": "greater",
     "is_finite": "isfinite", "le": "less_equal", "lt": "less", "max": "maximum", "min": "minimum",
@@ -58,6 +60,20 @@ def _computed(step: Any, *inputs: np.ndarray) -> Any:
 def _kept(step: Any, x: np.ndarray) -> np.ndarray:
     """Returns numbers as the type of the result has them: whole, 0 or 1, or as they are."""
     return x != 0 if step["kind"] == "b" else np.trunc(x) if step["kind"] in "iu" else x
+
+
+def _rounded(step: Any, x: np.ndarray) -> np.ndarray:
+    if step["rounding_method"] == TO_EVEN:
+        return np.rint(x)
+    whole = np.trunc(x)
+    return np.where(np.abs(x - whole) < 0.5, whole, whole + np.sign(x))
+
+
+def _cumulative(step: Any, x: np.ndarray) -> np.ndarray:
+    axis = step["axis"]
+    if step["reverse"]:
+        return np.flip(np.flip(x, axis).cumsum(axis), axis)
+    return x.cumsum(axis)
 
 
 def _broadcast(step: Any, x: np.ndarray) -> np.ndarray:
@@ -128,13 +144,16 @@ OTHERS: dict[str, Callable[..., Any]] = {
     "concatenate": lambda step, *inputs: np.concatenate(inputs, step["dimension"]),
     "conv_general_dilated": _convolve,
     "convert_element_type": _kept,
+    "cumsum": _cumulative,
     "div": lambda step, a, b: _kept(step, a / b),
     "dot_general": _dot,
     "erf": lambda step, x: np.vectorize(math.erf)(x),
+    "erfc": lambda step, x: np.vectorize(math.erfc)(x),
     "integer_pow": lambda step, x: x ** float(step["y"]),
     "logistic": lambda step, x: 1 / (1 + np.exp(-x)),
     "pad": lambda step, x, filler: _pad(x, step["padding_config"], filler),
     "rev": lambda step, x: np.flip(x, step["dimensions"]),
+    "round": _rounded,
     "rsqrt": lambda step, x: 1 / np.sqrt(x),
     "select_n": lambda step, which, a, b: np.where(which, b, a),
     "slice": _slice,

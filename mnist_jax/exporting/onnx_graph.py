@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mnist_jax import imports
-from mnist_jax.exporting.operations import MissingOperationError, Operations
+from mnist_jax.exporting.operations import TO_EVEN, MissingOperationError, Operations
 
 OPSET, IR_VERSION = 13, 7
 IMAGES, PROBABILITIES, BATCH = "images", "probabilities", "batch"
@@ -260,6 +260,22 @@ def _log1p(graph: Graph, step: Step, x: str) -> str:
     return graph.add("Where", graph.add("Less", x, one), graph.add("Add", half, half), far)
 
 
+def _round(graph: Graph, step: Step, x: str) -> str:
+    if step["rounding_method"] == TO_EVEN:
+        return graph.add("Round", x)
+    size = graph.add("Abs", x)
+    below = graph.add("Floor", size)
+    part = graph.add("Sub", size, below)
+    up = graph.add("Add", below, graph.constant(1).name)
+    least = graph.add("Less", part, graph.constant(0.5).name)
+    return graph.add("Mul", graph.add("Sign", x), graph.add("Where", least, below, up))
+
+
+def _cumsum(graph: Graph, step: Step, value: Value) -> str:
+    axis = graph.constant(step["axis"], np.int64).name
+    return graph.add("CumSum", graph.number(value), axis, reverse=int(step["reverse"]))
+
+
 def _clamp(graph: Graph, step: Step, low: str, x: str, high: str) -> str:
     return graph.add("Min", graph.add("Max", x, low), high)
 
@@ -433,11 +449,13 @@ COMPOSED: dict[str, Callable[..., str]] = {
     "clamp": _clamp,
     "convert_element_type": _converted,
     "div": _div,
+    "erfc": lambda graph, step, x: graph.add("Sub", graph.constant(1).name, graph.add("Erf", x)),
     "exp2": lambda graph, step, x: graph.add("Pow", graph.constant(2).name, x),
     "expm1": _expm1,
     "integer_pow": lambda graph, step, x: graph.add("Pow", x, graph.constant(step["y"]).name),
     "log1p": _log1p,
     "rem": lambda graph, step, a, b: graph.add("Mod", a, b, fmod=1),
+    "round": _round,
     "rsqrt": lambda graph, step, x: graph.add("Reciprocal", graph.add("Sqrt", x)),
     "square": lambda graph, step, x: graph.add("Mul", x, x),
 }
@@ -452,6 +470,7 @@ WHOLE: dict[str, Callable[..., str]] = {  # of arrays in their full shape, to nu
     "argmin": _place("ArgMin"),
     "concatenate": _concatenate,
     "conv_general_dilated": _convolve,
+    "cumsum": _cumsum,
     "dot_general": _dot,
     "pad": _pad,
     "reduce_and": _reduce("ReduceMin"),

@@ -18,10 +18,10 @@ from mnist_jax.errors import UserError
 
 # Element by element, and without parameters.
 ELEMENTWISE = (
-    "abs", "add", "ceil", "clamp", "cos", "div", "eq", "erf", "exp", "exp2", "expm1", "floor", "ge",
-    "gt", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg",
-    "not", "and", "or", "pow", "rem", "rsqrt", "select_n", "sign", "sin", "sqrt", "square", "sub",
-    "tanh", "xor",
+    "abs", "add", "ceil", "clamp", "cos", "div", "eq", "erf", "erfc", "exp", "exp2", "expm1",
+    "floor", "ge", "gt", "is_finite", "le", "log", "log1p", "logistic", "lt", "max", "min", "mul",
+    "ne", "neg", "not", "and", "or", "pow", "rem", "rsqrt", "select_n", "sign", "sin", "sqrt",
+    "square", "sub", "tanh", "xor",
 )  # fmt: skip
 SAME = ("copy", "copy_p", "optimization_barrier", "reduce_precision", "stop_gradient")
 CALLS = (
@@ -29,6 +29,8 @@ CALLS = (
     "custom_vjp_call_jaxpr", "jit", "pjit", "remat", "remat2",
 )  # fmt: skip
 CALLED = ("call_jaxpr", "fun_jaxpr", "jaxpr")  # their parameters that hold what they call
+TO_EVEN = int(jax.lax.RoundingMethod.TO_NEAREST_EVEN)  # of a half; else away from 0
+WHOLE_BITS = 32  # of whole numbers, at least: readers have floats, which do not wrap
 LOGICAL = ("and", "not", "or", "xor")
 
 core: Any = extended  # its classes are public, but not declared so
@@ -149,8 +151,12 @@ class _Writer:
             return list(found) if equation.primitive.multiple_results else [found]
         if name in SAME:
             return inputs
+        if narrow := _narrow(equation):
+            raise MissingOperationError(narrow, self._reader)
         if name == "split":
             return self._split(equation, inputs[0])
+        if name == "tile":
+            return [self._tiled(equation, inputs[0])]
         if name == "reshape" and equation.params.get("dimensions") is not None:
             inputs = [self._ordered(equation, inputs[0])]
         other = name in LOGICAL and equation.outvars[0].aval.dtype != bool  # bit by bit
@@ -198,6 +204,17 @@ class _Writer:
         step = {"op": "transpose", "permutation": _json(order)}
         return self._add(step | {"shape": self._lengths([shape[i] for i in order])}, [value])
 
+    def _tiled(self, equation: Any, value: Any) -> Ref:
+        """Adds what repeats an array along its axes: with a new axis before each, for a while."""
+        shape, reps = self._lengths(equation.invars[0].aval.shape), _json(equation.params["reps"])
+        apart = [length for pair in zip(reps, shape, strict=True) for length in pair]
+        axes = list(range(1, len(apart), 2))
+        step = {"op": "broadcast_in_dim", "shape": apart, "broadcast_dimensions": axes}
+        (out,) = equation.outvars
+        return self._add(
+            {"op": "reshape", "shape": self._lengths(out.aval.shape)}, [self._add(step, [value])]
+        )
+
     def _split(self, equation: Any, value: Any) -> list[Any]:
         axis, start, found = equation.params["axis"], 0, []
         rank = len(equation.invars[0].aval.shape)
@@ -218,6 +235,14 @@ def _called(params: Mapping[str, Any]) -> Any:
         if isinstance(inner, core.Jaxpr):
             return core.ClosedJaxpr(inner, ())
     return None
+
+
+def _narrow(equation: Any) -> str:
+    """Returns what is said of whole numbers of so few bits that they may wrap; else empty."""
+    for dtype in (out.aval.dtype for out in equation.outvars):
+        if np.issubdtype(dtype, np.integer) and np.iinfo(dtype).bits < WHOLE_BITS:
+            return f"the operation {equation.primitive.name!r} on {dtype}"
+    return ""
 
 
 def _unable(name: str, params: Mapping[str, Any]) -> str:
@@ -282,7 +307,9 @@ def _conv(params: Mapping[str, Any]) -> dict[str, Any]:
 
 WRITERS: dict[str, Write] = {
     **dict.fromkeys(ELEMENTWISE, _plainly()),
+    "cumsum": _plainly("axis", "reverse"),
     "integer_pow": _plainly("y"),
+    "round": _plainly("rounding_method"),
     "convert_element_type": _plainly(),
     "reshape": _plainly(),
     "squeeze": _plainly(),

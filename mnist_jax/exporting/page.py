@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from mnist_jax import data
 from mnist_jax.analysis import pad, page
 from mnist_jax.analysis.pad import Drawing
@@ -20,9 +18,11 @@ from mnist_jax.exporting.trained import Trained
 from mnist_jax.failures import describe
 from mnist_jax.models import Model, Tree
 from mnist_jax.training.restored import Restored
+from mnist_jax.training.state import count_parameters
 
 PAGE = "drawing.html"  # beside a report
 INSIDE = 500_000  # parameters of the largest network that a report holds within itself
+MOST = 20_000_000  # parameters of the largest network in a page, which is then of 110 MB
 CHECKED = 100  # test images: the interpreter takes one at a time
 
 
@@ -39,8 +39,15 @@ def network(
       ink: how handwriting lies in its images; None for other images.
 
     Raises:
-      UserError: it needs an operation that the page does not have, or cannot be traced.
+      UserError: it is too large, needs an operation that the page does not have, or cannot be
+        traced.
     """
+    count = count_parameters(weights["params"])
+    if count > MOST:
+        raise UserError(
+            f"{name}, with {count:,} parameters, is too large for a page; python -m "
+            "mnist_jax.export --format=onnx takes it elsewhere"
+        )
     try:
         found = operations(classify(model, weights), (1, *model.image_shape))
     except UserError:
@@ -76,9 +83,9 @@ def drawing(
         its = network(title, model, weights, class_names, ink)
     except UserError as error:
         return Drawing(note=f"There is no pad to draw on: {error}.")
-    if size(weights["params"]) <= INSIDE:
+    if count_parameters(weights["params"]) <= INSIDE:
         return Drawing(pad=pad.context([its]))
-    _render(folder / PAGE, [its], [(title, f"{size(weights['params']):,} parameters")])
+    _render(folder / PAGE, [its], [(title, f"{count_parameters(weights['params']):,} parameters")])
     return Drawing(link=PAGE)
 
 
@@ -89,11 +96,6 @@ def drawing_of(folder: Path, title: str, restored: Restored) -> Drawing:
     return drawing(folder, title, restored.model, restored.weights, names, ink)
 
 
-def size(params: Tree) -> int:
-    """Returns the number of trained parameters."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
 def prepared(trained: Trained) -> Prepared:
     """Returns a network as a page of its own.
 
@@ -101,7 +103,8 @@ def prepared(trained: Trained) -> Prepared:
     is no browser here to run the page's own.
 
     Raises:
-      UserError: it needs an operation that the page does not have, or cannot be traced.
+      UserError: it is too large, needs an operation that the page does not have, or cannot be
+        traced.
     """
     its = _of(trained.title, trained.restored)
     run = interpreter.load(its)
@@ -113,8 +116,8 @@ def write(path: Path, trained: Sequence[Trained]) -> None:
     """Writes a page with one or more networks of the same classes and images.
 
     Raises:
-      UserError: the networks differ in these, one needs an operation that the page does not have,
-        or the file cannot be written.
+      UserError: the networks differ in these, one is too large or needs an operation that the page
+        does not have, or the file cannot be written.
     """
     specs = [its.restored.spec for its in trained]
     pad.refuse_different(specs, [its.title for its in trained])
@@ -134,6 +137,6 @@ def _of(name: str, restored: Restored) -> dict[str, Any]:
 
 def _described(trained: Trained) -> str:
     config = trained.restored.config
-    parameters = size(trained.restored.weights["params"])
+    parameters = count_parameters(trained.restored.weights["params"])
     text = f"{config.model.name}, {parameters:,} parameters, trained on {config.data.name}"
     return ", ".join(filter(None, [text, trained.widened]))

@@ -56,16 +56,23 @@ class Trained:
 
     def check(
         self, run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, what: str
-    ) -> float:
-        """Compares what was exported with the network; returns the largest difference.
+    ) -> tuple[float, int]:
+        """Compares what was exported with the network.
+
+        A prediction that is not clear, for which two classes are nearly equally probable, may be
+        another by rounding.
 
         Args:
           run: from images to probabilities `[n, K]`, as the exported file gives them.
           images: `[n, H, W, C]` float32 in [0, 1].
           what: was exported, for the message.
 
+        Returns:
+          The largest difference between probabilities, and the number of predictions that differ.
+
         Raises:
-          UserError: a probability differs by more than rounding explains, or a prediction differs.
+          UserError: a probability differs by more than rounding explains, or a clear prediction
+            differs.
         """
         outputs = self.restored.outputs(jnp.asarray(images))
         kind = self.restored.model.output_activation
@@ -75,10 +82,10 @@ class Trained:
         close = CLOSE[self.restored.config.dtype]
         best, second = np.sort(expected, axis=1)[:, :-3:-1].T
         clear = best - second > 2 * close
-        others = int((clear & (found.argmax(axis=1) != expected.argmax(axis=1))).sum())
-        if not difference <= close or others:
+        others = found.argmax(axis=1) != expected.argmax(axis=1)
+        if not difference <= close or (clear & others).any():
             raise UserError(
                 f"{what}: on {len(images)} test images, probabilities differ from the network's by "
-                f"up to {difference:.1e}, and {others} predictions; it is not written"
+                f"up to {difference:.1e}, and {others.sum()} predictions; it is not written"
             )
-        return difference
+        return difference, int(others.sum())

@@ -4,13 +4,11 @@ They are the 1,797 digits of scikit-learn's `load_digits`: 8 x 8 pixels, each th
 pixels among 4 x 4 of a scan (https://archive.ics.uci.edu/dataset/80).
 """
 
-from typing import Any
-
 import numpy as np
 from PIL import Image
 
+from mnist_jax import imports
 from mnist_jax.data.spec import Ink
-from mnist_jax.errors import UserError
 from mnist_jax.pictures.picture import UNIT, Picture
 from mnist_jax.pictures.prepared import prepare
 
@@ -28,13 +26,7 @@ def load(shape: tuple[int, int, int], ink: Ink) -> tuple[np.ndarray, np.ndarray]
     Raises:
       UserError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise UserError(
-            "--outside: needs the digits of scikit-learn: pip install '.[outside]'"
-        ) from error
-    found: Any = load_digits()
+    found = imports.extra("sklearn.datasets", "outside").load_digits()
     images = [prepare(_picture(image), shape, ink) for image in found.images]
     blank = np.zeros(shape, np.uint8)
     stacked = np.stack([blank if image is None else image for image in images])

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+WITH_ALPHA = (2, 4)  # numbers of channels of which the last is the opacity
 UNIT = 16  # units per grey level: colours and grey are whole numbers from 0 to 255 * UNIT
+
+
+def on_white(image: np.ndarray) -> np.ndarray:
+    """Returns an image `[h, w, c]` uint8 without its opacity, if it has one: it lies on white.
+
+    Two channels are grey and alpha, four are red, green, blue and alpha.
+    """
+    if image.shape[-1] not in WITH_ALPHA:
+        return image
+    opacity = image[..., -1:] / 255
+    return (255 - opacity * (255 - image[..., :-1])).round().astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)

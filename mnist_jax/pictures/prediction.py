@@ -9,14 +9,12 @@ import numpy as np
 
 from mnist_jax.data.spec import Ink
 from mnist_jax.errors import UserError
+from mnist_jax.pictures import UNSURE
 from mnist_jax.pictures.files import File
 from mnist_jax.pictures.picture import Picture
 from mnist_jax.pictures.prepared import prepare
 from mnist_jax.pictures.reading import read
 
-# A prediction of a lower probability is marked. With configs/cnn.py these are 1.3 % of the
-# validation split, with 17 of its 23 mistakes.
-UNSURE = 0.7
 BATCH = 50  # pictures that are read before the network is called
 
 Classify = Callable[[np.ndarray], np.ndarray]  # images [n, H, W, C] uint8 to probabilities [n, K]

@@ -27,6 +27,8 @@ class Network:
     position: int  # along the first axis of a checkpoint's arrays [M, ...]
     output: Path  # the folder for evaluations, plots and the report
     result: dict[str, Any] | None  # from `results.json`; None for a run or an unfinished member
+    architecture: str = ""  # of a member of a sweep; empty for a run
+    seed: int | None = None  # of a member of a sweep; None for a run
 
 
 def find(workdir: Path, member: str = "", seed: int | None = None) -> Network:
@@ -79,6 +81,8 @@ def _member(workdir: Path, member: str, seed: int | None) -> Network:
         position=position,
         output=workdir / "members" / f"{file_name(name)}-{its_seed}",
         result=(folder.results or [None] * len(folder.members))[position],
+        architecture=name,
+        seed=its_seed,
     )
 
 

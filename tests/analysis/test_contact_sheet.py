@@ -1,5 +1,7 @@
 """Contact sheets of predictions."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,6 +41,17 @@ def test_a_prediction_shows_the_picture_the_image_and_the_bars(tmp_path):
     assert len(columns) == round(0.9 * 66)
     picture_rows = np.flatnonzero(red.any(1))
     assert (rows[0] - picture_rows[0]) // (112 // 10) == 7  # the bar of class 7
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_what_is_transparent_lies_on_white(tmp_path, channels):
+    image = np.zeros((28, 28, channels), np.uint8)
+    image[:14, :, -1] = 255  # black, on half of it
+    sheets = ContactSheets(NAMES, tmp_path)
+    sheets.add(dataclasses.replace(prediction(), image=image))
+    found = pixels(sheets.finish()[0])
+    black = (found == 0).all(axis=-1)
+    assert black.sum() == 112 * 56
 
 
 def test_pages_are_filled_and_old_ones_removed(tmp_path):

@@ -1,5 +1,7 @@
 """Principal components, against those of NumPy's singular values."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,15 @@ def test_what_does_not_vary_has_no_share(shape: tuple[int, int]):
     points, shares = principal(np.full(shape, 2.5, np.float32))
     np.testing.assert_array_equal(points, np.zeros((shape[0], 2)))
     np.testing.assert_array_equal(shares, [0, 0])
+
+
+def test_points_are_not_copied():
+    points = RANDOM.standard_normal((4000, 500)).astype(np.float32)
+    tracemalloc.start()
+    principal(points)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < points.nbytes / 2
 
 
 def test_a_single_value_has_a_second_component_of_zeros():

@@ -28,6 +28,9 @@ NETWORKS = {
 }
 
 
+BELOW_HALF = np.nextafter(np.float32(0.5), np.float32(0))  # which 0.5 more would round to 1
+
+
 @functools.cache
 def function(name: str) -> Classify:
     """The function from images to probabilities of one of `NETWORKS`."""
@@ -71,6 +74,11 @@ def whole(x):
     return (9 * x).astype(jnp.int32)
 
 
+def halves(x):
+    """Halves, some of which are whole numbers."""
+    return jnp.floor(6 * x) / 2
+
+
 # Of numbers [n, 4, 6, 3], and of others in the order of their last axis.
 FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "abs": lambda x, y: jnp.abs(x),
@@ -85,6 +93,8 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "ceil": lambda x, y: jnp.ceil(x),
     "clamp": lambda x, y: lax.clamp(-1.0, x, 0.5),
     "concatenate": lambda x, y: jnp.concatenate([x, y > 0, x], axis=2),
+    "cumsum": lambda x, y: jnp.cumsum(x, axis=2),
+    "cumsum, backwards": lambda x, y: lax.cumsum(x, axis=1, reverse=True),
     "conv": lambda x, y: conv(x, (3, 2, 3, 5), window_strides=(2, 1)),
     "conv, channels first": lambda x, y: conv(x, (2, 2, 4, 5), layout="NCHW", padding="VALID"),
     "conv, cut edges": lambda x, y: conv(x, (1, 3, 3, 2), padding=((0, -1), (2, -1))),
@@ -107,12 +117,14 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "dot, of each image": lambda x, y: jnp.einsum("nhwc,nhvc->nhwv", x, y),
     "eq": lambda x, y: (whole(x) == whole(y)).astype(jnp.float32),
     "erf": lambda x, y: lax.erf(x),
+    "erfc": lambda x, y: lax.erfc(3 * x),
     "exp": lambda x, y: jnp.exp(x),
     "exp2": lambda x, y: jnp.exp2(x),
     "expm1": lambda x, y: jnp.expm1(x),
     "expm1 near 0": lambda x, y: jnp.expm1(1e-5 * x) * 1e5,
     "floor": lambda x, y: jnp.floor(x),
     "ge": lambda x, y: jnp.where(x >= y, x, 2 * y),
+    "gelu, exact": lambda x, y: jax.nn.gelu(x, approximate=False),
     "integer_pow": lambda x, y: x**3 + y**-2,
     "is_finite": lambda x, y: jnp.where(jnp.isfinite(x / jnp.floor(jnp.abs(y))), x, y),
     "le": lambda x, y: jnp.where(x <= y, x, 2 * y),
@@ -147,6 +159,10 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "reshape, images in parts": lambda x, y: (
         x.reshape(-1, 18) @ jnp.ones((18, 2)) + jnp.ones((1, 2))
     ).reshape(-1, 8),
+    "round": lambda x, y: jnp.round(halves(x)),
+    "round, away from 0": lambda x, y: lax.round(
+        jnp.concatenate([halves(x), 0 * x + BELOW_HALF], axis=1), lax.RoundingMethod.AWAY_FROM_ZERO
+    ),
     "rsqrt": lambda x, y: lax.rsqrt(jnp.abs(x)),
     "sign": lambda x, y: jnp.sign(whole(x)),
     "sin": lambda x, y: jnp.sin(x),
@@ -157,6 +173,8 @@ FUNCTIONS: dict[str, Callable[..., jax.Array]] = {
     "squeeze": lambda x, y: lax.squeeze(lax.slice_in_dim(x, 2, 3, axis=1), (1,)),
     "sub": lambda x, y: x - y,
     "tanh": lambda x, y: jnp.tanh(x),
+    "tile": lambda x, y: jnp.tile(x, (1, 2, 1, 3)),
+    "tile, images": lambda x, y: jnp.tile(x, (2, 1, 1, 1)).reshape(2, -1, 72).sum(axis=0),
     "transpose": lambda x, y: x.transpose(0, 3, 1, 2),
     "xor": lambda x, y: jnp.where((x > 0) ^ (y > 0), x, y),
 }

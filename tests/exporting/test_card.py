@@ -48,6 +48,16 @@ def test_the_card_says_what_was_measured_and_what_was_not(trained):
         assert command_in(card[name])[-1] == option
 
 
+def test_the_best_weights_are_measured_by_their_name(tmp_path):
+    """A later checkpoint holds them, so there may be none of their own step."""
+    overrides = SMALL | {"data.val_split": "train[1000:1500]"}
+    its = {"workdir": tmp_path / "run", "num_epochs": 1}
+    mnist_jax.train(ROOT / "configs" / "mlp.py", **its, overrides=overrides)
+    run("export", f"--workdir={its['workdir']}", "--checkpoint=best", "--format=safetensors")
+    words = command_in(sections(its["workdir"])["Robustness"])
+    assert words[1:] == ["--checkpoint=best", "--robustness"]
+
+
 @pytest.mark.slow
 def test_what_was_not_measured_stands_there_once_its_command_has_run(trained):
     pytest.importorskip("sklearn")

@@ -12,11 +12,13 @@ from jax import export as jax_export
 from safetensors.numpy import load_file
 
 import mnist_jax
-from mnist_jax import data
+from mnist_jax import data, exporting
 from mnist_jax.errors import UserError
 from mnist_jax.exporting import formats, onnx_file, page, safetensors, stablehlo
 from mnist_jax.exporting.plain import classify
 from mnist_jax.exporting.trained import Trained
+from mnist_jax.training import network
+from mnist_jax.training.restored import Restored
 from tests.commands import ROOT, python, refused, run
 
 # A network that needs to know how many images there are.
@@ -164,6 +166,20 @@ def test_what_16_bits_round_is_said_where_a_file_does_not_round(tmp_path):
     assert formats.write(its, "stablehlo", tmp_path).remark == ""  # rounds, too
 
 
+def test_predictions_that_rounding_changes_are_counted(trained, monkeypatch, capsys):
+    """Of a run in 16 bits, where the probabilities of two classes may be nearly equal."""
+    found = network.find(trained)
+    probabilities = np.zeros((1000, 10), np.float32)
+    probabilities[:, :2] = 0.5
+    probabilities[:3, 1] += 1e-5
+    monkeypatch.setattr(safetensors, "reader", lambda content: lambda images: probabilities)
+    monkeypatch.setattr(
+        Restored, "outputs", lambda *a: jnp.full((1000, 10), -50.0).at[:, :2].set(0.0)
+    )
+    said = exporting.export(found, "latest", "safetensors")
+    assert "997 of 1,000 predictions on test images are the same; probabilities differ by" in said
+
+
 def test_weights_that_would_differ_are_not_written(trained, tmp_path, monkeypatch):
     its = Trained("mlp", mnist_jax.load(trained).restored)
     reader = safetensors.reader
@@ -174,6 +190,19 @@ def test_weights_that_would_differ_are_not_written(trained, tmp_path, monkeypatc
     )
     with pytest.raises(UserError, match=r"probabilities differ .* it is not written"):
         formats.write(its, "safetensors", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_is_too_large_for_a_page_is_told_where_to_go(trained, monkeypatch, tmp_path):
+    monkeypatch.setattr(page, "MOST", 1000)
+    found = network.find(trained)
+    restored = mnist_jax.load(trained).restored
+    said = r"is too large for a page; python -m mnist_jax\.export --format=onnx"
+    assert re.search(said, page.drawing_of(tmp_path, "mlp", restored).note)
+    with pytest.raises(UserError, match=said):
+        exporting.export(found, "latest", "html")
+    with pytest.raises(UserError, match=said):
+        exporting.demo([found], "latest")
     assert not list(tmp_path.iterdir())
 
 

@@ -94,9 +94,13 @@ def test_every_operation_is_tried():
         (lambda x: jnp.sort(x), "sort"),
         (lambda x: jax.lax.fori_loop(0, 3, lambda i, y: y * x, x), "scan"),
         (lambda x: jnp.fft.fft(x).real, "fft"),
+        (lambda x: (100 * x).astype(jnp.int8) + x.astype(jnp.int32), "convert_element_type"),
+        (lambda x: jax.lax.argmax(x, 0, jnp.uint16), "argmax"),
         (lambda x: jax.lax.reduce(x, 0.0, lambda a, b: a + 2 * b, (0,)), "reduce"),
     ],
 )
 def test_an_operation_that_the_page_lacks_is_named(function, name):
-    with pytest.raises(UserError, match=f"operation '{name}', which the page does not have"):
+    with pytest.raises(
+        UserError, match=f"operation '{name}'( on u?int\\d+)?, which the page does not have"
+    ):
         operations(function, (4,))

@@ -20,6 +20,7 @@ from mnist_jax.config import Augment
 from mnist_jax.data import Split
 from mnist_jax.data.augment import augment_images
 from mnist_jax.files import make_folder
+from mnist_jax.pictures.picture import WITH_ALPHA
 from mnist_jax.randomness import example_keys, root_key
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
@@ -222,6 +223,6 @@ def _pixels(values: np.ndarray) -> np.ndarray:
 
 def _opaque(image: np.ndarray) -> np.ndarray:
     """Sets the alpha channel, if there is one, to full opacity; changes the image in place."""
-    if image.shape[-1] in canvas.WITH_ALPHA:
+    if image.shape[-1] in WITH_ALPHA:
         image[..., -1] = 255
     return image

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,18 +21,19 @@ class Part:
     """A module that a network holds and calls."""
 
     path: Path  # in the network
+    name: str  # the path as a reader sees it: `dense_1`
     module: nnx.Module
     depth: int  # 0: outermost, called by no other part
 
-    @property
-    def name(self) -> str:
-        """The path as a reader sees it: `dense_1`."""
-        return name_of(self.path)
 
-
-def name_of(path: Path) -> str:
-    """Returns the name of the part at a path: without the dict of layers in a `Sequence`."""
-    return ".".join(step for step in path if step != "layers") or path[-1]
+def _name(path: tuple[Any, ...], modules: Mapping[tuple[Any, ...], Any]) -> str:
+    """Returns the name of the part at a path: without what a container calls its layers."""
+    steps = [
+        str(step)
+        for place, step in enumerate(path)
+        if step != "layers" or not isinstance(modules.get(path[:place]), CONTAINERS)
+    ]
+    return ".".join(steps)
 
 
 # (part, call, arguments, keywords) -> what the call is to return
@@ -46,9 +47,10 @@ def intercepted(module: nnx.Module, around: Around) -> Iterator[None]:
     The network itself and its containers are no parts. The class of a part is changed meanwhile, so
     this is for tracing on one thread, never while a network computes.
     """
+    modules = dict(nnx.iter_modules(module))
     parts = {
-        id(part): tuple(map(str, path))
-        for path, part in nnx.iter_modules(module)
+        id(part): (tuple(map(str, path)), _name(path, modules))
+        for path, part in modules.items()
         if path and not isinstance(part, CONTAINERS)
     }
     inside: list[nnx.Module] = []
@@ -59,7 +61,7 @@ def intercepted(module: nnx.Module, around: Around) -> Iterator[None]:
             # A method that calls that of its base class calls no other part.
             if id(self) not in parts or (inside and inside[-1] is self):
                 return call(self, *args, **kwargs)
-            part = Part(parts[id(self)], self, len(inside))
+            part = Part(*parts[id(self)], self, len(inside))
             inside.append(self)
             try:
                 return around(part, functools.partial(call, self), args, kwargs)
@@ -68,7 +70,7 @@ def intercepted(module: nnx.Module, around: Around) -> Iterator[None]:
 
         return watched
 
-    classes: Any = {c for _, part in nnx.iter_modules(module) for c in type(part).__mro__}
+    classes: Any = {c for part in modules.values() for c in type(part).__mro__}
     calls = {c: vars(c)["__call__"] for c in classes if "__call__" in vars(c)}
     try:  # Python looks for `__call__` in the class, so it is replaced there while tracing
         for c, call in calls.items():

@@ -20,7 +20,7 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core
 
-from mnist_jax.analysis.network.calls import Part, Path, intercepted, name_of
+from mnist_jax.analysis.network.calls import Part, Path, intercepted
 from mnist_jax.models import Model
 
 BATCH = 2  # images; not 1, because JAX may treat an axis of size 1 differently from longer ones
@@ -119,6 +119,7 @@ class _Mark:
     """A mark on a value that enters or leaves a layer."""
 
     path: Path  # of the layer
+    name: str  # of the layer
     kind: str  # class of the layer
     inward: bool  # the value enters the layer
     first: bool  # among the values that enter, or leave, in the same call
@@ -134,7 +135,7 @@ def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> contextlib.AbstractC
     def around(part: Part, call: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
         if part.depth:
             return call(*args, **kwargs)
-        mark = functools.partial(_mark, marks, part.path, type(part.module).__name__)
+        mark = functools.partial(_mark, marks, part)
         args, kwargs = mark((args, kwargs), inward=True)
         outputs = call(*args, **kwargs)
         if not any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(outputs)):
@@ -144,13 +145,15 @@ def _marked(module: nnx.Module, marks: dict[str, _Mark]) -> contextlib.AbstractC
     return intercepted(module, around)
 
 
-def _mark(marks: dict[str, _Mark], path: Path, kind: str, values: Any, *, inward: bool) -> Any:
+def _mark(marks: dict[str, _Mark], part: Part, values: Any, *, inward: bool) -> Any:
     """Returns the same values, with a mark on each array among them."""
     leaves, tree = jax.tree.flatten(values, is_leaf=lambda leaf: isinstance(leaf, nnx.Pytree))
     arrays = [i for i, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
     for i in arrays:
         name = f"{__name__}:{len(marks)}"
-        marks[name] = _Mark(path, kind, inward, first=i == arrays[0], last=i == arrays[-1])
+        ends = {"first": i == arrays[0], "last": i == arrays[-1]}
+        kind = type(part.module).__name__
+        marks[name] = _Mark(part.path, part.name, kind, inward, **ends)
         leaves[i] = checkpoint_name(leaves[i], name)
     return jax.tree.unflatten(tree, leaves)
 
@@ -255,7 +258,7 @@ class _Follower:
                 ledger.spend(ledger.under(mark.path))
                 for ledger in (self.parameters, self.variables)
             ]
-            node = Node("layer", name_of(mark.path), mark.kind, (), *own)
+            node = Node("layer", mark.name, mark.kind, (), *own)
         self.add(node, NOTHING)
         return calls[-1]
 

@@ -1,4 +1,4 @@
-"""Draws the values of a network's layers for one image of each class."""
+"""Draws the values of a network's layers for one image of each class, of ten classes at most."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.gallery import Gallery, evenly_spaced
+from mnist_jax.analysis.run import captions
 from mnist_jax.analysis.run.evaluation import Predictions
 from mnist_jax.analysis.run.insight import Insight, Layer
 from mnist_jax.analysis.tint import EXPLAINED, limit_of, tint
@@ -41,8 +42,8 @@ def draw_activations(insight: Insight, predictions: Predictions) -> Figure:
         headed=True,
         margin=MARGIN,
         title=f"Values within the network: {_which(len(layers), len(insight.layers))}",
-        note=f"the first image of each class ({predictions.split}); {EXPLAINED}, each layer on a "
-        "scale of its own",
+        note=f"the first image of {_classes(insight, predictions)} ({predictions.split}); "
+        f"{EXPLAINED}, each layer on a scale of its own",
     )
     gallery.name_row(0, ["image"])
     for column, example in enumerate(insight.examples):
@@ -57,11 +58,16 @@ def draw_activations(insight: Insight, predictions: Predictions) -> Figure:
     return gallery.finish()
 
 
-def describe(insight: Insight) -> str:
+def describe(insight: Insight, predictions: Predictions) -> str:
     """Describes the picture in words."""
     layers = canvas.count(len(_shown(insight)), "layer")
     names = canvas.listed(layer.name for layer in _shown(insight))
-    return f"Values of {layers} ({names}) for one image of each class."
+    whose = _classes(insight, predictions)
+    return f"Values of {layers} ({names}) for one image of {whose}."
+
+
+def _classes(insight: Insight, predictions: Predictions) -> str:
+    return captions.classes(len(insight.examples), predictions)
 
 
 def _shown(insight: Insight) -> list[Layer]:

@@ -8,6 +8,12 @@ def is_short(predictions: Predictions, length: int) -> bool:
     return max(map(len, predictions.class_names)) <= length
 
 
+def classes(most: int, predictions: Predictions) -> str:
+    """Says of how many classes there are images: `each class`, or `10 of 47 classes`."""
+    among = len(predictions.class_names)
+    return "each class" if among <= most else f"{most} of {among:,} classes"
+
+
 def predicted(predictions: Predictions, example: int) -> str:
     """Returns the name of the class that is predicted for an image."""
     return predictions.class_names[predictions.predicted[example]]

@@ -42,7 +42,7 @@ def publish(
         figures=[
             ("together", page.percent(found["accuracy"]), "accuracy by the mean probabilities"),
             ("alone", page.percent(mean), "mean accuracy of the networks"),
-            ("best alone", page.percent(best), "highest accuracy of a network"),
+            ("best alone", page.percent(best), "highest accuracy of a network on this split"),
             ("images", f"{found['count']:,}", "in the split"),
         ],
         rows=[

@@ -23,9 +23,7 @@ COLOURS = 3  # channels: red, green and blue
 def draw_first_layer(layer: Layer) -> Figure:
     """Draws the weights `[n, h, w, c]` of the first units or filters of a layer."""
     units, height, width, channels = layer.values.shape
-    longest = max(height, width)
-    side = min(longest * math.ceil(LEAST / longest), MOST)
-    columns = max(1, Gallery.WIDTH // (side + GAP))
+    side, columns = _grid(height, width)
     shown = layer.values[: ROWS * columns]
     which = f"the first {len(shown)} of {units:,}" if len(shown) < units else f"all {units}"
     gallery = Gallery(
@@ -44,8 +42,17 @@ def draw_first_layer(layer: Layer) -> Figure:
 def describe(layer: Layer) -> str:
     """Describes the picture in words."""
     count, height, width, _ = layer.values.shape
+    shown = ROWS * _grid(height, width)[1]
     units = canvas.count(count, "unit")
-    return f"Weights of {units} of the layer {layer.name}, each {height} x {width} pixels."
+    which = f"the first {shown} of {units}" if shown < count else units
+    return f"Weights of {which} of the layer {layer.name}, each {height} x {width} pixels."
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
+    """Returns the side of a picture in pixels, and how many lie in a row."""
+    longest = max(height, width)
+    side = min(longest * math.ceil(LEAST / longest), MOST)
+    return side, max(1, Gallery.WIDTH // (side + GAP))
 
 
 def _note(channels: int) -> str:

@@ -34,7 +34,7 @@ class Insight:
     """What a network does with images of a split, as the plots show it."""
 
     first: Layer | None  # weights [n, h, w, c] of each unit; None if they are not like images
-    examples: np.ndarray  # [k] indices in the split: the first image of each class that has one
+    examples: np.ndarray  # [k] indices in the split: the first images of classes that have one
     layers: tuple[Layer, ...]  # outputs [k, ...] for these, in the order in which they are called
     worst: np.ndarray  # [m] indices in the split: the mistakes with the highest loss
     gradients: np.ndarray  # [m, H, W, C] of the predicted class' output, by the pixels
@@ -42,7 +42,9 @@ class Insight:
 
 
 def examples_of(predictions: Predictions) -> np.ndarray:
-    """Returns the indices of the first image of each class, of `CLASSES` classes at most: [k]."""
-    classes = evenly_spaced(len(predictions.class_names), CLASSES)
+    """Returns the indices of the first image of each class that has one: [k].
+
+    Of more than `CLASSES` classes, some are taken that are evenly spaced.
+    """
     found, first = np.unique(predictions.labels, return_index=True)
-    return first[np.isin(found, classes)]
+    return first[evenly_spaced(len(found), CLASSES)]

@@ -69,9 +69,8 @@ class Plot:
     help: str  # how to read it
     alt: Callable[[View], str]  # what it shows, in words
     draw: Callable[[View], Figure]
-    missing: Callable[[View], str] = lambda view: (
-        ""
-    )  # why there is nothing to show; empty: there is
+    # Why there is nothing to show; empty: there is.
+    missing: Callable[[View], str] = lambda view: ""
 
 
 PLOTS = (
@@ -111,7 +110,10 @@ PLOTS = (
         heading="Examples",
         help="A fixed selection from the classes: the same images for every model evaluated on "
         "this split.",
-        alt=lambda view: "Gallery of images of each class with predicted class and probability.",
+        alt=lambda view: (
+            f"Gallery of images of {captions.classes(EXAMPLES[1], view.predictions)} with "
+            "predicted class and probability."
+        ),
         draw=lambda view: draw_examples(view.predictions),
     ),
     Plot(
@@ -136,7 +138,7 @@ PLOTS = (
         alt=lambda view: first_layer.describe(_first_layer(view)),
         draw=lambda view: first_layer.draw_first_layer(_first_layer(view)),
         missing=lambda view: (
-            "" if _insight(view).first else "The weights of the first layer are not like images."
+            "" if _insight(view).first else "There are no weights of a layer that are like images."
         ),
     ),
     Plot(
@@ -145,7 +147,7 @@ PLOTS = (
         heading="From layer to layer",
         help="Follow an image from top to bottom. What differs between the columns of a row is "
         "what the classes can be told apart by; a unit that is white for all images is idle.",
-        alt=lambda view: activations.describe(_insight(view)),
+        alt=lambda view: activations.describe(_insight(view), view.predictions),
         draw=lambda view: activations.draw_activations(_insight(view), view.predictions),
         missing=lambda view: (
             "" if _insight(view).layers else "No layer of this network can be seen from outside."
@@ -155,9 +157,9 @@ PLOTS = (
         name="map",
         part="network",
         heading="Map of the images",
-        help="Images that are close together look alike to the last layer. Groups that lie apart "
-        "are easy to tell apart, and mistakes gather where groups meet; but groups that overlap "
-        "here may differ in the components that are not shown.",
+        help="Images that lie far apart differ for the last layer. Those that are close may be "
+        "alike, or differ in the components that are not shown. Mistakes gather where groups of "
+        "images meet.",
         alt=lambda view: map.describe(_map(view)),
         draw=lambda view: map.draw_map(_map(view), view.predictions),
         missing=lambda view: (

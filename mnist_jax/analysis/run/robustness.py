@@ -34,6 +34,8 @@ class Cell:
 def publish(folder: Path, cells: Sequence[Cell], facts: dict[str, Any]) -> dict[str, Any]:
     """Writes `robustness.json`, `robustness.csv` and `plots/robustness.png`; returns the figures.
 
+    A plot that cannot be drawn is left out with a warning.
+
     Args:
       folder: created if it does not exist.
       cells: the accuracies.
@@ -49,10 +51,10 @@ def publish(folder: Path, cells: Sequence[Cell], facts: dict[str, Any]) -> dict[
     writer = csv.DictWriter(table, [*vars(cells[0])], lineterminator="\n")
     writer.writeheader()
     writer.writerows(vars(cell) for cell in cells)
-    write_text(folder / "robustness.csv", table.getvalue())
-    with canvas.styled():
-        canvas.save(draw(cells, facts), folder / "plots" / "robustness.png")
     write_json(folder / "robustness.json", figures)
+    write_text(folder / "robustness.csv", table.getvalue())
+    with canvas.drawing("the plot robustness"), canvas.styled():
+        canvas.save(draw(cells, facts), folder / "plots" / "robustness.png")
     return figures
 
 
@@ -87,7 +89,7 @@ def draw(cells: Sequence[Cell], facts: dict[str, Any]) -> Figure:
             size=9,
             annotation_clip=False,
         )
-    axes.set_xticks(sorted({cell.level for cell in cells}))
+    axes.set_xticks(_levels(cells))
     axes.set_xlabel("strength of the corruption, from weak to strong")
     return figure
 
@@ -96,11 +98,15 @@ def tell(cells: Sequence[Cell]) -> str:
     """Returns the table as lines of text: one per kind of corruption, in percent."""
     names = _names(cells)
     width = max(map(len, names))
-    lines = [" " * width + "".join(f"{level:8d}" for level in range(1, 6)) + "  (strength)"]
+    lines = [" " * width + "".join(f"{level:8d}" for level in _levels(cells)) + "  (strength)"]
     for name in names:
         values = [f"{100 * cell.accuracy:8.2f}" for cell in cells if cell.corruption == name]
         lines.append(f"{name:{width}}{''.join(values)}")
     return "\n".join(lines)
+
+
+def _levels(cells: Sequence[Cell]) -> list[int]:
+    return sorted({cell.level for cell in cells})
 
 
 def _names(cells: Sequence[Cell]) -> list[str]:

@@ -51,8 +51,12 @@ const network = (() => {
     return Math.sign(x) * (1 - Math.exp(-a * a) / Math.sqrt(Math.PI) / (a + fraction));
   }
 
+  const awayFromZero = (x) => Math.sign(x) * Math.floor(Math.abs(x) + 0.5);
+  const toEven = (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x));
+  const ROUNDINGS = [awayFromZero, toEven];  // by their numbers in jax.lax.RoundingMethod
+
   const UNARY = {
-    abs: Math.abs, ceil: Math.ceil, cos: Math.cos, erf, exp: Math.exp, expm1: Math.expm1,
+    abs: Math.abs, ceil: Math.ceil, cos: Math.cos, erf, erfc: (x) => 1 - erf(x), exp: Math.exp, expm1: Math.expm1,
     exp2: (x) => 2 ** x, floor: Math.floor, is_finite: (x) => +Number.isFinite(x), log: Math.log,
     log1p: Math.log1p, logistic: (x) => 1 / (1 + Math.exp(-x)), neg: (x) => -x, not: (x) => +!x,
     rsqrt: (x) => 1 / Math.sqrt(x), sign: Math.sign, sin: Math.sin, sqrt: Math.sqrt,
@@ -164,6 +168,20 @@ const network = (() => {
       let value = initial;
       walk(gone[0], start, gone[1], (offset) => { value = combine(value, input.values[offset]); });
       out[at++] = value;
+    });
+    return out;
+  }
+
+  function cumsum(step, [input]) {
+    const [kept, [[length], [by]]] = separated(input, [step.axis]);
+    const out = new Float32Array(size(step.shape));
+    walk(kept[0], 0, kept[1], (start) => {
+      let sum = 0;
+      for (let i = 0; i < length; i++) {
+        const at = start + by * (step.reverse ? length - 1 - i : i);
+        sum += input.values[at];
+        out[at] = sum;
+      }
     });
     return out;
   }
@@ -303,6 +321,7 @@ const network = (() => {
     conv_general_dilated: convolve,
     convert_element_type: (step, inputs) =>
       KINDS[step.kind] ? each(step, inputs, KINDS[step.kind]) : inputs[0].values,
+    cumsum,
     div: (step, inputs) => {
       const whole = KINDS[step.kind] || ((x) => x);
       return each(step, inputs, (a, b) => whole(a / b));
@@ -322,6 +341,7 @@ const network = (() => {
     reduce_window_sum: (step, inputs) => pool(step, inputs, 0, BINARY.add),
     reshape: same,
     rev,
+    round: (step, inputs) => each(step, inputs, ROUNDINGS[step.rounding_method]),
     select_n: (step, inputs) => each(step, inputs, (which, a, b) => (which ? b : a)),
     slice,
     squeeze: same,

@@ -5,7 +5,6 @@ const pad = (() => {
   const SIDE = 280;  // pixels of the pad
   const PEN = 9;  // radius in pixels
   const STEP = 8;  // pixels that an arrow key moves the pen
-  const UNSURE = 0.7;  // below it, the answer is marked
 
   // Adds a line from a to b to the ink, with soft edges: the same pixels in every browser.
   function ink(values, [ax, ay], [bx, by]) {
@@ -68,7 +67,8 @@ const pad = (() => {
     return data;
   }
 
-  function start(root, models) {
+  // Answers whose probability is below `unsure` are marked.
+  function start(root, models, unsure) {
     const find = (name) => root.querySelector(`[data-pad=${name}]`);
     const board = find("board"), drawn = board.getContext("2d");
     const seen = find("seen"), answer = find("answer");
@@ -168,7 +168,7 @@ const pad = (() => {
       if (!its) return "";
       const label = top(its.probabilities), p = its.probabilities[label];
       const name = networks.length > 1 ? `${networks[n].name}: ` : "";
-      const mark = p < UNSURE ? ", unsure" : "";
+      const mark = p < unsure ? ", unsure" : "";
       return `${name}${networks[n].classes[label]} (${(100 * p).toFixed(1)} %${mark})`;
     }
 

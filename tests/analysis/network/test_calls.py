@@ -58,6 +58,18 @@ def test_the_network_itself_and_containers_are_no_parts():
     assert seen == [("flatten", 0), ("head.output", 0), ("head.output.normalise", 1)]
 
 
+def test_only_the_layers_of_a_container_are_left_out_of_a_name():
+    class Own(nnx.Module):
+        def __init__(self):
+            self.layers = nnx.List([Doubling(), Sequence({"flatten": Flatten()})])
+
+        def __call__(self, x):
+            return self.layers[1](self.layers[0](x), train=False)
+
+    seen, _ = seen_in(Own(), jnp.ones((2, 2, 2)))
+    assert seen == [("layers.0", 0), ("layers.1.flatten", 0)]
+
+
 def test_what_goes_between_decides_what_is_passed_on_and_returned():
     net = Net()
 

@@ -13,7 +13,7 @@ from mnist_jax.analysis.gallery import Gallery
 from mnist_jax.analysis.run import plots, saliency
 from mnist_jax.analysis.run.activations import draw_activations
 from mnist_jax.analysis.run.evaluation import Predictions, evaluate
-from mnist_jax.analysis.run.first_layer import draw_first_layer
+from mnist_jax.analysis.run.first_layer import describe, draw_first_layer
 from mnist_jax.analysis.run.insight import Insight, Layer, Map, examples_of
 from mnist_jax.analysis.run.map import draw_map
 from mnist_jax.analysis.run.plots import View
@@ -127,7 +127,7 @@ def test_what_a_network_does_not_show_is_left_out_with_a_sentence(tmp_path: Path
     assert not {path.stem for path in plots.write_plots(tmp_path, view)} & set(NAMES)
     missing = {plot.name: plot.missing(view) for plot in plots.plots_of(view)}
     assert {name for name, why in missing.items() if why} == set(NAMES)
-    assert "not like images" in missing["first_layer"]
+    assert "no weights of a layer that are like images" in missing["first_layer"]
     assert "no mistakes" in missing["saliency"]
 
 
@@ -136,8 +136,10 @@ def test_what_a_network_does_not_show_is_left_out_with_a_sentence(tmp_path: Path
 
 def test_some_units_of_many_are_shown_and_the_picture_says_so():
     assert "all 20 units" in texts(draw_first_layer(Layer("dense_1", values(20, 28, 28, 1))))
-    figure = draw_first_layer(Layer("dense_1", values(512, 28, 28, 1)))
+    large = Layer("dense_1", values(512, 28, 28, 1))
+    figure = draw_first_layer(large)
     assert "the first 66 of 512 units" in texts(figure)  # 6 rows of 11
+    assert "the first 66 of 512 units of the layer dense_1" in describe(large)
     assert figure.bbox.height < 800
 
 
@@ -161,6 +163,27 @@ def test_weights_for_colours_are_shown_as_colours_on_grey():
 
 
 # Activations
+
+
+def test_examples_are_taken_among_the_classes_that_occur():
+    """Also where none of the evenly spaced ones among all classes has an image."""
+    predictions = predictions_of(names=LONG)
+    for labels, count in (([33, 5, 33, 21], 3), (np.arange(120) % 30 + 15, 10)):
+        labels = np.array(labels, np.int32)
+        found = examples_of(replace(predictions, labels=labels))
+        assert len(found) == count
+        assert len({*labels[found]}) == count
+
+
+def test_pictures_of_some_classes_do_not_say_each_class():
+    for names, said in ((DIGITS, "each class"), (LONG, "10 of 60 classes")):
+        predictions = predictions_of(names=names)
+        insight = insight_of(predictions)
+        note = texts(draw_activations(insight, predictions)).replace("\n", " ")
+        assert f"the first image of {said}" in note
+        shown = {plot.name: plot for plot in plots.plots_of(view_of(predictions, insight))}
+        for name in ("activations", "examples"):
+            assert f"of {said}" in shown[name].alt(view_of(predictions, insight))
 
 
 def test_some_of_many_layers_are_shown_the_first_and_the_last_included():
