@@ -79,19 +79,24 @@ def finished(
 ) -> Any:
     """Runs `python ARGUMENTS` to its end; fails with its output where it ends otherwise."""
     its = environment(devices) | variables
-    if _server().fits(its):
-        done = _server().run(arguments, cwd=cwd, environment=its)
-    else:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=cwd,
-            env=its,
-            capture_output=True,
-            text=True,
-            timeout=forks.TIMEOUT,
-        )
+    forked = _server().fits(its)
+    done = (_server().run if forked else _fresh)(arguments, cwd=cwd, environment=its)
     assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
+
+
+def _fresh(
+    arguments: list[str], *, cwd: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python ARGUMENTS` in a process that has imported nothing yet."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=forks.TIMEOUT,
+    )
 
 
 def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: int = 0) -> Any:
@@ -101,8 +106,10 @@ def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: 
 
 
 def python(code: str, *arguments: str, cwd: Path = ROOT) -> str:
-    """What a script prints that Python runs in a process of its own."""
-    return finished(["-c", code, *arguments], cwd=cwd).stdout
+    """What a script prints that Python runs in a process that has imported nothing yet."""
+    done = _fresh(["-c", code, *arguments], cwd=cwd, environment=environment())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def refused(name: str, *arguments: str, cwd: Path = ROOT) -> str:
