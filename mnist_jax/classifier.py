@@ -97,12 +97,13 @@ class Classifier:
           ValueError: the images have another shape or type, or contain NaN or floats outside
             [0, 1]; or a predicted probability is not finite.
         """
-        found = self._probabilities(self._as_floats(images))
+        found = self._probabilities(images)
         _warn_of_darkness(np.asarray(images))
         return Predictions(found.argmax(axis=1).astype(np.int32), found)
 
-    def _probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Returns the probabilities `[n, K]` for images `[n, H, W, C]` float32 from 0 to 1."""
+    def _probabilities(self, images: Any) -> np.ndarray:
+        """Returns the probabilities `[n, K]` for images, as `predict` takes them."""
+        images = self._as_floats(images)
         kind = self.restored.model.output_activation
         found = np.zeros((len(images), len(self.class_names)), np.float32)
         size = FEW if len(images) <= FEW else BATCH

@@ -106,7 +106,7 @@ def test_the_projects_sweeps_name_networks_that_can_be_built(name):
     from mnist_jax.training.sweep import resolve
 
     plan = load(f"configs/sweeps/{name}", seeds=1)
-    assert len(resolve(plan)) == len(plan) >= 10
+    assert len(resolve(plan)) == len(plan) >= 6
 
 
 ANALYSIS = """

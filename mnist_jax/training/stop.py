@@ -35,7 +35,6 @@ class StopSignal:
         self._first = 0.0  # when the first signal came, by `time.monotonic`
         self._previous: dict[int, object] = {}
         self._limit: tuple[int, int] | None = None  # of processor time, as it was
-        self._used_up = False  # that limit
 
     def check(self) -> None:
         """Raises StoppedError if a stop was requested."""
@@ -59,20 +58,21 @@ class StopSignal:
         self._restore()
 
     def _restore(self) -> None:
-        if self._used_up:  # the signal would come again and end the process
-            self._previous[signal.SIGXCPU] = signal.SIG_IGN
-        elif self._limit is not None:
-            resource.setrlimit(resource.RLIMIT_CPU, self._limit)
+        if self._limit is not None:
+            soft, _ = self._limit
+            if soft != resource.RLIM_INFINITY and time.process_time() > soft - 1:
+                # It is used up: the signal comes each second, and would end the process.
+                self._previous[signal.SIGXCPU] = signal.SIG_IGN
+            else:
+                resource.setrlimit(resource.RLIMIT_CPU, self._limit)
         for number, handler in self._previous.items():
             # None: a handler that was not set from Python, which cannot be set again.
             signal.signal(number, handler or signal.SIG_DFL)  # pyright: ignore[reportArgumentType]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if number == signal.SIGXCPU:  # comes each second from then on
-            self._used_up = self.requested = True
-        elif not self.requested:
+        if not self.requested:
             self.requested, self._first = True, now
-        elif now - self._first > SAME_REQUEST:
+        elif number != signal.SIGXCPU and now - self._first > SAME_REQUEST:
             self._restore()
             signal.raise_signal(number)
