@@ -84,6 +84,7 @@ def test_a_finished_run_is_left_alone(trained):
     assert fingerprint(run.workdir) == before
 
 
+@pytest.mark.slow
 def test_a_file_a_configuration_and_a_typed_one_are_the_same(trained, tmp_path, monkeypatch):
     """And a second and a third training in one process have the bits of the first."""
     run, _ = trained

@@ -265,6 +265,7 @@ def test_warm_start_begins_where_the_other_run_ended(finished, tmp_path):
     assert "holds a single run" in message or "init.member" in message
 
 
+@pytest.mark.slow
 def test_the_folder_to_start_from_is_a_path_like_any_other(finished, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(finished.parent))
     fields = {"config": "configs/mlp.py", "num_epochs": 1, "workdir": tmp_path / "run"}
@@ -275,6 +276,7 @@ def test_the_folder_to_start_from_is_a_path_like_any_other(finished, tmp_path, m
     assert rows(tmp_path / "run")[0]["train_loss"] < rows(finished)[-1]["train_loss"]
 
 
+@pytest.mark.slow
 def test_layers_that_are_left_out_start_afresh(finished, tmp_path):
     """Without a step that changes anything, what was taken over is as it was."""
     arguments = [

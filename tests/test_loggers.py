@@ -144,6 +144,7 @@ def test_other_loggers_are_no_other_run(logged, tmp_path):
     assert read(folder / "run" / "config.json") == before
 
 
+@pytest.mark.slow
 def test_each_epoch_is_logged_once_over_a_stop_and_a_resume(mine):
     arguments = (*SMALL, "--config.loggers=mine:append")
     stop_in_first_chunk("main", *arguments, cwd=mine)

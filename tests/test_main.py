@@ -279,6 +279,7 @@ def test_missing_configuration_lists_both_places(tmp_path):
     assert len(re.findall(r"configs/nothing\.py$", error, flags=re.M)) == 2
 
 
+@pytest.mark.slow
 def test_configuration_of_the_project_is_found_from_anywhere(tmp_path):
     arguments = [a for a in SMALL if "num_epochs" not in a]
     run("main", *arguments, "--config.num_epochs=1", cwd=tmp_path)

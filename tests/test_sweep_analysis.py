@@ -81,6 +81,7 @@ def test_one_that_cannot_be_called_is_refused_before_anything_is_trained(tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_function_serves_in_python(tmp_path):
     config = mnist_jax.default()
     config.num_epochs = 1

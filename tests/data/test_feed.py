@@ -261,7 +261,10 @@ def reference(mnist_dir):
 
 
 @pytest.mark.usefixtures("mnist")
-@pytest.mark.parametrize(("placement", "chunk_steps"), [("device", 8), ("device", 5), ("host", 5)])
+@pytest.mark.parametrize(
+    ("placement", "chunk_steps"),
+    [("device", 8), pytest.param("device", 5, marks=pytest.mark.slow), ("host", 5)],
+)
 def test_neither_placement_nor_chunks_change_a_bit(reference, placement, chunk_steps):
     state, rows = trained(placement=placement, chunk_steps=chunk_steps)
     jax.tree.map(np.testing.assert_array_equal, state, reference[0])

@@ -139,6 +139,7 @@ def test_a_network_that_counts_its_images_takes_any_number(user_module, tmp_path
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_written_is_refused_with_the_operation(user_module, tmp_path):
     user_module("sorting", SORTING)
     trained_in(tmp_path / "run", model={"name": "sorting:Sorting"})

@@ -103,6 +103,7 @@ def test_on_an_accelerator_the_convolution_is_lax_s_own(monkeypatch, kernel, str
     assert "dot_general" not in program
 
 
+@pytest.mark.slow
 def test_every_formulation_is_in_the_grid(monkeypatch):
     used = set()
 

@@ -41,7 +41,6 @@ CONFIGS = {
 CASES = [
     *(("plain", mode, n) for mode in ("jit", "pmap", "shard_map") for n in (1, 2, 4, 8)),
     *(("random", mode, n) for mode, n in (("jit", 8), ("pmap", 8), ("shard_map", 4))),
-    ("convolution", "shard_map", 2),
     *(
         pytest.param("convolution", mode, n, marks=pytest.mark.slow)
         for mode, n in (("jit", 2), ("pmap", 4), ("shard_map", 8))
@@ -123,6 +122,7 @@ def operations(compiled) -> collections.Counter:
     return found
 
 
+@pytest.mark.slow
 def test_the_axis_of_members_costs_one_network_nothing():
     """The program of `main` has the operations of the same function without that axis."""
     with on_devices(1):

@@ -110,7 +110,7 @@ def test_batches_from_the_host_give_the_same_bits():
     assert untimed(at.rows[0]) == untimed(at.rows[2]) != untimed(at.rows[1])
 
 
-@pytest.mark.parametrize("width", [1, 4])
+@pytest.mark.parametrize("width", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_member_that_diverges_leaves_the_others_as_they_are(width):
     base = parse(
         SMALL

@@ -46,9 +46,9 @@ def shown(figure, row: int, column: int, columns: int, margin=0, lines=0, channe
         {"names": tuple(f"a long name {n}" for n in range(62)), "shape": (32, 40, 3)},
         pytest.param({"names": tuple(map(str, range(47)))}, marks=pytest.mark.slow),
         pytest.param({"names": tuple("abcde"), "shape": (32, 32, 3)}, marks=pytest.mark.slow),
-        {"names": ("a", "b"), "shape": (120, 100, 1)},
+        pytest.param({"names": ("a", "b"), "shape": (120, 100, 1)}, marks=pytest.mark.slow),
         {"shape": (5, 6, 2)},
-        {"shape": (5, 6, 4), "augment": Augment()},
+        pytest.param({"shape": (5, 6, 4), "augment": Augment()}, marks=pytest.mark.slow),
     ],
     ids=[
         "nothing configured",
