@@ -124,6 +124,7 @@ def test_help_names_what_each_evaluation_writes():
         assert name in shown
 
 
+@pytest.mark.slow
 def test_what_cannot_be_an_ensemble_is_refused(sweep, tmp_path):
     assert "holds no sweep" in refused("evaluate", f"--workdir={tmp_path}", "--ensemble")
     message = refused("evaluate", f"--workdir={sweep}", "--ensemble", "--member=nothing")

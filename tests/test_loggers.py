@@ -127,6 +127,7 @@ def test_a_logger_that_fails_is_warned_of_once_and_not_called_again(logged):
     assert (folder / "failing.txt").read_text() == "1\nclosed\n"
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_without_loggers(logged, tmp_path):
     folder, _ = logged
     run("main", *SMALL, cwd=tmp_path)

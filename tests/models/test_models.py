@@ -131,11 +131,12 @@ def test_cnn_is_convolution_activation_pool_flatten_and_dense(pooling):
     ("shape", "normalisation"),
     [
         ({"kernel": (2, 3), "stride": (2, 1)}, "batch"),
-        pytest.param({"kernel": (9, 3)}, "batch", marks=pytest.mark.slow),
-        pytest.param({"kernel": (5, 3)}, "none", marks=pytest.mark.slow),
+        ({"kernel": (9, 3)}, "batch"),
+        ({"kernel": (5, 3)}, "none"),
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_gradients_of_a_compiled_network_are_those_of_lax(
     monkeypatch, fake_batch, shape, normalisation
 ):

@@ -245,6 +245,7 @@ def test_batch_statistics_that_are_not_finite_are_found(make_task, fake_batch):
     assert int(after["bad_step"]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiles")
 def test_images_and_classes_of_another_data_set(make_task):
     """Nothing of a step knows the size of an image or how many classes there are."""

@@ -175,6 +175,7 @@ def test_noise_and_erasing_are_shown_and_mixup_is_not():
     assert not mixed.any()
 
 
+@pytest.mark.slow
 def test_channels_are_distorted_alike():
     grey = split_of(1).images.repeat(3, axis=-1)
     drawn = plots.augmented(grey, Augment(elastic=2.0, shear=20.0), 0, 2)
