@@ -61,6 +61,11 @@ class CloseFails:
 class NotCalled:
     pass
 
+class Static:
+    @staticmethod
+    def __call__(row):
+        append(row, path="static.jsonl")
+
 number = 3
 """
 SMALL = (
@@ -292,6 +297,11 @@ def test_runs_with_other_loggers_are_compared_as_one_architecture(logged, mine):
 
 
 # From Python
+
+
+def test_a_call_that_needs_no_instance_is_called_with_the_row_alone(mine):
+    run("main", *SMALL, "--config.num_epochs=1", "--config.loggers=mine:Static", cwd=mine)
+    assert lines(mine / "static.jsonl") == rows(mine / "run")
 
 
 @pytest.mark.slow

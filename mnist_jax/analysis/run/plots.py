@@ -69,8 +69,12 @@ class Plot:
     help: str  # how to read it
     alt: Callable[[View], str]  # what it shows, in words
     draw: Callable[[View], Figure]
-    # Why there is nothing to show; empty: there is.
-    missing: Callable[[View], str] = lambda view: ""
+    shown: Callable[[Insight], object] | None = None  # what it shows of an insight, if it needs one
+    nothing: str = ""  # why there may be nothing of that
+
+    def missing(self, view: View) -> str:
+        """Returns why there is nothing to show; empty if there is."""
+        return "" if self.shown is None or self.shown(_insight(view)) else self.nothing
 
 
 PLOTS = (
@@ -125,9 +129,8 @@ PLOTS = (
         "approximation that is true of small changes of this image only.",
         alt=lambda view: saliency.describe(_insight(view)),
         draw=lambda view: saliency.draw_saliency(_insight(view), view.predictions),
-        missing=lambda view: (
-            "" if len(_insight(view).worst) else "There are no mistakes to explain."
-        ),
+        shown=lambda insight: len(insight.worst),
+        nothing="There are no mistakes to explain.",
     ),
     Plot(
         name="first_layer",
@@ -137,9 +140,8 @@ PLOTS = (
         "edges were learned; noise is what the random weights of the start have left.",
         alt=lambda view: first_layer.describe(_first_layer(view)),
         draw=lambda view: first_layer.draw_first_layer(_first_layer(view)),
-        missing=lambda view: (
-            "" if _insight(view).first else "There are no weights of a layer that are like images."
-        ),
+        shown=lambda insight: insight.first,
+        nothing="There are no weights of a layer that are like images.",
     ),
     Plot(
         name="activations",
@@ -149,9 +151,8 @@ PLOTS = (
         "what the classes can be told apart by; a unit that is white for all images is idle.",
         alt=lambda view: activations.describe(_insight(view), view.predictions),
         draw=lambda view: activations.draw_activations(_insight(view), view.predictions),
-        missing=lambda view: (
-            "" if _insight(view).layers else "No layer of this network can be seen from outside."
-        ),
+        shown=lambda insight: insight.layers,
+        nothing="No layer of this network can be seen from outside.",
     ),
     Plot(
         name="map",
@@ -162,9 +163,8 @@ PLOTS = (
         "images meet.",
         alt=lambda view: map.describe(_map(view)),
         draw=lambda view: map.draw_map(_map(view), view.predictions),
-        missing=lambda view: (
-            "" if _insight(view).map else "No layer with weights can be seen from outside."
-        ),
+        shown=lambda insight: insight.map,
+        nothing="No layer with weights can be seen from outside.",
     ),
 )
 
