@@ -24,13 +24,12 @@ from mnist_jax import config_file, data, devices, experiment, members
 from mnist_jax.classifier import Classifier
 from mnist_jax.config import Config, parse, plain
 from mnist_jax.door import door
-from mnist_jax.errors import UserError
+from mnist_jax.errors import StoppedError, UserError
 from mnist_jax.files import local_path, read_json, read_rows
 from mnist_jax.overrides import overridden
 from mnist_jax.training import network
 from mnist_jax.training.logs import OnEpoch
 from mnist_jax.training.restored import restore
-from mnist_jax.training.stop import StoppedError
 
 if TYPE_CHECKING:
     import pandas

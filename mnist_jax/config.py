@@ -112,7 +112,7 @@ class Config:
     patience: Annotated[int, Range(0, MOST)] = 0
 
     parallel: str = "auto"  # auto, jit, pmap or shard_map
-    reduction: str = "mean"  # of the gradients over all devices; there is no other yet
+    reduction: str = "mean"  # or elastic: the number of devices then changes no bit
     # Number of checkpoints to keep; each holds the best epoch's weights.
     keep_latest: Annotated[int, Range(1, MOST)] = 2
     # Called with the row of each epoch: your own package.module:name, a function or a class.

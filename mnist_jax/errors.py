@@ -1,10 +1,18 @@
-"""Defines the exception that commands show as a message instead of a traceback, and warnings."""
+"""Defines the exceptions that commands show as a message instead of a traceback, and warnings."""
 
 import sys
 
 
 class UserError(ValueError):
     """An error that the user can correct; its text says what is wrong, where, and what to do."""
+
+
+class StoppedError(Exception):
+    """A training ended early, and all progress is saved; the same command goes on with it."""
+
+
+class LostError(Exception):
+    """A training ended because another of its processes is gone; its last checkpoint is sound."""
 
 
 def print_warning(text: str) -> None:

@@ -3,6 +3,7 @@
 The packages `training` and `analysis` do not import each other; this module combines them.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import jax
 
-from mnist_jax import data, devices, models, users_code
+from mnist_jax import data, devices, models, processes, users_code
 from mnist_jax.analysis.network.summary import summary
 from mnist_jax.analysis.pad import Drawing
 from mnist_jax.analysis.run.report import publish
@@ -35,17 +36,25 @@ from mnist_jax.training import (
 )
 from mnist_jax.training.clock import Clock, SweepClock
 from mnist_jax.training.console import Console
-from mnist_jax.training.logs import OnEpoch, Row, RunLog
+from mnist_jax.training.inference import Outputs
+from mnist_jax.training.logs import NoLog, OnEpoch, Row, RunLog
 from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program, prepare_one
 from mnist_jax.training.restored import restore
 from mnist_jax.training.session import opened, trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
-from mnist_jax.training.stop import StopSignal
+from mnist_jax.training.stop import Stop
 
 
 def nothing(rows: list[Row]) -> None:
     """Does nothing; the default for callbacks that are called after each epoch."""
+
+
+def _refuse_strangers(what: dict[str, Any]) -> None:
+    """Raises UserError unless all processes of a run are about to do the same."""
+    if processes.count() > 1:
+        said = {name: json.dumps(value, sort_keys=True) for name, value in what.items()}
+        processes.refuse_differences(said | provenance.versions())
 
 
 class _Start:
@@ -145,14 +154,19 @@ def run(
     users_code.refresh()
     users_code.refuse_inside(config.modules(), folder)
     config = models.resolve(config)
-    if workdir.finished(folder, config):
+    if profile and processes.count() > 1:
+        raise UserError("--profile: traces a run of one process; leave it out, or --processes")
+    _refuse_strangers({"configuration": config.to_dict()})
+    if processes.decided("the look for a result", lambda: workdir.finished(folder, config)):
         own_code.warn_of_changes(folder, own_code.modules(config))
         return False
     keep_programs()
     provenance.announce()
-    with opened(folder) as stop:
-        # Again, as another process may have finished it before this one had the lock.
-        if workdir.finished(folder, config, warn=True):
+    with opened(folder, in_step=True) as stop:
+        # Again, as another run may have finished it before this one had the lock.
+        if processes.decided(
+            "the second look", lambda: workdir.finished(folder, config, warn=True)
+        ):
             return False
         start = _Start(folder, configs=[config], left=[config], accept_code=accept_code)
         result = _run(config, start, stop, started=started, profile=profile, on_epoch=on_epoch)
@@ -163,7 +177,7 @@ def run(
 def _run(
     config: Config,
     start: _Start,
-    stop: StopSignal,
+    stop: Stop,
     *,
     started: float,
     profile: bool,
@@ -171,6 +185,7 @@ def _run(
 ) -> dict[str, Any]:
     """Trains and evaluates one network; returns the contents of `result.json`, which it writes."""
     folder = start.folder
+    first = processes.is_first()
     on_row = loggers.of_run(config, folder)
     program = prepare_one(config)
     start.warn(task.warnings([config]))
@@ -181,10 +196,12 @@ def _run(
     report = _Reporter(program, on_epoch)
 
     def begin() -> None:  # called late, so that an invalid run does not claim the folder
-        workdir.claim(folder, config)
-        start.record_code()
+        if first:
+            workdir.claim(folder, config)
+            start.record_code()
 
-    with on_row, RunLog(folder, program.task.metrics, on_row) as log:
+    log = RunLog(folder, program.task.metrics, on_row) if first else NoLog()
+    with on_row, log:
         with trained(
             program,
             folder / "checkpoints",
@@ -195,10 +212,13 @@ def _run(
             begin=begin,
             after=report,
         ) as at:
-            result = _evaluate(program, at, clock, start, stop)
+            outputs, result = _evaluate(program, at, clock, start)
+            if first:
+                _publish(program, at, outputs, result, folder, stop)
         log.keep()
         result |= clock.record()
-        write_json(folder / workdir.RESULT, result)  # last: the run is finished
+        if first:
+            write_json(folder / workdir.RESULT, result)  # last: the run is finished
     return result
 
 
@@ -222,11 +242,11 @@ def _evaluate(
     at: Position,
     clock: Clock,
     start: _Start,
-    stop: StopSignal,
-) -> dict[str, Any]:
-    """Evaluates the last step's weights on the test split; returns the contents of `result.json`.
+) -> tuple[Outputs, dict[str, Any]]:
+    """Evaluates the last step's weights on the test split.
 
-    Also writes the evaluation, the plots and the report.
+    Returns:
+      The network's outputs, and the contents of `result.json`.
 
     Raises:
       UserError: the network diverged.
@@ -239,7 +259,6 @@ def _evaluate(
     examiner = program.examiner(split, p=True)
     clock.compiling += time.perf_counter() - started
     outputs = examiner(evaluation_weights(at.state))
-    seen = predictions(split, outputs)
     (rows,) = at.rows
     seconds = sum(row["seconds"] for row in rows)
     result = {
@@ -254,7 +273,20 @@ def _evaluate(
         "images_per_second": at.step * config.batch_size / seconds,
         **start.facts(),
     }
-    folder = start.folder
+    return outputs, result
+
+
+def _publish(
+    program: Program,
+    at: Position,
+    outputs: Outputs,
+    result: dict[str, Any],
+    folder: Path,
+    stop: Stop,
+) -> None:
+    """Writes the evaluation of a trained network, its plots and its report."""
+    config = program.config
+    split = data.load(config.data.name, TEST)
     title = folder.resolve().name
     weights = jax.tree.map(lambda x: x[0], program.layout.members(evaluation_weights(at.state)))
     ink, model = data.ink(config.data.name), program.task.model
@@ -262,17 +294,16 @@ def _evaluate(
     with sole_writer(folder, EVALUATING, waiting=stop.check):
         publish(
             folder,
-            seen,
+            predictions(split, outputs),
             config=config.to_dict(),
             model=model,
             weights=weights,
-            history=rows,
+            history=at.rows[0],
             result=result,
             checkpoint=at.step,
             title=title,
             drawing=page.drawing(folder, title, model, weights, split.class_names, ink),
         )
-    return result
 
 
 def _closing(result: dict[str, Any], folder: Path) -> str:
@@ -319,14 +350,16 @@ def run_sweep(
     users_code.refuse_inside(named, folder)
     write_sections = find_analysis(analysis)
     plan = sweep.resolve(plan)
-    if _compared(plan, folder):
+    _refuse_strangers({"members": [[m.architecture, m.config.to_dict()] for m in plan]})
+    if processes.decided("the look for a result", lambda: _compared(plan, folder)):
         own_code.warn_of_changes(folder, [n for its in plan for n in own_code.modules(its.config)])
         return False
     keep_programs()
     provenance.announce()
     sweep.check(plan)
-    with opened(folder) as stop:
-        if _compared(plan, folder, warn=True):  # as in `run`
+    with opened(folder, in_step=False) as stop:
+        # As in `run`.
+        if processes.decided("the second look", lambda: _compared(plan, folder, warn=True)):
             return False
         left = sweepdir.unfinished(folder, plan)
         start = _Start(
@@ -337,7 +370,8 @@ def run_sweep(
         )
         clock = SweepClock(folder, started)
         results = _run_sweep(plan, left, start, clock, stop, on_epoch)
-        _compare(results, start, clock, write_sections)
+        if processes.is_first():
+            _compare(results, start, clock, write_sections)
     return True
 
 
@@ -346,22 +380,25 @@ def _run_sweep(
     left: Sequence[Planned],
     start: _Start,
     clock: SweepClock,
-    stop: StopSignal,
+    stop: Stop,
     on_epoch: OnEpoch,
 ) -> list[sweep.Result]:
     """Trains the members of a sweep that are `left`; returns the results of all."""
     on_row = loggers.of_sweep(left, start.folder)
     start.warn(task.warnings(member.config for member in plan))
     sweep.try_new(plan, start.folder)
-    plan = sweepdir.claim(start.folder, plan)
-    start.record_code()
+    first = processes.is_first()
+    plan = sweepdir.claim(start.folder, plan) if first else sweepdir.merged(start.folder, plan)
+    if first:
+        start.record_code()
+    keep_clock = clock.keep if first else lambda: None
     try:
         with on_row:
             return sweep.train(
-                plan, start.folder, stop, keep_clock=clock.keep, on_epoch=on_epoch, on_row=on_row
+                plan, start.folder, stop, keep_clock=keep_clock, on_epoch=on_epoch, on_row=on_row
             )
     finally:
-        clock.keep()
+        keep_clock()
 
 
 def _compare(

@@ -13,6 +13,7 @@ import pytest
 
 from mnist_jax.config import parse
 from mnist_jax.data import Spec
+from mnist_jax.training.reduction import WHOLE_BATCH, Reduction
 from mnist_jax.training.state import TrainState, init_state
 from mnist_jax.training.step import Batch
 from mnist_jax.training.task import Task, build
@@ -111,9 +112,11 @@ def make_task():
     """
     states = {}  # compiling the start of a run takes as long as many a test
 
-    def make(axis_name: str | None = None, spec: Spec = MNIST, **values) -> tuple[Task, TrainState]:
+    def make(
+        reduction: Reduction = WHOLE_BATCH, spec: Spec = MNIST, **values
+    ) -> tuple[Task, TrainState]:
         config = parse(values)
-        task = build(config, spec, steps_per_epoch=10, axis_name=axis_name)
+        task = build(config, spec, steps_per_epoch=10, reduction=reduction)
         start = repr((dataclasses.replace(config, parallel="auto"), spec))
         if start not in states:
             states[start] = jax.jit(functools.partial(init_state, task))(np.uint32(config.seed))

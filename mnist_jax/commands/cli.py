@@ -1,6 +1,7 @@
 """Parses arguments, reports errors and sets the exit status, for all commands."""
 
 import atexit
+import contextlib
 import gc
 import os
 import sys
@@ -12,10 +13,10 @@ from typing import Any
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
-from mnist_jax import imports, settings, streams
-from mnist_jax.errors import UserError
+from mnist_jax import imports, processes, settings, streams
+from mnist_jax.errors import LostError, StoppedError, UserError
 from mnist_jax.files import local_path
-from mnist_jax.training.stop import EXIT_STATUS, StoppedError
+from mnist_jax.training.stop import EXIT_STATUS
 
 Parser = argparse_flags.ArgumentParser
 PATHS = ("workdir", "compare")  # arguments that hold paths
@@ -65,21 +66,26 @@ def run(
         logging.get_absl_logger().addFilter(lambda record: record.levelno >= ERROR)
         try:
             _read_paths(arguments)
-            with settings.own():
+            with settings.own(), _together(arguments):
                 return main(arguments)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        except StoppedError as stopped:
+        except (StoppedError, LostError) as stopped:
             print(stopped, flush=True)
             return EXIT_STATUS
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return INTERRUPTED
 
+    def ended(arguments: Namespace) -> int | None:
+        status = guarded(arguments)
+        processes.leave(status or 0)
+        return status
+
     streams.make_lasting()
     os.environ["MPLBACKEND"] = "agg"  # a notebook's may be inherited; here there are only files
-    app.run(guarded, flags_parser=parse)
+    app.run(ended, flags_parser=parse)
 
 
 def experiment() -> Any:
@@ -118,6 +124,32 @@ def add_accept_code(parser: Parser) -> None:
         "--accept_code",
         action="store_true",
         help="go on although your own code has changed since the training began",
+    )
+
+
+def add_processes(parser: Parser, *, one_backend: bool) -> None:
+    """Adds the arguments that connect the processes of one run; see `processes.joined`."""
+    parser.set_defaults(one_backend=one_backend)
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="run the same command N times, on any hosts"
+    )
+    parser.add_argument(
+        "--process", type=int, metavar="I", help="which of them this one is, from 0 to N - 1"
+    )
+    parser.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="of process 0, on a port that is free there"
+    )
+
+
+def _together(arguments: Namespace) -> contextlib.AbstractContextManager[None]:
+    """Returns the context in which the processes of a run are connected."""
+    if "one_backend" not in arguments:
+        return contextlib.nullcontext()
+    return processes.joined(
+        arguments.coordinator,
+        arguments.processes,
+        arguments.process,
+        one_backend=arguments.one_backend,
     )
 
 

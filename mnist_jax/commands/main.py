@@ -27,6 +27,7 @@ def define(parser: cli.Parser) -> None:
         "--profile", action="store_true", help="write a profiler trace of some steps to DIR/profile"
     )
     cli.add_accept_code(parser)
+    cli.add_processes(parser, one_backend=True)
 
 
 def main(arguments: Namespace) -> int:

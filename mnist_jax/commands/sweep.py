@@ -33,6 +33,7 @@ def define(parser: cli.Parser) -> None:
         help="default: runs/<stem of FILE>-sweep; with --compare: runs/comparison",
     )
     cli.add_accept_code(parser)
+    cli.add_processes(parser, one_backend=False)
 
 
 def main(arguments: Namespace) -> int:

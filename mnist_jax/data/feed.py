@@ -26,7 +26,10 @@ HOST_BYTES = 16 << 20  # upper bound on the images of one chunk, if they come fr
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive steps of an epoch that are trained in one compiled call."""
+    """Consecutive steps of an epoch that are trained in one compiled call.
+
+    B is the size of a batch, or, where several processes share it, of this one's share.
+    """
 
     start: int  # first step, counted within the epoch
     stop: int  # one past the last step
@@ -41,6 +44,7 @@ class _Plan:
     count: int  # number of examples
     batch_size: int
     chunk_steps: int  # steps per compiled call, at most an epoch
+    share: slice = slice(None)  # of each batch: what the devices of this process train on
 
     @property
     def steps_per_epoch(self) -> int:
@@ -54,8 +58,9 @@ class _Plan:
             for seed in dict.fromkeys(self.seeds)
         }
         for begin, stop in self.bounds(start):
-            index = np.stack([orders[seed][begin:stop] for seed in self.seeds])
-            position = np.broadcast_to(np.arange(batch, dtype=np.int32), index.shape)
+            index = np.stack([orders[seed][begin:stop, self.share] for seed in self.seeds])
+            positions = np.arange(batch, dtype=np.int32)[self.share]
+            position = np.broadcast_to(positions, index.shape)
             yield Chunk(begin, stop, {"index": index, "position": position})
 
     def bounds(self, start: int = 0) -> list[tuple[int, int]]:
@@ -94,7 +99,7 @@ class Feed:
         return self._plan.chunks(epoch, start)
 
     def shapes(self, start: int = 0) -> dict[int, Any]:
-        """Returns the shapes and dtypes of `Chunk.rows` for each length of chunk that occurs.
+        """Returns the shapes and dtypes of rows of whole batches, for each length of chunk.
 
         Args:
           start: the first step of the epoch that is still to be trained.
@@ -168,6 +173,7 @@ def open_feed(
     sharding: jax.sharding.Sharding,
     seeds: Sequence[int] | None = None,
     most_steps: int | None = None,
+    share: slice = slice(None),
 ) -> Feed:
     """Opens the feed that `data.placement` selects.
 
@@ -176,6 +182,7 @@ def open_feed(
       sharding: the sharding of the arrays that stay on the device.
       seeds: the seeds of the M networks; by default only the configuration's own.
       most_steps: upper bound on the steps per chunk; None means an epoch.
+      share: the part of each batch that the devices of this process train on.
 
     Raises:
       UserError: the placement is unknown, or the training split is smaller than a batch.
@@ -189,7 +196,7 @@ def open_feed(
         most.append(HOST_BYTES // (len(seeds) * config.batch_size * int(np.prod(shape))))
     steps = count // config.batch_size
     length = chunk_length(steps, config.chunk_steps or steps, min(most))
-    plan = _Plan(seeds, count, config.batch_size, length)
+    plan = _Plan(seeds, count, config.batch_size, length, share)
     if config.data.placement == "host":
         return HostFeed(plan, data.source(name, split), shape)
     return DeviceFeed(plan, data.load(name, split), sharding)

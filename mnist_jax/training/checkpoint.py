@@ -23,6 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mnist_jax import processes
 from mnist_jax.errors import UserError
 from mnist_jax.files import refuse_unknown_characters
 
@@ -55,7 +56,9 @@ def metadata(arrays: Arrays, record: Record) -> Record:
     }
 
 
-def write(folder: Path, step: int, arrays: Arrays, sealed: Record) -> None:
+def write(
+    folder: Path, step: int, arrays: Arrays, sealed: Record, *, together: bool = False
+) -> None:
     """Writes a checkpoint; it has its final name once it is complete.
 
     Args:
@@ -63,9 +66,10 @@ def write(folder: Path, step: int, arrays: Arrays, sealed: Record) -> None:
       step: names the checkpoint.
       arrays: `[M, ...]`, by name.
       sealed: their `metadata`, which gets a digest of its own.
+      together: True if all processes of the run call this with equal arrays.
     """
     sealed["seal"] = _seal(sealed)
-    with _orbax() as ocp:
+    with _orbax(together=together) as ocp:
         ocp.save(folder / str(step), arrays, custom_metadata=sealed)
 
 
@@ -177,14 +181,27 @@ def check(folder: Path, step: int, member: int | None = None) -> None:
 
 
 @contextlib.contextmanager
-def _orbax() -> Iterator[Any]:
+def _orbax(*, partial: bool = False, together: bool = False) -> Iterator[Any]:
     """Context manager that gives orbax to one thread at a time.
 
     Orbax is imported when it is first needed, because the import takes a quarter of a second. It is
     typed as `Any`: its annotations reject plain paths and its own policies.
+
+    Args:
+      partial: True to load some of the arrays.
+      together: True if all processes of the run take part; else each is on its own.
     """
     ocp = _import_orbax()
-    with ORBAX:
+    context = ocp.Context()
+    context.pytree.loading.partial_load = partial
+    if processes.count() > 1:
+        # They are named even if they are all: else orbax would wait for them in computations on
+        # the devices, which must not meet those of the training.
+        own = processes.index()
+        taking_part = set(range(processes.count())) if together else {own}
+        context.multiprocessing.active_processes = taking_part
+        context.multiprocessing.primary_host = min(taking_part)
+    with ORBAX, context:
         yield ocp
 
 
@@ -234,14 +251,11 @@ def _read_seal(path: Path) -> Record:
 def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:
     """Loads the arrays that `shapes` names, or all arrays if it is `None`."""
     try:
-        with _orbax() as ocp:
-            context = ocp.Context()
-            context.pytree.loading.partial_load = shapes is not None
-            with context:
-                if shapes is None:
-                    return ocp.load(path)
-                dtypes = sealed["dtypes"]
-                return ocp.load(path, {n: np.empty(s, dtypes[n]) for n, s in shapes.items()})
+        with _orbax(partial=shapes is not None) as ocp:
+            if shapes is None:
+                return ocp.load(path)
+            dtypes = sealed["dtypes"]
+            return ocp.load(path, {n: np.empty(s, dtypes[n]) for n, s in shapes.items()})
     except (OSError, MemoryError) as error:
         if not isinstance(error, FileNotFoundError):
             raise _refused(path, error) from error

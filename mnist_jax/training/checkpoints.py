@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mnist_jax import processes
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import writing
 from mnist_jax.training import checkpoint
@@ -22,9 +23,21 @@ Found = TypeVar("Found")
 class Checkpoints:
     """Writes checkpoints to a folder in a thread; there may be only one writer per folder."""
 
-    def __init__(self, folder: Path, *, keep_latest: int) -> None:
+    def __init__(self, folder: Path, *, keep_latest: int, together: bool = False) -> None:
+        """Creates the folder.
+
+        Args:
+          folder: of the checkpoints.
+          keep_latest: number of checkpoints to keep.
+          together: True if all processes of the run write each checkpoint together, with the
+            record of the first one; each calls the same methods.
+
+        Raises:
+          UserError: the folder cannot be written.
+        """
         self.folder = folder.resolve()  # orbax refuses relative paths
         self._keep_latest = keep_latest
+        self._together = together
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
         self._pending_step = -1
@@ -36,27 +49,43 @@ class Checkpoints:
     def save(self, state: Any, step: int, record: Record) -> None:
         """Writes a checkpoint asynchronously; the next call waits until it is on disk.
 
+        Several processes wait at once.
+
         Args:
           state: dict of parts, each a tree of arrays `[M, ...]`.
           step: number of steps done, which names the checkpoint.
           record: plain JSON, whose lists may grow afterwards.
 
         Raises:
-          UserError: the previous checkpoint could not be written.
+          UserError: the previous checkpoint could not be written; of several processes, this one.
         """
         self.wait()
         flat = checkpoint.flatten(state)
         arrays = {name: np.array(array) for name, array in flat.items()}  # copies
         metadata = checkpoint.metadata(arrays, {name: _copied(its) for name, its in record.items()})
         self._pending_step = step
-        self._pending = self._thread.submit(self._write, step, arrays, metadata)
+        if not self._together:
+            self._pending = self._thread.submit(self._write, step, arrays, metadata)
+            return
+        # Not in a thread: orbax lets processes agree by a computation on the devices, which must
+        # come in the same order as those of the training in all of them.
+        self._pending = concurrent.futures.Future()
+        try:
+            self._write(step, arrays, metadata)
+            self._pending.set_result(None)
+        except Exception as error:
+            self._pending.set_exception(error)
+        self.wait()
 
     def _write(self, step: int, arrays: Arrays, metadata: Record) -> None:
+        if self._together and not processes.is_first():
+            checkpoint.write(self.folder, step, arrays, metadata, together=True)
+            return
         there = steps(self.folder)
         if there and step <= there[-1]:
             raise OSError(f"the folder holds a later checkpoint, {there[-1]}")
         _clean(self.folder)  # what a killed process left behind
-        checkpoint.write(self.folder, step, arrays, metadata)
+        checkpoint.write(self.folder, step, arrays, metadata, together=self._together)
         for old in [*there, step][: -self._keep_latest]:
             path = self.folder / str(old)
             path.rename(path.with_suffix(REMOVED))  # a reader finds all of its files or none

@@ -1,7 +1,7 @@
 """Applies networks to every example of a split, each exactly once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,14 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def examine(
-    model: Model, loss: Loss, metrics: Sequence[Metric], weights: Tree, blocks: Any, *, p: bool
+    model: Model,
+    loss: Loss,
+    metrics: Sequence[Metric],
+    weights: Tree,
+    blocks: Any,
+    each: Callable[[Any, Any], Any] = lax.map,
+    *,
+    p: bool,
 ) -> dict[str, Any]:
     """Applies one network to each example of a split in blocks.
 
@@ -55,6 +62,7 @@ def examine(
       metrics: to compute; includes the loss.
       weights: the network's `params` and `variables`.
       blocks: images `[n, BLOCK, H, W, C]` uint8 and labels `[n, BLOCK]`.
+      each: `(function, blocks)` applies a function to each block; `Reduction.over_blocks`.
       p: True to return the probabilities as well.
 
     Returns:
@@ -83,7 +91,7 @@ def examine(
         }
         return found | ({"probabilities": predicted} if p else {})
 
-    return lax.map(block, blocks)
+    return each(block, blocks)
 
 
 class Examiner:

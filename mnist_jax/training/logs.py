@@ -38,6 +38,22 @@ def nothing(row: Row) -> None:
     """Does nothing; the default of `on_row`."""
 
 
+class NoLog:
+    """A log that writes nothing, for all processes of a run but the first."""
+
+    def show(self, rows: Sequence[Sequence[Row]]) -> None:
+        """Does nothing."""
+
+    def keep(self) -> None:
+        """Does nothing."""
+
+    def __enter__(self) -> "NoLog":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
 def make_row(
     *,
     epoch: int,

@@ -3,16 +3,17 @@
 import time
 from collections.abc import Callable
 
+from mnist_jax.errors import StoppedError
 from mnist_jax.training.console import Console
 from mnist_jax.training.epoch import end_epoch, take_out_diverged
 from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program
-from mnist_jax.training.stop import StoppedError, StopSignal
+from mnist_jax.training.stop import Stop
 
 Save = Callable[[Position], None]
 
 
-def train(program: Program, at: Position, stop: StopSignal, save: Save, console: Console) -> None:
+def train(program: Program, at: Position, stop: Stop, save: Save, console: Console) -> None:
     """Trains networks until each is finished, out of patience or diverged; updates `at` in place.
 
     Args:
@@ -36,7 +37,7 @@ def train(program: Program, at: Position, stop: StopSignal, save: Save, console:
             save(at)
 
 
-def train_epoch(program: Program, at: Position, stop: StopSignal, console: Console) -> None:
+def train_epoch(program: Program, at: Position, stop: Stop, console: Console) -> None:
     """Trains the remaining chunks of the current epoch; returns early after a stop signal."""
     done = at.step - at.epochs * program.steps_per_epoch
     console.start_epoch(at.epochs, done)
@@ -48,6 +49,7 @@ def train_epoch(program: Program, at: Position, stop: StopSignal, console: Conso
         before = time.perf_counter()
         take_out_diverged(program, at)
         console.update(chunk.stop - chunk.start)
+        stop.poll()
         if stop.requested or not at.training.any():
             break
     console.clear()

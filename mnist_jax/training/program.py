@@ -52,7 +52,7 @@ class Lane:
         if not numbers:
             return self.base
         own = population.replace(self.config, numbers)
-        return task.build(own, self.spec, self.feed.steps_per_epoch, self.base.axis_name)
+        return task.build(own, self.spec, self.feed.steps_per_epoch, self.base.reduction)
 
     def start(self, seed: Any, numbers: dict[str, Any]) -> TrainState:
         """Returns the state before the first step."""
@@ -65,7 +65,9 @@ class Lane:
     def examine(self, weights: Any, numbers: Any, blocks: Any, *, p: bool) -> Any:
         """Applies the network to the examples in `blocks`; see `inference.examine`."""
         own = self.task(numbers)
-        return examine(own.model, own.loss, own.metrics, weights, blocks, p=p)
+        return examine(
+            own.model, own.loss, own.metrics, weights, blocks, own.reduction.over_blocks, p=p
+        )
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ def prepare_one(config: Config) -> Program:
       UserError: a value of the configuration is unknown, unsupported or does not fit the others.
     """
     layout = layouts.for_batch(config)
-    feed = open_feed(config, layout.shared, None, _most_steps(config, layout, CORES))
+    steps = _most_steps(config, layout, CORES)
+    feed = open_feed(config, layout.shared, None, steps, layout.share(config.batch_size))
     lane = _lane(config, layout, feed)
     task.check(lane.base)
     return _compiled([config], layout, lane)
@@ -208,7 +211,7 @@ def _work(config: Config) -> float:
 def _lane(config: Config, layout: Layout, feed: Feed) -> Lane:
     spec = data.spec(config.data.name)
     return Lane(
-        config, spec, feed, task.build(config, spec, feed.steps_per_epoch, layout.axis_name)
+        config, spec, feed, task.build(config, spec, feed.steps_per_epoch, layout.reduction)
     )
 
 

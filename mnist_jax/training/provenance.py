@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from mnist_jax import devices, processors
+from mnist_jax import devices, processes, processors
 
 VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}  # flags of Linux, widest first
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
@@ -39,10 +39,11 @@ def device() -> str:
     """Describes the hardware, such as `2 x TPU v5e` or `CPU AMD EPYC (...), 2 cores`."""
     found = devices.start()
     kind = found[0].device_kind
+    several = f", {processes.count()} processes" if processes.count() > 1 else ""
     if found[0].platform != "cpu":
-        return f"{len(found)} x {kind}"
+        return f"{len(found)} x {kind}{several}"
     virtual = f", {len(found)} virtual devices" if len(found) > 1 else ""
-    return f"CPU {_cpu_model()}, {processors.count()} cores{virtual}"
+    return f"CPU {_cpu_model()}, {processors.count()} cores{several}{virtual}"
 
 
 def commit() -> str | None:

@@ -16,8 +16,8 @@ from mnist_jax.members import DIVERGED
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
 from mnist_jax.training import checkpoint, checkpoints, memory, model_keywords, own_code
+from mnist_jax.training import layout as layouts
 from mnist_jax.training.inference import Examiner, Outputs, examine
-from mnist_jax.training.layout import BatchLayout
 from mnist_jax.training.logs import Row
 from mnist_jax.training.loss import Loss, find_loss
 from mnist_jax.training.network import Network
@@ -40,11 +40,12 @@ class Restored:
 
     def examine(self, split: Split) -> Outputs:
         """Applies the network to each example of a split; includes probabilities, with M = 1."""
-        layout = BatchLayout("jit", tuple(jax.devices()))
+        layout = layouts.for_evaluation(self.config)
         weights = layout.place(jax.tree.map(lambda x: x[None], self.weights))
 
         def function(weights: Tree, numbers: Any, blocks: Any) -> Any:
-            return examine(self.model, self.loss, self.metrics, weights, blocks, p=True)
+            each = layout.reduction.over_blocks
+            return examine(self.model, self.loss, self.metrics, weights, blocks, each, p=True)
 
         with memory.explained():
             examiner = Examiner(layout, function, weights, {}, split, most_bytes(self.config))

@@ -9,9 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from mnist_jax import processes
+from mnist_jax.errors import StoppedError, UserError
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
-from mnist_jax.training import memory, model_keywords
+from mnist_jax.training import checkpoint, memory, model_keywords, shared_folder
+from mnist_jax.training.checkpoint import Record
 from mnist_jax.training.checkpoints import Checkpoints, newest_sound, steps
 from mnist_jax.training.clock import Clock
 from mnist_jax.training.console import Console
@@ -19,22 +22,34 @@ from mnist_jax.training.epoch import out_of_patience
 from mnist_jax.training.logs import Log
 from mnist_jax.training.loop import train
 from mnist_jax.training.position import TRAINING, Position
+from mnist_jax.training.preemption import Preemption
 from mnist_jax.training.program import Program
 from mnist_jax.training.state import evaluation_weights
-from mnist_jax.training.stop import StoppedError, StopSignal
+from mnist_jax.training.stop import Stop, StopSignal
 from mnist_jax.training.warm_start import warm_start
 
 
 @contextlib.contextmanager
-def opened(workdir: Path) -> Iterator[StopSignal]:
+def opened(workdir: Path, *, in_step: bool) -> Iterator[Stop]:
     """Holds the lock of a folder and catches stop signals, as a context manager.
 
+    Of several processes of a run, the first one holds the lock.
+
+    Args:
+      workdir: the folder of the run or the sweep.
+      in_step: True if several processes train one network; False if each trains its own.
+
     Raises:
-      UserError: another process holds the lock, the folder cannot be written, or the memory does
-        not suffice.
+      UserError: another process holds the lock, the folder cannot be written or is not the same in
+        all processes of the run, or the memory does not suffice.
       StoppedError: raised inside the context; its message now says what is saved.
     """
-    with sole_writer(workdir), StopSignal() as stop, memory.explained():
+    lock = sole_writer(workdir) if processes.is_first() else contextlib.nullcontext()
+    several = processes.count() > 1
+    signals = Preemption(in_step=in_step) if several else StopSignal()
+    with lock, signals as stop, memory.explained():
+        if several:
+            shared_folder.refuse_unshared(workdir)
         try:
             yield stop
         except StoppedError as stopped:
@@ -51,7 +66,7 @@ def trained(
     program: Program,
     folder: Path,
     *,
-    stop: StopSignal,
+    stop: Stop,
     log: Log,
     console: Console,
     clock: Clock,
@@ -84,7 +99,9 @@ def trained(
     begin()
     log.show(at.rows)
     models = [model_keywords.of(config) for config in program.configs]
-    with Checkpoints(folder, keep_latest=program.config.keep_latest) as writer:
+    with Checkpoints(
+        folder, keep_latest=program.config.keep_latest, together=program.layout.several
+    ) as writer:
 
         def save(at: Position) -> None:
             log.show(at.rows)
@@ -101,7 +118,10 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
     """Returns the position in the newest sound checkpoint, or the start if there is none."""
     count = len(program.configs)
     template = _templates(program)
-    found = newest_sound(folder, template, set_aside=True)
+    if program.layout.several:
+        found = _newest_for_all(folder, template)
+    else:
+        found = newest_sound(folder, template, set_aside=True)
     if found is None:
         before = time.perf_counter()
         start = program.start()
@@ -126,6 +146,20 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
         if at.status[i] == FINISHED and longer:
             at.status[i] = TRAINING
     return at
+
+
+def _newest_for_all(folder: Path, template: Any) -> tuple[Any, Record, int] | None:
+    """Returns `newest_sound`, chosen by the first of several processes, which train one network."""
+    found = newest_sound(folder, template, set_aside=True) if processes.is_first() else None
+    step = processes.decided("the choice of a checkpoint", lambda: found and found[2])
+    if step is None or found is not None:
+        return found
+    try:
+        return *checkpoint.load(folder, step, template), step
+    except checkpoint.DamagedError as error:
+        raise UserError(
+            f"checkpoint {folder / str(step)} is sound in process 0, but not in this one: {error}"
+        ) from error
 
 
 def _templates(program: Program) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """One step of training: a pure function of the state and a batch."""
 
-import functools
 from typing import Any, TypedDict
 
 import jax
@@ -30,8 +29,8 @@ class Batch(TypedDict):
 def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
     """Returns the state after one training step on a batch.
 
-    On a mapped axis, each device calls this with its part of the batch, and all return the same
-    state: that of a step on the global batch.
+    Where the batch is split over devices, each calls this with its part, and all return the same
+    state: that of a step on the global batch; see the module `reduction`.
     """
     gradients, sums, variables = _gradients(task, state, batch)
     updates, optimizer = task.optimizer.update(gradients, state["optimizer"], state["params"])
@@ -51,17 +50,18 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
 
 def _gradients(task: Task, state: TrainState, batch: Batch) -> tuple[Tree, Sums, Tree]:
     """Returns the gradient of the global batch's mean loss, metric sums, and new variables."""
-    images, targets = augmented(task, state, batch)
 
-    def mean_loss(params: Tree) -> tuple[jax.Array, tuple[Sums, Tree]]:
-        losses, outputs, variables = forward(task, params, state, batch, images, targets)
-        return losses.mean(), (_sums(task, losses, outputs, batch["label"]), variables)
+    def of_part(batch: Batch) -> tuple[tuple[Tree, Tree], Sums]:
+        images, targets = augmented(task, state, batch)
 
-    gradients, (sums, variables) = jax.grad(mean_loss, has_aux=True)(state["params"])
-    if task.axis_name is not None:
-        gradients = lax.pmean(gradients, task.axis_name)
-        sums = lax.psum(sums, task.axis_name)
-        variables = jax.tree.map(functools.partial(_mean_if_real, task.axis_name), variables)
+        def mean_loss(params: Tree) -> tuple[jax.Array, tuple[Sums, Tree]]:
+            losses, outputs, variables = forward(task, params, state, batch, images, targets)
+            return losses.mean(), (_sums(task, losses, outputs, batch["label"]), variables)
+
+        gradients, (sums, variables) = jax.grad(mean_loss, has_aux=True)(state["params"])
+        return (gradients, variables), sums
+
+    (gradients, variables), sums = task.reduction.over_batch(of_part, batch)
     return gradients, sums, variables
 
 
@@ -124,12 +124,6 @@ def _all_finite(tree: Any) -> jax.Array:
     """
     sums = [leaf.sum(axis=tuple(range(leaf.ndim - 1))) for leaf in jax.tree.leaves(tree)]
     return jnp.stack([jnp.isfinite(each).all() for each in sums]).all()
-
-
-def _mean_if_real(axis_name: str, variable: jax.Array) -> jax.Array:
-    """Averages a real variable, such as batch statistics, over devices; returns counters as is."""
-    real = jnp.issubdtype(variable.dtype, jnp.inexact)
-    return lax.pmean(variable, axis_name) if real else variable
 
 
 def _average(decay: float, state: TrainState, params: Tree, variables: Tree) -> Tree:

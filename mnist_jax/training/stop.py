@@ -8,8 +8,10 @@ import signal
 import threading
 import time
 from types import FrameType
+from typing import Protocol
 
 from mnist_jax import processors
+from mnist_jax.errors import StoppedError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
 EXIT_STATUS = 75  # EX_TEMPFAIL: run the same command again
@@ -20,8 +22,21 @@ SAME_REQUEST = 1.0
 NOTICE = 15 * max(2, processors.count())
 
 
-class StoppedError(Exception):
-    """Training ended because of a stop signal; all progress is saved."""
+class Stop(Protocol):
+    """Tells a training that it shall stop."""
+
+    @property
+    def requested(self) -> bool:
+        """True once a stop was requested."""
+        ...
+
+    def poll(self) -> None:
+        """Looks whether a stop was requested; called after each chunk of steps."""
+        ...
+
+    def check(self) -> None:
+        """Raises StoppedError if a stop was requested."""
+        ...
 
 
 class StopSignal:
@@ -35,6 +50,9 @@ class StopSignal:
         self._first = 0.0  # when the first signal came, by `time.monotonic`
         self._previous: dict[int, object] = {}
         self._limit: tuple[int, int] | None = None  # of processor time, as it was
+
+    def poll(self) -> None:
+        """Does nothing: the signal itself sets `requested`."""
 
     def check(self) -> None:
         """Raises StoppedError if a stop was requested."""

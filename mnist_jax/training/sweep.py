@@ -11,19 +11,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnist_jax import data, metrics, models
+from mnist_jax import data, metrics, models, processes
 from mnist_jax.config import Config
 from mnist_jax.data import feed
 from mnist_jax.members import DIVERGED, FINISHED, Planned
 from mnist_jax.training import checkpoints, layout, logs, memory, population, sweepdir, task
 from mnist_jax.training.clock import Clock
 from mnist_jax.training.console import Console
-from mnist_jax.training.logs import OnEpoch, OnRow, Row, SweepLog, SweepPart, named
+from mnist_jax.training.logs import Log, NoLog, OnEpoch, OnRow, Row, SweepLog, named
 from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program, prepare_many
 from mnist_jax.training.session import trained
 from mnist_jax.training.state import count_parameters, evaluation_weights
-from mnist_jax.training.stop import StoppedError, StopSignal
+from mnist_jax.training.stop import Stop
 from mnist_jax.training.sweepdir import PopulationDir
 from mnist_jax.training.warm_start import warm_start
 from mnist_jax.training.workdir import plain
@@ -86,7 +86,7 @@ def try_new(plan: Sequence[Planned], workdir: Path) -> None:
         spec = data.spec(config.data.name)
         state = jax.eval_shape(functools.partial(trial, config, spec))
         need = memory.size(state) + memory.size(state["params"])  # gradients
-        memory.refuse(need, jax.devices()[:1], "the network")
+        memory.refuse(need, jax.local_devices()[:1], "the network")
         if config.init_from:
             warm_start(jax.tree.map(lambda x: np.empty((1, *x.shape), x.dtype), state), config)
         tried.add(code)
@@ -95,13 +95,15 @@ def try_new(plan: Sequence[Planned], workdir: Path) -> None:
 def train(
     plan: Sequence[Planned],
     workdir: Path,
-    stop: StopSignal,
+    stop: Stop,
     *,
     keep_clock: Callable[[], None],
     on_epoch: OnEpoch,
     on_row: OnRow = logs.nothing,
 ) -> list[Result]:
     """Trains and evaluates all members of a sweep that are not finished yet.
+
+    Of several processes, each trains some of the members; the first one returns when all are done.
 
     Args:
       plan: all members, resolved, in the order of the tables.
@@ -112,45 +114,74 @@ def train(
       on_row: called with each new line of `sweep.jsonl`, after it is written.
 
     Returns:
-      The result of each member, as in `results.json`, in the order of `plan`.
+      The result of each member, as in `results.json`, in the order of `plan`; in all processes but
+      the first, nothing.
 
     Raises:
       StoppedError: `stop` was requested; all progress is saved.
     """
     folders = _folders(plan, workdir)
     print(_opening(plan, folders), flush=True)
-    log = SweepLog(workdir, on_row)
+    processes.barrier("the plan of the sweep")  # whose folders all have seen, before any is made
+    own = folders[processes.index() :: processes.count()]
+    log = SweepLog(workdir, on_row) if processes.is_first() else None
     number = 0
-    while number < len(folders):
-        if stop.requested:
-            raise StoppedError
-        folder = folders[number]
-        part = log.of([sweepdir.key(member) for member in folder.members])
-        if (results := folder.results) is not None:
-            part.show([result["history"] for result in results])
+    while number < len(own):
+        stop.check()
+        folder = own[number]
+        if folder.results is not None:
             number += 1
             continue
         program = _prepared(folder)
         if program is None:
-            folders[number : number + 1] = _halves(folder, workdir)
+            own[number : number + 1] = _halves(folder, workdir)
             continue
         number += 1
-        title = f"{number}/{len(folders)}"
+        title = f"{number}/{len(own)}"
+        part = _part(log, folder)
         results = _train(program, folder, stop, part, title, on_epoch)
         keep_clock()
         print(_closing(title, folder.members, results), flush=True)
+    processes.barrier("the end of the training", patience=None, waiting=stop.check)
+    if log is None:
+        return []
+    return _all_results(plan, workdir, log, own)
+
+
+def _part(log: SweepLog | None, folder: PopulationDir) -> Log:
+    names = [sweepdir.key(member) for member in folder.members]
+    return NoLog() if log is None else log.of(names)
+
+
+def _all_results(
+    plan: Sequence[Planned], workdir: Path, log: SweepLog, own: Sequence[PopulationDir]
+) -> list[Result]:
+    """Reads the results of all members, and writes to the log what is not in it."""
+    folders = sweepdir.populations(workdir)
+    for folder in folders:
+        if (results := folder.results) is not None:
+            part = _part(log, folder)
+            if folder not in own:  # another process trained it: its rows are new
+                part.show([[] for _ in results])
+            part.show([result["history"] for result in results])
     log.keep()
     found = sweepdir.finished(folders)
     return [found[sweepdir.key(member)] for member in plan]
 
 
 def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
-    """Returns the populations begun earlier, then new ones for the members in none of them."""
+    """Returns the populations begun earlier, then new ones for the members in none of them.
+
+    Of several processes, each gets its share of every new population.
+    """
     begun = sweepdir.populations(workdir)
     there = {sweepdir.key(member) for folder in begun for member in folder.members}
     new = [sweepdir.without_loggers(member) for member in plan if sweepdir.key(member) not in there]
     groups = population.together([member.config for member in new])
-    return begun + [sweepdir.population_dir(workdir, [new[i] for i in its]) for its in groups]
+    shares = [its[i :: processes.count()] for its in groups for i in range(processes.count())]
+    return begun + [
+        sweepdir.population_dir(workdir, [new[i] for i in its]) for its in shares if its
+    ]
 
 
 def _prepared(folder: PopulationDir) -> Program | None:
@@ -180,8 +211,8 @@ def _halves(folder: PopulationDir, workdir: Path) -> list[PopulationDir]:
 def _train(
     program: Program,
     folder: PopulationDir,
-    stop: StopSignal,
-    log: SweepPart,
+    stop: Stop,
+    log: Log,
     title: str,
     on_epoch: OnEpoch,
 ) -> list[Result]:

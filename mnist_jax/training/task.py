@@ -19,6 +19,7 @@ from mnist_jax.metrics import Metric
 from mnist_jax.models import Model
 from mnist_jax.training import optimizer
 from mnist_jax.training.loss import Loss, find_loss
+from mnist_jax.training.reduction import WHOLE_BATCH, Reduction
 from mnist_jax.training.schedule import Schedule
 
 SHOWN = 3  # maximum number of arrays in a message
@@ -35,26 +36,28 @@ class Task:
     metrics: tuple[Metric, ...]
     optimizer: optax.GradientTransformation
     schedule: Schedule | None  # of the learning rate; None: the optimizer's own
-    axis_name: str | None = None  # the mapped axis to reduce over, if the step is mapped
+    reduction: Reduction = WHOLE_BATCH  # from the parts of a batch to the batch
 
 
-def build(config: Config, spec: Spec, steps_per_epoch: int, axis_name: str | None = None) -> Task:
+def build(
+    config: Config, spec: Spec, steps_per_epoch: int, reduction: Reduction = WHOLE_BATCH
+) -> Task:
     """Builds the model, loss, metrics, optimizer and schedule that `config` names.
 
     Args:
       config: a resolved configuration.
       spec: of the data set.
       steps_per_epoch: converts durations of the schedule to steps.
-      axis_name: the mapped axis to reduce over, if any.
+      reduction: as the layout has it; by default, the step sees the whole batch.
 
     Raises:
       UserError: `config` names something that does not exist, or gives it wrong values.
     """
     loss = find_loss(config.loss)
     found = metrics.find(config.metrics)
-    model = models.build(config.model, spec, config.dtype, axis_name)
+    model = models.build(config.model, spec, config.dtype, reduction.model_axis)
     transformation, schedule = optimizer.build(config, steps_per_epoch)
-    return Task(config, model, loss, found, transformation, schedule, axis_name)
+    return Task(config, model, loss, found, transformation, schedule, reduction)
 
 
 def check(task: Task) -> None:
@@ -157,18 +160,19 @@ def _probabilities(name: str) -> str:
 
 
 def refuse_odd(config: Config, part: int) -> None:
-    """Raises UserError if mixup cannot pair the examples of a batch that are on one device.
+    """Raises UserError if mixup cannot pair the examples of a part of a batch.
 
     Args:
       config: names the batch size and the strength of mixup.
-      part: the number of examples on the device.
+      part: the number of examples that the step sees at a time: those of one device, or of one of
+        the parts of elastic mode.
     """
     if active(config.augment.mixup) and part % 2:
-        devices = config.batch_size // part
+        parts = config.batch_size // part
         raise UserError(
-            f"config.batch_size: mixup pairs the examples of a batch on each device, but {part} is "
-            f"an odd number of examples per device; use a multiple of {2 * devices}, or "
-            f"config.augment.mixup = 0"
+            f"config.batch_size: mixup pairs the examples of a batch on each device, or in each "
+            f"part of config.reduction = 'elastic', but {part} is an odd number of examples; use a "
+            f"multiple of {2 * parts}, or config.augment.mixup = 0"
         )
 
 

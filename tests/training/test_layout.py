@@ -63,7 +63,7 @@ def on_one_device(make_task, fake_batch):
 def after_a_step(make_task, batch, mode, count, values):
     config = parse(values | {"parallel": mode})
     layout = layouts.for_batch(config, jax.devices()[:count])
-    task, state = make_task(layout.axis_name, **values, parallel=mode)
+    task, state = make_task(layout.reduction, **values, parallel=mode)
     state = layout.place(jax.tree.map(lambda x: x[None], state))
     rows = jax.tree.map(lambda x: x[None, None], batch)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), rows)
@@ -153,7 +153,7 @@ def test_the_axis_of_members_costs_one_network_nothing():
 )
 def test_mode(mode, count, chosen, axis):
     layout = layouts.for_batch(parse({"parallel": mode}), jax.devices()[:count])
-    assert (layout.mode, layout.axis_name, len(layout.devices)) == (chosen, axis, count)
+    assert (layout.mode, layout.reduction.model_axis, len(layout.devices)) == (chosen, axis, count)
 
 
 def test_all_devices_are_taken_where_none_are_named():

@@ -8,12 +8,12 @@ import pytest
 
 from mnist_jax import metrics
 from mnist_jax.config import parse
+from mnist_jax.errors import StoppedError
 from mnist_jax.members import FINISHED
 from mnist_jax.training import checkpoint, checkpoints
 from mnist_jax.training.console import Console
 from mnist_jax.training.program import prepare_many, prepare_one
 from mnist_jax.training.session import Clock, opened, trained
-from mnist_jax.training.stop import StoppedError
 from tests.training.small import SMALL, assert_same_bits, on_devices, untimed
 
 BASE = parse(
@@ -38,6 +38,9 @@ class Told:
 
     def __init__(self, times: int = NEVER) -> None:
         self.left = times
+
+    def poll(self):
+        pass
 
     @property
     def requested(self) -> bool:
@@ -204,7 +207,7 @@ def test_the_clock_goes_on(tmp_path):
 
 def test_being_told_to_stop_says_what_is_saved(tmp_path):
     def stopped():
-        with opened(tmp_path):
+        with opened(tmp_path, in_step=True):
             raise StoppedError
 
     with pytest.raises(StoppedError, match="nothing to save yet"):

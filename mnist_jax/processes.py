@@ -1,0 +1,411 @@
+"""The processes that train one run or sweep together, on one machine or on many.
+
+The same command runs on every host. JAX's coordination service, in the first process, connects them
+(https://docs.jax.dev/en/latest/multi_process.html). Here they exchange small texts through it, by
+name. Whoever waits says whom it is waiting for, and stops if another process has failed. A process
+that is killed breaks its connections: the others then end with status 75, or are ended by JAX after
+`HEARTBEAT` seconds.
+"""
+
+import contextlib
+import importlib.util
+import itertools
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mnist_jax.errors import LostError, StoppedError, UserError
+
+ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+JOINING = 120  # seconds until all processes must have started
+HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
+LEAVING = 30  # seconds to wait for the others at the end
+PATIENCE = 300  # seconds to wait for the others at a barrier
+REPORT = 60  # seconds between two lines that say whom a process is waiting for
+POLL = 1.0  # seconds between two looks at what has happened to the others
+GRACE = 10  # seconds in which a process ends by itself once another has failed
+FAILED, LEFT = "failed", "left"  # keys: why a process ends, and which have heard of it
+END = "the end"
+BROKEN = ("Gloo", "UNAVAILABLE", "coordination", "Connection closed", "Socket closed")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place of this process among those of a run; `None`: JAX knows it from the platform."""
+
+    coordinator: str | None = None  # HOST:PORT of the first process
+    count: int | None = None
+    index: int | None = None
+
+
+class _Alone:
+    """A run of one process, which waits for nobody."""
+
+    index, count, failed = 0, 1, False
+
+    def gather(self, name: str, text: str, **options: Any) -> list[str]:
+        return [text]
+
+    def check(self) -> None:
+        pass
+
+
+class _Together:
+    """A run of several processes, connected by JAX's coordination service."""
+
+    def __init__(self, state: Any) -> None:
+        """Takes the state of JAX's distributed runtime, as it was initialised."""
+        self.index, self.count = state.process_id, state.num_processes
+        self.failed = self.parted = False
+        self._state = state
+        self._client = state.client
+        self._names: dict[str, Iterator[int]] = {}  # a key can be given only once
+
+    def gather(
+        self,
+        name: str,
+        text: str,
+        *,
+        patience: float | None = PATIENCE,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> list[str]:
+        """Returns the texts that all processes give under a name; see `gather`."""
+        number = next(self._names.setdefault(name, itertools.count()))
+        started = said = time.monotonic()
+        self._client.key_value_set(f"{name}/{number}/{self.index}", text)
+        found: dict[int, str] = {}
+        while missing := [i for i in range(self.count) if i not in found]:
+            value = self._wait(f"{name}/{number}/{missing[0]}", POLL)
+            if value is not None:
+                found[missing[0]] = value
+                continue
+            self.check()
+            waiting()
+            now = time.monotonic()
+            if patience is not None and now - started > patience:
+                raise UserError(
+                    f"{_listed(missing, self.count)} did not come to {name!r} within "
+                    f"{patience:.0f} s: look at what it printed last"
+                )
+            if now - said > REPORT:
+                said = now
+                print(f"waiting at {name!r} for {_listed(missing, self.count)}", flush=True)
+        return [found[i] for i in range(self.count)]
+
+    def _wait(self, key: str, seconds: float) -> str | None:
+        try:
+            return self._client.blocking_key_value_get(key, int(1000 * seconds))
+        except Exception as error:
+            if "DEADLINE_EXCEEDED" in str(error):
+                return None
+            raise LostError(str(error)) from error
+
+    def part(self) -> None:
+        """Leaves in peace: ends when all others do so, too."""
+        self.parted = True
+        self._state.shutdown()
+
+    def fail(self, text: str) -> None:
+        """Lets the others know why this process ends, and gives them the time to end as well."""
+        self.failed = True
+        with contextlib.suppress(Exception):  # another one was first, or the service is gone
+            self._client.key_value_set(FAILED, json.dumps([self.index, text]))
+        with contextlib.suppress(Exception):
+            self._client.key_value_set(f"{LEFT}/{self.index}", "")
+            for i in range(self.count if self.index == 0 else 0):  # it hosts the service
+                self._wait(f"{LEFT}/{i}", GRACE + POLL)
+
+    def failure(self, seconds: float) -> str | None:
+        """Returns why another process has ended, if it does so within some seconds."""
+        text = self._wait(FAILED, seconds)
+        if text is None:
+            return None
+        index, why = json.loads(text)
+        return None if index == self.index else f"process {index} of {self.count} failed: {why}"
+
+    def reached_stop(self, count: int) -> bool:
+        return self._state.preemption_sync_manager.reached_sync_point(count)
+
+    def check(self) -> None:
+        """Raises UserError if another process has failed."""
+        if why := self.failure(0.001):
+            raise UserError(why)
+
+    def watch(self) -> None:
+        """Ends this process if another one has failed, and this one does not notice it.
+
+        It may wait in a computation for the one that is gone. Runs in a thread of its own.
+        """
+        with contextlib.suppress(LostError):
+            while (why := self.failure(60)) is None:
+                if self.parted:
+                    return
+            time.sleep(GRACE)
+            print(f"error: {why}", file=sys.stderr, flush=True)
+            self.fail(why)
+            os._exit(1)
+
+
+_group: Any = _Alone()
+
+
+def count() -> int:
+    """Returns the number of processes of this run."""
+    return _group.count
+
+
+def index() -> int:
+    """Returns the place of this process among those of the run, from 0."""
+    return _group.index
+
+
+def is_first() -> bool:
+    """True in the process that writes logs, results and reports."""
+    return _group.index == 0
+
+
+def gather(
+    name: str,
+    text: str,
+    *,
+    patience: float | None = PATIENCE,
+    waiting: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Returns the texts that all processes give under a name, in their order; waits for them.
+
+    Args:
+      name: of the point in the program, for messages.
+      text: of this process.
+      patience: seconds to wait; None: as long as the others live.
+      waiting: called each second while it waits; may raise.
+
+    Raises:
+      UserError: a process failed, or does not come in time.
+      LostError: the processes are no longer connected.
+    """
+    return _group.gather(name, text, patience=patience, waiting=waiting)
+
+
+def barrier(name: str, **options: Any) -> None:
+    """Waits for all processes; arguments and errors as for `gather`."""
+    gather(name, "", **options)
+
+
+def _listed(missing: list[int], total: int) -> str:
+    """Returns `process 1 of 4`, or `processes 1, 3 of 4`."""
+    noun = "process" if len(missing) == 1 else "processes"
+    return f"{noun} {', '.join(map(str, missing))} of {total}"
+
+
+def decided(name: str, decide: Callable[[], Any]) -> Any:
+    """Returns in all processes what `decide()` returns in the first one, which must be plain JSON.
+
+    Raises:
+      UserError: `decide` raised it in the first process.
+    """
+    text = json.dumps(decide()) if is_first() else ""
+    return json.loads(gather(name, text)[0])
+
+
+def check() -> None:
+    """Raises UserError if another process has failed."""
+    _group.check()
+
+
+def reached_stop(count: int) -> bool:
+    """True if all processes shall stop at this count, because one of them got SIGTERM.
+
+    They find out by JAX's preemption service, which caught the signal. Each calls this with 1, 2,
+    3, ..., at the same points of the program.
+    """
+    return _group.reached_stop(count)
+
+
+def refuse_differences(what: dict[str, str]) -> None:
+    """Raises UserError unless all processes give the same texts, such as versions, by name."""
+    found = [json.loads(text) for text in gather("comparison of all processes", json.dumps(what))]
+    for i, other in enumerate(found):
+        for name in what:
+            if other[name] != found[0][name]:
+                raise UserError(
+                    f"process {i} of {count()} has another {name} than process 0: {other[name]}, "
+                    f"not {found[0][name]}. All must run the same command with the same packages"
+                )
+
+
+@contextlib.contextmanager
+def joined(
+    coordinator: str | None, number: int | None, place: int | None, *, one_backend: bool
+) -> Iterator[None]:
+    """Joins the processes of a run, as a context manager; does nothing if there is only one.
+
+    Only the first process prints. JAX must not have been used before.
+
+    Args:
+      coordinator: address of the first process, `HOST:PORT`.
+      number: of processes.
+      place: of this one among them, from 0.
+      one_backend: True if JAX shall see the devices of all processes, which train one network;
+        False if each process uses its own alone.
+
+    The first three may come from the variables `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
+    `JAX_PROCESS_ID` as well, or from Slurm, Open MPI or Cloud TPU.
+
+    Raises:
+      UserError: some are missing, or the others cannot be reached; or another process failed.
+      LostError: another process has ended without a word.
+    """
+    global _group
+    asked = _place(coordinator, number, place)
+    if asked is not None:
+        _group = _connected(asked, one_backend)
+    if count() == 1:
+        yield
+        return
+    silent = contextlib.nullcontext() if is_first() else _silenced()
+    try:
+        with silent:
+            try:
+                yield
+            except StoppedError:  # which all processes raise
+                barrier(END)
+                raise
+            barrier(END)
+        _group.part()
+    except StoppedError:
+        _group.part()
+        raise
+    except Exception as error:
+        _group.fail(str(error))
+        if isinstance(error, UserError) or not _is_loss(error):
+            raise
+        raise LostError(
+            "another process of this run has ended, or the network failed; what was saved is "
+            "sound. Run the same command again on all hosts to continue "
+            f"({(str(error).strip().splitlines() or ['no reason given'])[0][:200]})"
+        ) from error
+
+
+def leave(status: int) -> None:
+    """Ends this process if it could not go on with the others; else it returns.
+
+    Otherwise JAX would wait at the exit for processes that are gone.
+    """
+    if _group.failed:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Context manager in which standard output goes nowhere."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+def _is_loss(error: Exception) -> bool:
+    """True if an error says that another process is gone."""
+    return isinstance(error, LostError) or any(word in str(error) for word in BROKEN)
+
+
+def _place(coordinator: str | None, number: int | None, place: int | None) -> Place | None:
+    """Returns where this process belongs; `None` if it is the only one of its run.
+
+    Raises:
+      UserError: what was given contradicts itself, or is not all that is needed.
+    """
+    given = {
+        ("--coordinator", ADDRESS): coordinator or os.environ.get(ADDRESS),
+        ("--processes", COUNT): _number(number, COUNT),
+        ("--process", INDEX): _number(place, INDEX),
+    }
+    if number == 1 and (coordinator, place) == (None, None):
+        return None
+    if all(value is None for value in given.values()):
+        return Place() if _platform_has_several() else None
+    if missing := [f"{flag} (or {name})" for (flag, name), its in given.items() if its is None]:
+        raise UserError(
+            f"a run of several processes needs {', '.join(missing)} too; or "
+            "use python launch/local.py, which sets all of them"
+        )
+    address, total, its = given.values()
+    if total < 1 or not 0 <= its < total:
+        raise UserError(
+            f"--process={its}: must be from 0 to {total - 1}, one less than --processes"
+        )
+    host, colon, port = address.rpartition(":")
+    if not host or not colon or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UserError(f"--coordinator={address!r}: expected HOST:PORT of the first process")
+    return None if total == 1 else Place(address, total, its)
+
+
+def _number(given: int | None, variable: str) -> int | None:
+    text = os.environ.get(variable)
+    if given is not None or text is None:
+        return given
+    if not text.isdecimal():
+        raise UserError(f"{variable}={text!r} in the environment: expected a whole number")
+    return int(text)
+
+
+def _platform_has_several() -> bool:
+    """True if Slurm, Open MPI or Cloud TPU has started this process as one of several.
+
+    JAX then knows the others by itself. A single TPU VM counts as well: only JAX can tell.
+    """
+    environ = os.environ
+    step = "SLURM_STEP_NODELIST" in environ and environ.get("SLURM_NTASKS", "1") != "1"
+    mpi = environ.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
+    pod = "," in environ.get("TPU_WORKER_HOSTNAMES", "")  # on Kubernetes
+    machine = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")  # a TPU VM
+    colab = "COLAB_RELEASE_TAG" in environ  # has a single one, and no metadata
+    elsewhere = "tpu" not in environ.get("JAX_PLATFORMS", "tpu")
+    vm = machine and not colab and not elsewhere and importlib.util.find_spec("libtpu") is not None
+    return step or mpi or pod or vm
+
+
+def _connected(place: Place, one_backend: bool) -> Any:
+    """Connects this process with the others; returns its group."""
+    from jax._src import distributed  # the public API does not show the client
+
+    options: dict[str, Any] = {}
+    if place.coordinator is not None:
+        options = {
+            "coordinator_address": place.coordinator,
+            "num_processes": place.count,
+            "process_id": place.index,
+        }
+        if _is_local(place.coordinator):  # else the service listens on all addresses
+            options["coordinator_bind_address"] = place.coordinator
+    # JAX's devices are those of all processes if its global state is initialised.
+    state = distributed.global_state if one_backend else distributed.State()
+    try:
+        state.initialize(
+            **options,
+            initialization_timeout=JOINING,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=LEAVING,
+        )
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(
+            f"the processes of this run cannot be connected within {JOINING} s: {first[:300]}. "
+            "All must run the same command, each with its own --process, and reach the "
+            "--coordinator; --processes=1 trains with this process alone"
+        ) from error
+    if state.num_processes == 1:
+        state.shutdown()
+        return _Alone()
+    group = _Together(state)
+    threading.Thread(target=group.watch, daemon=True).start()
+    return group
+
+
+def _is_local(address: str) -> bool:
+    return address.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")

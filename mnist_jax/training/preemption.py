@@ -1,0 +1,69 @@
+"""Handles a stop signal to one of several processes: all stop at the same point.
+
+SIGTERM, which a scheduler sends to any of them, is caught by JAX's preemption service, which tells
+the others. Python must not handle that signal as well: the later handler would replace JAX's. See
+https://docs.jax.dev/en/latest/jax.experimental.multihost_utils.html
+"""
+
+import itertools
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+from mnist_jax import processes
+from mnist_jax.errors import StoppedError
+
+TICK = 0.2  # seconds
+
+
+class Preemption:
+    """Sets `requested` in all processes at the same count, once one of them got SIGTERM.
+
+    With `in_step`, the processes train one network, and each call of `poll` counts. Otherwise each
+    trains networks of its own, and time is what they have in common: every `TICK` counts.
+    """
+
+    def __init__(self, *, in_step: bool) -> None:
+        self.requested = False
+        self._in_step = in_step
+        self._counts = itertools.count(1)
+        self._started = 0.0
+
+    def poll(self) -> None:
+        """Looks whether a stop was requested.
+
+        Raises:
+          UserError: another process has failed.
+        """
+        processes.check()
+        for count in self._due():
+            if not self.requested and processes.reached_stop(count):
+                self.requested = True
+
+    def check(self) -> None:
+        """Raises StoppedError if a stop was requested; for processes that train on their own."""
+        if not self._in_step:
+            self.poll()
+        if self.requested:
+            raise StoppedError
+
+    def _due(self) -> Iterator[int]:
+        """Yields the counts that are due: none may be left out."""
+        if self._in_step:
+            yield next(self._counts)
+            return
+        while self._started + TICK < time.time():
+            self._started += TICK
+            yield next(self._counts)
+
+    def __enter__(self) -> "Preemption":
+        self._started = processes.decided("the start of the clock", time.time)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
