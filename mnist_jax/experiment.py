@@ -16,7 +16,7 @@ from mnist_jax.analysis.network.summary import summary
 from mnist_jax.analysis.pad import Drawing
 from mnist_jax.analysis.run.report import publish
 from mnist_jax.compilation import keep_programs
-from mnist_jax.config import Config
+from mnist_jax.config import Config, difference
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.evaluations.split import ADVICE, EVALUATING, TEST, predictions
 from mnist_jax.exporting import page
@@ -52,9 +52,17 @@ def nothing(rows: list[Row]) -> None:
 
 def _refuse_strangers(what: dict[str, Any]) -> None:
     """Raises UserError unless all processes of a run are about to do the same."""
-    if processes.count() > 1:
-        said = {name: json.dumps(value, sort_keys=True) for name, value in what.items()}
-        processes.refuse_differences(said | provenance.versions())
+    if processes.count() == 1:
+        return
+    mine = workdir.plain(what | {"versions": provenance.versions()})
+    first, *others = map(json.loads, processes.gather("the comparison", json.dumps(mine)))
+    for i, other in enumerate(others, start=1):
+        if lines := difference(first, other)[: workdir.SHOWN]:
+            raise UserError(
+                f"process {i} of {processes.count()} does not do what process 0 does; all must run "
+                "the same command, with the same packages (process 0 -> this one):\n  "
+                + "\n  ".join(lines)
+            )
 
 
 class _Start:
@@ -156,7 +164,7 @@ def run(
     config = models.resolve(config)
     if profile and processes.count() > 1:
         raise UserError("--profile: traces a run of one process; leave it out, or --processes")
-    _refuse_strangers({"configuration": config.to_dict()})
+    _refuse_strangers(config.to_dict())
     if processes.decided("the look for a result", lambda: workdir.finished(folder, config)):
         own_code.warn_of_changes(folder, own_code.modules(config))
         return False
@@ -350,7 +358,9 @@ def run_sweep(
     users_code.refuse_inside(named, folder)
     write_sections = find_analysis(analysis)
     plan = sweep.resolve(plan)
-    _refuse_strangers({"members": [[m.architecture, m.config.to_dict()] for m in plan]})
+    _refuse_strangers(
+        {f"{its.architecture}, seed {its.config.seed}": its.config.to_dict() for its in plan}
+    )
     if processes.decided("the look for a result", lambda: _compared(plan, folder)):
         own_code.warn_of_changes(folder, [n for its in plan for n in own_code.modules(its.config)])
         return False

@@ -31,6 +31,11 @@ POLL = 1.0  # seconds between two looks at what has happened to the others
 GRACE = 10  # seconds in which a process ends by itself once another has failed
 FAILED, LEFT = "failed", "left"  # keys: why a process ends, and which have heard of it
 END = "the end"
+NOT_CONNECTED = "the processes of this run cannot be connected"
+CONNECTED = (
+    "All must run the same command, each with its own --process, and reach the --coordinator; "
+    "--processes=1 trains with this process alone"
+)
 BROKEN = ("Gloo", "UNAVAILABLE", "coordination", "Connection closed", "Socket closed")
 
 
@@ -226,18 +231,6 @@ def reached_stop(count: int) -> bool:
     return _group.reached_stop(count)
 
 
-def refuse_differences(what: dict[str, str]) -> None:
-    """Raises UserError unless all processes give the same texts, such as versions, by name."""
-    found = [json.loads(text) for text in gather("comparison of all processes", json.dumps(what))]
-    for i, other in enumerate(found):
-        for name in what:
-            if other[name] != found[0][name]:
-                raise UserError(
-                    f"process {i} of {count()} has another {name} than process 0: {other[name]}, "
-                    f"not {found[0][name]}. All must run the same command with the same packages"
-                )
-
-
 @contextlib.contextmanager
 def joined(
     coordinator: str | None, number: int | None, place: int | None, *, one_backend: bool
@@ -281,9 +274,10 @@ def joined(
         _group.part()
         raise
     except Exception as error:
-        _group.fail(str(error))
         if isinstance(error, UserError) or not _is_loss(error):
+            _group.fail(str(error))
             raise
+        _group.failed = True
         raise LostError(
             "another process of this run has ended, or the network failed; what was saved is "
             "sound. Run the same command again on all hosts to continue "
@@ -385,26 +379,35 @@ def _connected(place: Place, one_backend: bool) -> Any:
             options["coordinator_bind_address"] = place.coordinator
     # JAX's devices are those of all processes if its global state is initialised.
     state = distributed.global_state if one_backend else distributed.State()
+    came = threading.Event()
+    threading.Thread(target=_give_up, args=(came, place), daemon=True).start()
     try:
         state.initialize(
             **options,
-            initialization_timeout=JOINING,
+            initialization_timeout=JOINING + GRACE,
             heartbeat_timeout_seconds=HEARTBEAT,
             shutdown_timeout_seconds=LEAVING,
         )
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
-        raise UserError(
-            f"the processes of this run cannot be connected within {JOINING} s: {first[:300]}. "
-            "All must run the same command, each with its own --process, and reach the "
-            "--coordinator; --processes=1 trains with this process alone"
-        ) from error
+        raise UserError(f"{NOT_CONNECTED}: {first[:300]}. {CONNECTED}") from error
+    finally:
+        came.set()
     if state.num_processes == 1:
         state.shutdown()
         return _Alone()
     group = _Together(state)
     threading.Thread(target=group.watch, daemon=True).start()
     return group
+
+
+def _give_up(came: threading.Event, place: Place) -> None:
+    """Ends this process if the others do not come; JAX would abort it, with a page of addresses."""
+    if not came.wait(JOINING):
+        missing = f"no process 0 at {place.coordinator}" if place.index else "not all of them came"
+        print(f"error: {NOT_CONNECTED}: {missing} within {JOINING} s. {CONNECTED}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _is_local(address: str) -> bool:

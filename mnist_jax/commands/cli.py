@@ -71,8 +71,12 @@ def run(
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        except (StoppedError, LostError) as stopped:
-            print(stopped, flush=True)
+        except StoppedError as stopped:
+            if processes.is_first():
+                print(stopped, flush=True)
+            return EXIT_STATUS
+        except LostError as lost:
+            print(lost, flush=True)
             return EXIT_STATUS
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)

@@ -194,7 +194,7 @@ def _orbax(*, partial: bool = False, together: bool = False) -> Iterator[Any]:
     ocp = _import_orbax()
     context = ocp.Context()
     context.pytree.loading.partial_load = partial
-    if processes.count() > 1:
+    if processes.count() > 1 and jax.process_count() > 1:  # else each is alone for orbax
         # They are named even if they are all: else orbax would wait for them in computations on
         # the devices, which must not meet those of the training.
         own = processes.index()

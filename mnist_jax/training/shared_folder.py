@@ -28,8 +28,9 @@ def refuse_unshared(workdir: Path) -> None:
         if time.monotonic() - started > SEEN_WITHIN:
             raise UserError(
                 f"--workdir={workdir} is not the same folder in process {processes.index()} as in "
-                f"process 0, which has written another {path.resolve()}{found}; give one on a "
-                "file system that all hosts share, such as NFS or Lustre"
+                f"process 0: the {NAME} that process 0 has written there is missing in "
+                f"{path.resolve().parent}{found}; give a folder on a file system that all hosts "
+                "share, such as NFS or Lustre"
             )
         time.sleep(0.1)
     processes.barrier("the look at the workdir, seen")
