@@ -44,7 +44,7 @@ class _Plan:
     count: int  # number of examples
     batch_size: int
     chunk_steps: int  # steps per compiled call, at most an epoch
-    share: slice = slice(None)  # of each batch: what the devices of this process train on
+    share: slice  # of each batch: what the devices of this process train on
 
     @property
     def steps_per_epoch(self) -> int:
