@@ -15,7 +15,7 @@ from mnist_jax.analysis.sweep.section import Analysis
 from mnist_jax.analysis.sweep.table import Result
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
-from mnist_jax.files import read_json, read_rows
+from mnist_jax.files import damaged, read_json, read_rows
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
 from mnist_jax.training import workdir as workdir_files
@@ -93,7 +93,7 @@ def _read(folder: Path) -> Result:
         "seed": config["seed"],
         "config": config,
         "parameters": result["parameters"],
-        "history": read_rows(folder / "metrics.jsonl"),
+        "history": _history(folder / "metrics.jsonl", result["epochs"]),
         "seconds": result["train_seconds"],
         "test": {
             name.removeprefix("test_"): value
@@ -102,6 +102,14 @@ def _read(folder: Path) -> Result:
         },
         "status": FINISHED,
     }
+
+
+def _history(path: Path, epochs: int) -> list[dict[str, Any]]:
+    rows = read_rows(path)
+    found = [isinstance(row, dict) and row.get("epoch") for row in rows]
+    if found != [*range(1, epochs + 1)]:
+        raise damaged(path, "it does not hold the row of each epoch")
+    return rows
 
 
 def _but_seed(run: Result) -> str:

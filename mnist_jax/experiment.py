@@ -242,7 +242,8 @@ class _Reporter:
         (rows,) = at.rows
         if rows and rows[-1]["step"] == at.step:  # False if stopped within an epoch
             self.console.end_epoch(rows[-1], self._metrics)
-            self._on_epoch([dict(row) for row in rows])
+            if self._on_epoch is not nothing:  # copies of all rows take time
+                self._on_epoch([dict(row) for row in rows])
 
 
 def _evaluate(

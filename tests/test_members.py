@@ -79,11 +79,12 @@ def test_overriding_what_tells_the_members_apart_is_refused(two):
         ("Sweep(members, seeds=2)", "members", r"get_sweep\(\) must return a Sweep"),
         ("Sweep(members, seeds=2)", "Sweep({})", "at least one member and one seed"),
         ("seeds=2", "seeds=0", "at least one member and one seed"),
+        ("seeds=2", 'seeds="3"', "the number of seeds must be an int, not '3'"),
         ("Sweep(members,", "Sweep({'one': 1},", "member 'one': must be a configuration"),
         ('f"width {width}"', "width", "named by a non-empty string, not 8"),
         ('config.model = dict(name="mlp", ', "config.batchsize = dict(", "did you mean 'batch_"),
     ],
-    ids=["plain dict", "empty", "no seeds", "number", "name", "misspelt"],
+    ids=["plain dict", "empty", "no seeds", "text", "number", "name", "misspelt"],
 )
 def test_mistakes_in_a_sweep_file_are_named(two, old, new, message):
     Path(two).write_text(TWO.replace(old, new))

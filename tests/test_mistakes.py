@@ -135,6 +135,8 @@ def test_a_list_in_itself_is_refused():
         ("augment.noise=nan", "expected float, got 'nan'"),
         ("x" * 5000 + "=1", "there is no field"),
         ("=1", "there is no field ''"),
+        ("model.hidden={[]:1}", "config.model.hidden[0]: expected int, got '{[]:1}'"),
+        ("model.hidden=", "config.model.hidden[0]: expected int, got ''"),
         ("loggers={}", "a name must be given"),
         ("data.train_split.x=1", "there is no section 'train_split'"),
     ],
@@ -143,7 +145,7 @@ def test_a_list_in_itself_is_refused():
 def test_whatever_is_typed_gets_one_message(text, said):
     name, _, value = text.partition("=")
     with pytest.raises(ValueError, match=re.escape(said)) as error:
-        config_file.load("configs/mlp.py", [(name, value)])
+        models.resolve(config_file.load("configs/mlp.py", [(name, value)]))
     assert len(str(error.value)) < 700
 
 
@@ -456,6 +458,11 @@ def test_a_network_that_is_none_is_refused_before_training(own, name, said):
             "1,001 layers are more than a network may",
         ),
         ("model", "own_mistakes:Bas", "did you mean 'Base'"),
+        (
+            "model",
+            "needing:Net",
+            r"\.name: cannot import 'needing': .*needing.py:1: ModuleNotFoundError: .*'need'",
+        ),
         ("model", "own_mistakes:xyz", "has no 'xyz'; known: Activation,"),
         ("optimizer", "adma", "did you mean 'adam'"),
         ("model", "CNN", "did you mean 'cnn'"),
@@ -472,6 +479,7 @@ def test_a_network_that_is_none_is_refused_before_training(own, name, said):
 )
 def test_a_function_that_is_none_is_refused_before_training(own, user_module, field, value, said):
     user_module("broken_module", "def f(row:\n")
+    user_module("needing", "import need\n")
     made = small()
     if field == "data":
         made.data.update(value)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mnist_jax.analysis import canvas
 from mnist_jax.analysis.canvas import DPI, GREY, INK, PALE, VERMILLION
+from mnist_jax.data.joined import Joined
 
 if TYPE_CHECKING:  # importing matplotlib takes half a second: only functions that draw do so
     from matplotlib.figure import Figure
@@ -117,7 +118,7 @@ class Gallery:
         self.figure.text(x / self.WIDTH, 1 - y / height, text, ha=ha, va="top", **style)
 
 
-def shades(images: np.ndarray) -> str:
+def shades(images: np.ndarray | Joined) -> str:
     """Returns a note on how the values of images `[..., c]` became shades; empty for colours."""
     return "; 0 is white, 255 black" if images.shape[-1] == 1 else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_jax.data import cache, catalog, separation, splits
+from mnist_jax.data.joined import Joined
 from mnist_jax.data.lock import exclusive
 from mnist_jax.data.spec import DIGITS, Ink, Spec
 from mnist_jax.errors import UserError
@@ -21,16 +23,27 @@ if TYPE_CHECKING:
 class Split:
     """The examples of a split, in tfds' order; the arrays are read-only."""
 
-    images: np.ndarray  # [n, height, width, channels] uint8
+    # [n, height, width, channels] uint8; views of the cache, so that what is not used is not in
+    # memory: an array, or several if the split consists of several ranges
+    stored: np.ndarray | Joined
     labels: np.ndarray  # [n] int32
     class_names: tuple[str, ...]
     name: str  # name of the data set
     split: str  # the tfds split string
 
+    @functools.cached_property
+    def images(self) -> np.ndarray:
+        """The images `[n, height, width, channels]` uint8 as one array; copies several ranges."""
+        if not isinstance(self.stored, Joined):
+            return self.stored
+        images = self.stored[:]
+        images.flags.writeable = False
+        return images
+
     @property
     def spec(self) -> Spec:
         """The image shape and the classes of the data set."""
-        height, width, channels = self.images.shape[1:]
+        height, width, channels = self.stored.shape[1:]
         return Spec((height, width, channels), self.class_names)
 
 
@@ -109,9 +122,10 @@ def load(name: str, split: str) -> Split:
     dataset = catalog.find(name)
     decoded = cache.decoded(dataset)
     rows = splits.resolve(split, decoded.shards)
-    images, labels = (_joined(i, rows, decoded) for i in (0, 1))
+    images, labels = _parts(0, rows, decoded), _labels(rows, decoded)
     _check_labels(dataset.name, split, labels, len(decoded.class_names))
-    return Split(images, labels, decoded.class_names, dataset.name, split)
+    stored = images[0] if len(images) == 1 else Joined(images)
+    return Split(stored, labels, decoded.class_names, dataset.name, split)
 
 
 def count(name: str, split: str) -> int:
@@ -122,7 +136,7 @@ def count(name: str, split: str) -> int:
     """
     dataset = catalog.find(name)
     decoded = cache.decoded(dataset)
-    labels = _joined(1, splits.resolve(split, decoded.shards), decoded)
+    labels = _labels(splits.resolve(split, decoded.shards), decoded)
     _check_labels(dataset.name, split, labels, len(decoded.class_names))
     return len(labels)
 
@@ -163,12 +177,13 @@ def _check_labels(name: str, split: str, labels: np.ndarray, classes: int) -> No
         )
 
 
-def _joined(which: int, rows: list[splits.Rows], decoded: cache.Decoded) -> np.ndarray:
-    """Returns the images (`which` is 0) or labels (1) of the rows; copies several parts only."""
-    parts = [decoded.arrays[key][which][start:stop] for key, start, stop in rows]
-    if len(parts) == 1:
-        return parts[0]
-    empty = next(iter(decoded.arrays.values()))[which][:0]
-    joined = np.concatenate([empty, *parts])
-    joined.flags.writeable = False
-    return joined
+def _parts(which: int, rows: list[splits.Rows], decoded: cache.Decoded) -> list[np.ndarray]:
+    """Returns views of the images (`which` is 0) or labels (1) of the rows, at least one."""
+    none = next(iter(decoded.arrays.values()))[which][:0]
+    return [decoded.arrays[key][which][start:stop] for key, start, stop in rows] or [none]
+
+
+def _labels(rows: list[splits.Rows], decoded: cache.Decoded) -> np.ndarray:
+    labels = np.concatenate(_parts(1, rows, decoded))
+    labels.flags.writeable = False
+    return labels

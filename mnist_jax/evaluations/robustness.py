@@ -76,7 +76,7 @@ def _accuracy(
     for start in range(0, len(examples.labels), BATCH):
         # The last batch is as large as the others: it begins anew.
         index = np.arange(start, start + BATCH) % len(examples.labels)
-        images = jnp.asarray(examples.images[index], jnp.float32) / 255.0
+        images = jnp.asarray(examples.stored[index], jnp.float32) / 255.0
         keys = example_keys(root_key(0), stream, jnp.uint32(0), jnp.asarray(index, jnp.int32))
         outputs = restored.outputs(apply(images, keys, jnp.float32(strength)))
         p = np.asarray(probabilities(outputs, output_activation=restored.model.output_activation))

@@ -108,7 +108,7 @@ def predictions(split: data.Split, outputs: Outputs) -> Predictions:
         )
     return Predictions(
         split=split.split,
-        images=split.images,
+        images=split.stored,
         labels=split.labels,
         probabilities=outputs.probabilities[0],
         values={name: values[0] for name, values in outputs.values.items()},

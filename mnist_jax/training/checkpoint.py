@@ -28,7 +28,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.files import refuse_unknown_characters
 
 SHOWN = 12  # maximum number of differences in a message
-FORMAT = 2  # version of the format; version 1 had no member axis
+FORMAT = 3  # version of the format; 1 had no member axis, 2 held rows as JSON of their own
 METADATA = "_CHECKPOINT_METADATA"  # orbax's file; `ocp.metadata` would open every array, too
 ORBAX = threading.Lock()  # orbax' operations share state of the process: two at once can hang
 Arrays = dict[str, np.ndarray]

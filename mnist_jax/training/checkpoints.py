@@ -1,6 +1,7 @@
 """Writes checkpoints to a folder, finds the newest sound one, and sets damaged ones aside."""
 
 import concurrent.futures
+import copy
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class Checkpoints:
         Args:
           state: dict of parts, each a tree of arrays `[M, ...]`.
           step: number of steps done, which names the checkpoint.
-          record: plain JSON, whose lists may grow afterwards.
+          record: plain JSON, whose lists may change afterwards.
 
         Raises:
           UserError: the previous checkpoint could not be written; of several processes, this one.
@@ -62,7 +63,7 @@ class Checkpoints:
         self.wait()
         flat = checkpoint.flatten(state)
         arrays = {name: np.array(array) for name, array in flat.items()}  # copies
-        metadata = checkpoint.metadata(arrays, {name: _copied(its) for name, its in record.items()})
+        metadata = checkpoint.metadata(arrays, copy.deepcopy(record))
         self._pending_step = step
         if not self._together:
             self._pending = self._thread.submit(self._write, step, arrays, metadata)
@@ -123,11 +124,6 @@ class Checkpoints:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _copied(value: Any) -> Any:
-    """Copies lists of lists; what they hold does not change."""
-    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def _clean(folder: Path) -> None:

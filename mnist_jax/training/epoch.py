@@ -86,9 +86,10 @@ def _keep_best(program: Program, at: Position) -> None:
 
 def out_of_patience(program: Program, rows: list[Row]) -> bool:
     """True if `config.patience` epochs have passed since the best one; 0 means no limit."""
-    patience, best = program.config.patience, _best(program, rows)
-    since = len(rows) - (0 if best is None else best + 1)
-    return 0 < patience <= since
+    if not program.config.patience:
+        return False
+    best = _best(program, rows)
+    return len(rows) - (0 if best is None else best + 1) >= program.config.patience
 
 
 def _take_out(program: Program, at: Position, lost: dict[Any, str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from mnist_jax.data import Split
+from mnist_jax.data.joined import Joined
 from mnist_jax.data.rescale import rescale
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
@@ -126,9 +127,9 @@ class Examiner:
         size = BLOCK * multiple  # examples in the least number of blocks
         whole = -(-self._count // size) * size
         self._part = whole
-        if most_bytes is not None and split.images.nbytes > most_bytes:
+        if most_bytes is not None and split.stored.nbytes > most_bytes:
             # Two blocks for each device at least: a loop of one is compiled to another rounding.
-            image = split.images.nbytes // self._count
+            image = split.stored.nbytes // self._count
             self._part = min(whole, size * max(2, most_bytes // (image * size)))
         self._blocks = self._placed(0)
         self._program = layout.compile_blocks(function, weights, numbers, self._blocks)
@@ -138,12 +139,12 @@ class Examiner:
     def _placed(self, start: int) -> Any:
         """Returns a part of the split in blocks on the devices, padded with zeros."""
 
-        def in_blocks(x: np.ndarray) -> np.ndarray:
-            x = x[start : start + self._part]
+        def in_blocks(array: np.ndarray | Joined) -> np.ndarray:
+            x = array[start : start + self._part]
             x = np.pad(x, [(0, self._part - len(x))] + [(0, 0)] * (x.ndim - 1))
             return x.reshape(-1, BLOCK, *x.shape[1:])
 
-        both = in_blocks(self._split.images), in_blocks(self._split.labels)
+        both = in_blocks(self._split.stored), in_blocks(self._split.labels)
         return self._layout.place_blocks(both)
 
     @property

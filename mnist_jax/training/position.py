@@ -37,6 +37,6 @@ class Position:
         return np.asarray([status.startswith(DIVERGED) for status in self.status])
 
     def record(self) -> dict[str, Any]:
-        """Returns all fields but the arrays as JSON, for `Position(state, best, **record)`."""
-        names = ("rows", "status", "step", "epochs", "seconds")
+        """Returns all fields but the arrays and the rows, as JSON."""
+        names = ("status", "step", "epochs", "seconds")
         return {name: getattr(self, name) for name in names}

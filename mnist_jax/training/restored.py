@@ -21,6 +21,7 @@ from mnist_jax.training.inference import Examiner, Outputs, examine
 from mnist_jax.training.logs import Row
 from mnist_jax.training.loss import Loss, find_loss
 from mnist_jax.training.network import Network
+from mnist_jax.training.row_texts import rows_of
 
 LATEST, BEST = "latest", "best"
 
@@ -95,7 +96,7 @@ def restore(network: Network, which: str = LATEST) -> Restored:
     tree, record, step = _load(network, which, template)
     its_place = f"checkpoint {network.checkpoints / str(step)}"
     model_keywords.refuse_other(its_place, record, network.position, config)
-    status, rows = record["status"][network.position], record["rows"][network.position]
+    status, rows = record["status"][network.position], rows_of(record["rows"][network.position])
     if status.startswith(DIVERGED):
         raise UserError(f"{network.title} {status}: it has no weights")
     found = metrics.find(config.metrics)

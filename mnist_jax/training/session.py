@@ -24,6 +24,7 @@ from mnist_jax.training.loop import train
 from mnist_jax.training.position import TRAINING, Position
 from mnist_jax.training.preemption import Preemption
 from mnist_jax.training.program import Program
+from mnist_jax.training.row_texts import RowTexts, rows_of
 from mnist_jax.training.state import evaluation_weights
 from mnist_jax.training.stop import Stop, StopSignal
 from mnist_jax.training.warm_start import warm_start
@@ -98,6 +99,7 @@ def trained(
     at = _restore(program, folder, clock)
     begin()
     log.show(at.rows)
+    texts = RowTexts(len(program.configs))
     models = [model_keywords.of(config) for config in program.configs]
     with Checkpoints(
         folder, keep_latest=program.config.keep_latest, together=program.layout.several
@@ -107,7 +109,7 @@ def trained(
             log.show(at.rows)
             state = {**program.layout.members(at.state), "best": at.best}
             others = {"clock": clock.record(), model_keywords.FIELD: models}
-            writer.save(state, at.step, at.record() | others)
+            writer.save(state, at.step, at.record() | {"rows": texts.of(at.rows)} | others)
             after(at)
 
         train(program, at, stop, save, console)
@@ -136,7 +138,8 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
     record.pop(model_keywords.FIELD, None)
     clock.go_on(record.pop("clock"))
     best = tree.pop("best")
-    at = Position(program.layout.place(tree), best, **record)
+    rows = [rows_of(text) for text in record.pop("rows")]
+    at = Position(program.layout.place(tree), best, rows, **record)
     print(f"resuming from step {step} (epoch {at.epochs} done)", flush=True)
     before = time.perf_counter()
     program.make_ready(at.step - at.epochs * program.steps_per_epoch)

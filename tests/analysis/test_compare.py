@@ -23,7 +23,8 @@ def run_of(folder: Path, **fields) -> Path:
     (folder / "config.json").write_text(values)
     row = {"epoch": 1, "val_accuracy": 0.9, "val_loss": 0.1}
     (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
-    result = {"parameters": 10, "train_seconds": 1.0, "test_accuracy": 0.9, "test_loss": 0.1}
+    result = {"parameters": 10, "epochs": 1, "train_seconds": 1.0}
+    result |= {"test_accuracy": 0.9, "test_loss": 0.1}
     result |= {"device": "cpu", "versions": {}, "commit": None, "config": json.loads(values)}
     (folder / "result.json").write_text(json.dumps(result))
     return folder
@@ -32,6 +33,18 @@ def run_of(folder: Path, **fields) -> Path:
 def test_runs_whose_metrics_would_share_a_column_are_refused(tmp_path: Path):
     folders = [run_of(tmp_path / name, metrics=[f"{name}:score"]) for name in "ab"]
     with pytest.raises(UserError, match=r"both 'a:score' and 'b:score'"):
+        compare.compare_runs(folders, tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", '{"epoch": 1, "val_', "[]\n", '[]\n{"epoch": 1}\n', '{"epoch": 2}\n']
+)
+def test_rows_that_are_damaged_or_missing_are_one_message(tmp_path: Path, content):
+    folders = [run_of(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]
+    path = folders[1] / "metrics.jsonl"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(UserError, match=rf"^{path} cannot be read: "):
         compare.compare_runs(folders, tmp_path / "both")
     assert not (tmp_path / "both").exists()
 

@@ -1,12 +1,14 @@
 """Both feeds give the same batches; how many steps a call has changes no bit."""
 
 import dataclasses
+import tracemalloc
 
 import jax
 import numpy as np
 import pytest
 
-from mnist_jax import data
+import mnist_jax
+from mnist_jax import data, experiment
 from mnist_jax.config import parse
 from mnist_jax.data import feed as feeds
 from mnist_jax.data.feed import chunk_length, open_feed
@@ -368,3 +370,28 @@ def test_from_the_host_no_split_is_read_whole(monkeypatch):
     assert ours.values["loss"].shape == (1, 2700)
     np.testing.assert_array_equal(ours.values["loss"], theirs.values["loss"])
     np.testing.assert_array_equal(ours.finite, theirs.finite)
+
+
+@pytest.mark.usefixtures("mnist", "quick_compiles")
+def test_from_the_host_a_split_of_several_ranges_is_not_copied_whole(monkeypatch, tmp_path):
+    """Neither to validate nor to evaluate: NumPy tells what it allocates."""
+    joined = "train[1000:30000]+train[30000:]"
+    size = len(data.load("mnist", joined).labels) * 784
+    config = mnist_jax.default()
+    config.num_epochs = 1
+    config.model = dict(name="mlp", hidden=(8,))
+    config.data = dict(placement="host", train_split="train[:1000]", val_split=joined)
+    monkeypatch.setattr(feeds, "HOST_BYTES", 1 << 20)
+    monkeypatch.setattr(experiment, "publish", lambda *arguments, **keywords: {})
+    mnist_jax.train(config, workdir=tmp_path / "first")  # what it imports does not count
+    tracemalloc.start()
+    try:
+        run = mnist_jax.train(config, workdir=tmp_path / "second")
+        mnist_jax.load(run.workdir).evaluate(joined)
+        assert tracemalloc.get_traced_memory()[1] < size * 3 / 4
+    finally:
+        tracemalloc.stop()
+    split = data.load("mnist", joined)
+    whole = data.load("mnist", "train[1000:]").images
+    for which in (slice(28990, 29010), np.array([58999, 0, 29000]), 28999, -1, slice(None)):
+        np.testing.assert_array_equal(split.stored[which], whole[which])

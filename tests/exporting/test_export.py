@@ -150,10 +150,20 @@ def test_a_network_that_cannot_be_written_is_refused_with_the_operation(user_mod
         assert not list((tmp_path / "run").glob("export/*"))
 
 
-def test_a_missing_package_is_named_with_its_extra(trained, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r"onnxruntime cannot be imported .* '\.\[export\]'"):
-        formats.write(Trained("mlp", mnist_jax.load(trained).restored), "onnx", tmp_path)
+@pytest.mark.parametrize(
+    ("kind", "package"),
+    [
+        ("stablehlo", "flatbuffers"),
+        ("onnx", "onnx"),
+        ("onnx", "onnxruntime"),
+        ("safetensors", "safetensors.numpy"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(trained, tmp_path, monkeypatch, kind, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    name = package.partition(".")[0]
+    with pytest.raises(UserError, match=rf"^{name} cannot be imported .* '\.\[export\]'"):
+        formats.write(Trained("mlp", mnist_jax.load(trained).restored), kind, tmp_path)
 
 
 @pytest.mark.slow

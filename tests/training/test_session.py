@@ -13,6 +13,7 @@ from mnist_jax.members import FINISHED
 from mnist_jax.training import checkpoint, checkpoints
 from mnist_jax.training.console import Console
 from mnist_jax.training.program import prepare_many, prepare_one
+from mnist_jax.training.row_texts import rows_of
 from mnist_jax.training.session import Clock, opened, trained
 from tests.training.small import SMALL, assert_same_bits, on_devices, untimed
 
@@ -107,7 +108,7 @@ def test_the_best_weights_of_a_checkpoint_are_those_of_the_best_epoch(whole):
     not_the_last = 0
     for step in checkpoints.steps(folder):
         state, record = state_at(program, folder, step)
-        for i, rows in enumerate(record["rows"]):
+        for i, rows in enumerate(map(rows_of, record["rows"])):
             epoch = metrics.best_epoch(rows, "val_loss", metrics.LOSS)
             not_the_last += epoch < len(rows) - 1
             then, _ = state_at(program, folder, rows[epoch]["step"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnist_jax.data.joined import Joined
 from mnist_jax.metrics import ALWAYS
 
 BINS = 15  # of the calibration
@@ -17,7 +18,7 @@ class Predictions:
     """A model's predictions for the n examples of a split with k classes."""
 
     split: str
-    images: np.ndarray  # [n, height, width, channels] uint8
+    images: np.ndarray | Joined  # [n, height, width, channels] uint8
     labels: np.ndarray  # [n] int32, the true class
     probabilities: np.ndarray  # [n, k] float32, rows sum to 1
     values: Mapping[str, np.ndarray]  # by metric, including "loss": [n], one value per example
