@@ -126,7 +126,7 @@ class BatchLayout:
         """Over the mapped axis; under `jit`, the step sees the whole batch."""
         if self.elastic:
             return Elastic(DATA)
-        return Mean(None if self.mode == "jit" else DATA)
+        return Mean(None if self.mode == "jit" else DATA, packed=self.several)
 
     @property
     def several(self) -> bool:

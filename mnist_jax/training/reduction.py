@@ -50,6 +50,7 @@ class Mean:
     """Takes each device's examples as one part."""
 
     axis_name: str | None = None  # the mapped axis of devices; None: the step sees the whole batch
+    packed: bool = False  # exchange one array per dtype, which is faster between processes
 
     @property
     def model_axis(self) -> str | None:
@@ -61,7 +62,13 @@ class Mean:
         means, sums = function(batch)
         if self.axis_name is None:
             return means, sums
-        return jax.tree.map(self._mean, means), lax.psum(sums, self.axis_name)
+        if not self.packed:
+            return jax.tree.map(self._mean, means), lax.psum(sums, self.axis_name)
+        both = jax.tree.map(lambda x: x[None], (means, sums))
+        total = _unpacked(lax.psum(_packed(both), self.axis_name), both)
+        of_means, sums = jax.tree.map(lambda x: x[0], total)
+        count = lax.axis_size(self.axis_name)
+        return jax.tree.map(lambda x, y: y / count if _is_real(x) else x, means, of_means), sums
 
     def over_blocks(self, function: Callable[[Any], Any], blocks: Any) -> Any:
         """Loops over the blocks."""
@@ -88,10 +95,11 @@ class Elastic:
         each = SHARDS // lax.axis_size(self.axis_name)
         parts = jax.tree.map(lambda x: x.reshape(each, -1, *x.shape[1:]), batch)
         found = _each(function, parts, parts["position"])
-        sums = jax.tree.map(_sum_in_order, self._gathered(found))
+        means, sums = self._gathered(found)
         # Without the barrier, the number of devices could decide what is fused with the additions.
-        means, sums = lax.optimization_barrier(sums)
-        return jax.tree.map(lambda x: x / SHARDS if _is_real(x) else x // SHARDS, means), sums
+        return lax.optimization_barrier(
+            (jax.tree.map(_mean_in_order, means), jax.tree.map(_sum_in_order, sums))
+        )
 
     def over_blocks(self, function: Callable[[Any], Any], blocks: Any) -> Any:
         """Applies `function` to one block after the other."""
@@ -101,8 +109,8 @@ class Elastic:
         """Returns the parts of all devices, `[SHARDS, ...]`, from those of this one, `[n, ...]`."""
         if lax.axis_size(self.axis_name) == 1:
             return found
-        # In one array per dtype, since processes exchange few long arrays faster than many short
-        # ones: two of them need 8 ms for a step of configs/mlp.py instead of 31.
+        # Packed, since processes exchange few long arrays faster than many short ones: two of them
+        # need 8 ms for a step of configs/mlp.py instead of 31.
         packed = lax.all_gather(_packed(found), self.axis_name, tiled=True)
         return _unpacked(packed, found)
 
@@ -136,6 +144,11 @@ def _sum_in_order(parts: jax.Array) -> jax.Array:
     for part in parts[1:]:
         total = total + part
     return total
+
+
+def _mean_in_order(parts: jax.Array) -> jax.Array:
+    """Averages the parts of a real array `[SHARDS, ...]`; returns the first of a counter."""
+    return _sum_in_order(parts) / SHARDS if _is_real(parts) else parts[0]
 
 
 def _packed(tree: Any) -> dict[str, jax.Array]:

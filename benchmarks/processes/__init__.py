@@ -1,0 +1,4 @@
+"""Measures a training step over processes, and predicts it for many devices.
+
+See `python -m benchmarks.processes --help`.
+"""
