@@ -1,4 +1,4 @@
-"""Executables that stand in for those of a platform that is not there, and note how they are called."""
+"""Executables that stand in for those of a platform, and note how they are called."""
 
 import json
 import os
