@@ -52,6 +52,7 @@ class StandIns:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # so that a test can signal all of it, as Ctrl-C does
         )
 
     def run(

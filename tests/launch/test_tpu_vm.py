@@ -1,6 +1,7 @@
 """The script for Cloud TPU VMs, with a stand-in for gcloud whose machines are folders."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ GCLOUD = """
 import shutil, signal, subprocess, time
 from pathlib import Path
 
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 cloud = Path(os.environ["CLOUD"])
 state, plan = cloud / "state", json.loads((cloud / "plan.json").read_text())
 workers = [cloud / "worker-0", cloud / "worker-1"]
@@ -278,14 +280,26 @@ time.sleep(60)
 """
 
 
+SAVE = """
+def save(*_):
+    time.sleep(0.5)
+    open("runs/saved", "w").close()
+    sys.exit(75)
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_reaches_the_run_and_is_no_reason_to_go_on(cloud, checkout, number):
+    """A terminal sends it to all that it has started, and gcloud would end by Ctrl-C."""
+    saves = UNTIL_STOPPED.replace("lambda *_: sys.exit(75)", "save")
     # JAX tells the other processes; here nobody does.
-    cloud.write("python", f"if os.environ['WORKER'] == '1': sys.exit(75)\n{UNTIL_STOPPED}")
+    cloud.write("python", f"if os.environ['WORKER'] == '1': sys.exit(75)\n{SAVE}{saves}")
     script = cloud.start(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
     while "started" not in script.stdout.readline():
         pass
-    script.send_signal(number)
+    os.killpg(script.pid, number)
+    script.wait(timeout=60)
+    assert (checkout.parent / "cloud/share/saved").exists()  # it was waited for
     _, err = script.communicate(timeout=60)
     assert script.returncode == 75
     assert "The same command resumes the run" in err
@@ -330,6 +344,7 @@ def test_fetches_and_deletes_alone(cloud, checkout):
         ((*MACHINE, *KIND, "main", "--config=x.py"), "give --workdir=runs/NAME"),
         ((*MACHINE, *KIND, "main", "--workdir=runs/a", "--workdir=b"), "give --workdir=runs/NAME"),
         ((*MACHINE, *KIND, "main", "--workdir=runs/../b"), "give --workdir=runs/NAME"),
+        ((*MACHINE, *KIND, "main", "--workdir=runs/.."), "give --workdir=runs/NAME"),
         ((*MACHINE, "--nfs=share", "main"), "got '--nfs=share'"),
         (MACHINE, "expected main, sweep, fetch or delete, got ''"),
     ],
