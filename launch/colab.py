@@ -25,10 +25,10 @@
 # %% [markdown]
 # ## 1. Set-up
 #
-# The next three cells install `mnist_jax` and the JAX that fits this machine. They do nothing if
-# `mnist_jax` is installed already. If this notebook lies in a checkout of the project, they install
-# that checkout. Otherwise write the project's folder, or its address as `git+https://...`, into
-# `SOURCE`.
+# The next four cells install `mnist_jax` and the JAX that fits this machine, in place of an older
+# one, such as Colab's. They do nothing if `mnist_jax` is installed already. If this notebook lies
+# in a checkout of the project, they install that checkout. Otherwise write the project's folder, or
+# its address as `git+https://...`, into `SOURCE`.
 
 # %%
 from pathlib import Path
@@ -36,64 +36,105 @@ from pathlib import Path
 SOURCE = ""  # a folder or "git+https://..."; empty: the checkout that holds this notebook
 
 
-def find_checkout():
-    """Returns the folder of the project that holds this notebook, or None."""
+def find_source():
+    """Returns where to install the project from: an address, or a folder."""
     for folder in (Path.cwd(), *Path.cwd().parents):
         project = folder / "pyproject.toml"
-        if project.is_file() and 'name = "mnist_jax"' in project.read_text():
-            return folder
-    return None
+        if not SOURCE and project.is_file() and 'name = "mnist_jax"' in project.read_text():
+            return str(folder)
+    if SOURCE:
+        return SOURCE if "://" in SOURCE else str(Path(SOURCE).resolve())
+    raise FileNotFoundError(
+        "mnist_jax was not found: this notebook lies in no checkout of the project. Set SOURCE "
+        "above to its folder, or to its address as 'git+https://...', and run the cells again."
+    )
 
 
 # %%
 import glob
+import importlib.metadata
 import subprocess
+
+
+def installed(package):
+    """Returns True if a package is installed."""
+    try:
+        return bool(importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 def accelerator():
     """Returns the project's extra for this machine's accelerator; empty if there is none."""
-    if glob.glob("/dev/accel[0-9]*") or glob.glob("/dev/vfio/[0-9]*"):
-        return "tpu"
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         driver = subprocess.run(query, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return "cuda" if int(driver.split(".")[0]) >= 580 else "cuda12"  # CUDA 13 needs 580
+        return "cuda" if int(driver.split(".")[0]) >= 580 else "cuda12"  # CUDA 13 needs 580
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        devices = glob.glob("/dev/accel[0-9]*") + glob.glob("/dev/vfio/[0-9]*")
+        return "tpu" if devices else ""
+
+
+def extra():
+    """Returns the extra to install: for a plugin of JAX that is there, or for the accelerator."""
+    # An old plugin does not work with a new JAX: it has to be replaced as well.
+    plugins = {"libtpu": "tpu", "jax-cuda12-plugin": "cuda12", "jax-cuda13-plugin": "cuda"}
+    return next((name for found, name in plugins.items() if installed(found)), accelerator())
 
 
 # %%
-import importlib.util
 import sys
 
 
-def install(source):
-    """Installs the project with pip, from a folder or an address."""
-    if not source:
-        raise FileNotFoundError(
-            "mnist_jax was not found: this notebook lies in no checkout of the project. Set SOURCE "
-            "above to its folder, or to its address as 'git+https://...', and run the cells again."
-        )
-    extra = f"[{accelerator()}]" if accelerator() else ""
-    what = [f"mnist_jax{extra} @ {source}"]
-    if not str(source).startswith("git+"):
-        folder = str(Path(source).resolve())
-        what = ["-e", f"{folder}{extra}"]
-        sys.path.insert(0, folder)  # this session would not find it otherwise
-    print(f"Installing mnist_jax{extra}: this takes a minute or two.")
+def imported():
+    """Returns name and version of each installed package that this session has imported."""
+    packages = importlib.metadata.packages_distributions()
+    names = {name for module in list(sys.modules) for name in packages.get(module, [])}
+    return {(name, importlib.metadata.version(name)) for name in names}
+
+
+def others():
+    """Returns a line with name and version of each installed package that is not part of JAX."""
+    found = {(each.name, each.version) for each in importlib.metadata.distributions()}
+    parts = ("absl", "flax", "jax", "libtpu")
+    return [f"{name}=={version}" for name, version in found if name and not name.startswith(parts)]
+
+
+def pip_install(*what):
+    """Calls pip, and returns what it says if it fails."""
     command = [sys.executable, "-m", "pip", "install", "-q", *what]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"pip could not install it; is there a network?\n{done.stderr}")
+    return done.stderr if done.returncode else ""
+
+
+# %%
+import tempfile
+
+
+def install(source):
+    """Installs the project; an error tells if the session must be restarted then."""
+    wanted = f"[{extra()}]" if extra() else ""
+    what = [f"mnist_jax{wanted} @ {source}"]
+    if "://" not in source:
+        what = ["-e", f"{source}{wanted}"]
+        sys.path.insert(0, source)  # this session would not find it otherwise
+    print(f"Installing {what[-1]}: this takes a minute or two.")
+    before = imported()
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        print(
+            *others(), sep="\n", file=constraints, flush=True
+        )  # they stay as they are, if they can
+        if pip_install(*what, "-c", constraints.name) and (said := pip_install(*what)):
+            raise RuntimeError(f"pip could not install it; is there a network?\n{said}")
     importlib.invalidate_caches()
-    print("Done. If an import below fails, restart the session and run all cells again.")
+    if old := ", ".join(sorted(name for name, _ in before - imported())):
+        raise RuntimeError(f"Restart the session and run all cells again: it uses the old {old}.")
 
 
-found = importlib.util.find_spec("mnist_jax")
-if found and found.origin:  # a folder of that name has no origin
+if installed("mnist_jax"):
     print("mnist_jax is installed.")
 else:
-    install(SOURCE or find_checkout())
+    install(find_source())
 
 # %% [markdown]
 # These are all the parts of the project that this notebook uses. `mnist_jax` itself trains, loads

@@ -17,6 +17,11 @@ from mnist_jax.errors import UserError
 
 RESTORE = "Restore it, or use another folder"
 LONGEST = 100  # bytes of a text in the name of a file
+BUCKETS = ("gs", "s3")
+STORAGE = (
+    "mount the bucket (gs:// with Cloud Storage FUSE), or use an NFS share, such as Filestore, or "
+    "a persistent volume"
+)
 ADVICE = "Correct this (a full disk? permissions?), then run the same command again"
 
 
@@ -216,11 +221,9 @@ def local_path(given: Any, where: str) -> Path:
         text = os.fsdecode(given)
         if not text.strip():
             raise UserError(f"{where}: is empty; give the path of a file or a folder")
-        if re.match(r"\w[\w+.-]+:/", text):  # `Path` makes gs:/ of gs://
-            raise UserError(
-                f"{where}: {text!r} is a URL; mount it, or copy it to this machine, and give that "
-                "local folder or file"
-            )
+        if found := re.match(r"(\w[\w+.-]+):/", text):  # `Path` makes gs:/ of gs://
+            advice = STORAGE if found[1].lower() in BUCKETS else "copy it to this machine"
+            raise UserError(f"{where}: {text!r} is a URL; {advice}, and give the local path")
         path = Path(text).expanduser()
         if not path.is_absolute():
             _refuse_nowhere()

@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -276,6 +277,22 @@ def test_what_is_no_path_is_refused(given, where, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"^workdir: "):
         mnist_jax.load(given)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        (
+            "gs://bucket/run",
+            "mount the bucket (gs:// with Cloud Storage FUSE), or use an NFS share",
+        ),
+        ("s3:/bucket/run", "or a persistent volume, and give the local path"),
+        ("https://example.org/run", "is a URL; copy it to this machine, and give the local path"),
+    ],
+)
+def test_a_url_is_refused_with_what_to_do_instead(given, advice):
+    with pytest.raises(ValueError, match=re.escape(advice)):
+        mnist_jax.load(given)
 
 
 @pytest.mark.parametrize(

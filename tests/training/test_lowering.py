@@ -8,13 +8,16 @@ accelerator or does not run there at all. Nothing is compiled, and no weights ar
 import dataclasses
 import functools
 import re
+import types
 from pathlib import Path
 
 import jax
 import pytest
 from jax.export import Exported, export
 
-from mnist_jax import models
+import mnist_jax
+from launch import execute
+from mnist_jax import members, models
 from mnist_jax.config import Config, parse
 from mnist_jax.config_file import load
 from mnist_jax.models import backend
@@ -136,6 +139,54 @@ def test_so_do_members_that_train_together(exported, devices):
 def test_so_do_batches_from_the_host(exported):
     config = parse(SMALL | {"data": SMALL["data"] | {"placement": "host"}})
     check(exported(config), validated=True)
+
+
+# The cells of the notebook that decide what is trained, by words in them.
+DECIDING = (
+    "SWEEP_SEEDS = ",
+    "def configuration",
+    "cnn = configuration",
+    "cnn.schedule = ",
+    "HIDDEN =",
+)
+
+
+@pytest.fixture
+def notebook():
+    """The configurations that the notebook trains, by name; none is trained."""
+
+    def nothing(*_, **__) -> None: ...
+
+    session = {
+        "Path": Path,
+        "members": members,
+        "mnist_jax": types.SimpleNamespace(default=mnist_jax.default, sweep=nothing),
+        "parse": parse,
+        "show": nothing,
+        "build": nothing,
+        "summary": types.SimpleNamespace(summary=nothing),
+        "data_plots": types.SimpleNamespace(draw_augmentation=nothing),
+        "splits": {"training": None},
+        "print": nothing,
+    }
+    sources = [cell.source for cell in execute.read().cells if cell.cell_type == "code"]
+    for words in DECIDING:
+        (source,) = (each for each in sources if words in each)
+        exec(source, session)
+    trained = {"cnn": session["cnn"], **session["networks"]}
+    return {name: parse(config.to_dict()) for name, config in trained.items()}
+
+
+def test_so_does_all_that_the_notebook_trains(exported, notebook):
+    """On Colab it runs on a TPU: alone, and its sweep with a network per seed in one program."""
+    alone = notebook.pop("cnn")
+    assert alone.augment.rotation
+    assert alone.chunk_steps == 143
+    check(exported(alone, platforms=("tpu",)), validated=True)
+    assert len(notebook) == 4
+    for config in notebook.values():
+        seeds = [dataclasses.replace(config, seed=seed) for seed in range(3)]
+        check(exported(*seeds, platforms=("tpu",)), validated=True)
 
 
 OUTSIDE = """
