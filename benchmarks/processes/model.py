@@ -56,12 +56,11 @@ def step(compute: Line, link: Link, size: int, devices: int, batch: float) -> fl
     return compute(batch) + link.reduce(devices, size)
 
 
-def efficiency(alone: float, together: float, speedup: float) -> float:
-    """Returns the share of a perfect speed-up: 1 if the devices lose nothing.
+def weak(compute: Line, link: Link, size: int, devices: int, batch: int) -> float:
+    """Returns the share of a perfect speed-up if each device has so many examples."""
+    return compute(batch) / step(compute, link, size, devices, batch)
 
-    Args:
-      alone: seconds of one device for the work of a step.
-      together: seconds of all devices for the work of `speedup` such steps.
-      speedup: how many times as much work is done.
-    """
-    return alone * speedup / together
+
+def strong(compute: Line, link: Link, size: int, devices: int, batch: int) -> float:
+    """Returns the share of a perfect speed-up if the devices divide so many examples."""
+    return compute(batch) / devices / step(compute, link, size, devices, batch / devices)

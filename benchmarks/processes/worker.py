@@ -21,12 +21,11 @@ from mnist_jax.config import parse
 from mnist_jax.training.population import replace
 from mnist_jax.training.program import Program, prepare_many, prepare_one
 
-REPEATS = 7
 SECONDS = 0.3  # the shortest duration of a repeat
 READ = 4096  # images at a time
 
 
-def measure() -> dict[str, Any]:
+def measure(repeats: int) -> list[dict[str, Any]]:
     """Returns the seconds per step of each point in each repeat, taken in turn.
 
     A single process also times populations, and reading from the host.
@@ -36,14 +35,17 @@ def measure() -> dict[str, Any]:
     timers = [timer(prepare_one(point.config(count))) for point in POINTS]
     rows: list[dict[str, Any]] = [point.record() | {"seconds": []} for point in POINTS]
     if count == 1:
-        timers += [timer(_population(members)) for members in POPULATIONS]
-        rows += [{"members": members, "seconds": []} for members in POPULATIONS]
+        for members in POPULATIONS:
+            program = _population(members)
+            timers.append(timer(program))
+            compiling = program.compile_seconds
+            rows.append({"members": members, "compiling": compiling, "seconds": []})
         timers.append(_reader())
         rows.append({"read": READ, "seconds": []})
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for row, seconds in zip(rows, timers, strict=True):
             row["seconds"].append(seconds())
-    return {"processes": count, "rows": rows}
+    return rows
 
 
 def timer(program: Program) -> Callable[[], float]:
@@ -88,6 +90,7 @@ def _reader() -> Callable[[], float]:
 
 def define(parser: cli.Parser) -> None:
     """Adds the command's arguments to the parser."""
+    parser.add_argument("--repeats", type=int, required=True, metavar="N")
     cli.add_processes(parser, one_backend=True)
 
 
@@ -96,7 +99,7 @@ def main(arguments: Namespace) -> None:
     if hasattr(os, "sched_setaffinity"):  # so that one process and two have equal cores
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[processes.index() % len(cores)]})
-    print(json.dumps(measure()))
+    print(json.dumps(measure(arguments.repeats)))
 
 
 if __name__ == "__main__":
