@@ -359,7 +359,7 @@ def _platform_has_several() -> bool:
     pod = "," in environ.get("TPU_WORKER_HOSTNAMES", "")  # on Kubernetes
     machine = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")  # a TPU VM
     colab = "COLAB_RELEASE_TAG" in environ  # has a single one, and no metadata
-    elsewhere = "tpu" not in environ.get("JAX_PLATFORMS", "tpu")
+    elsewhere = "tpu" not in (environ.get("JAX_PLATFORMS") or "tpu")  # empty: any
     vm = machine and not colab and not elsewhere and importlib.util.find_spec("libtpu") is not None
     return step or mpi or pod or vm
 
