@@ -210,6 +210,7 @@ def test_a_finished_run_is_left_as_it_is(alone):
     before = (workdir / "result.json").stat()
     done = ended(local(*MAIN, ELASTIC, cwd=workdir.parent), 0)
     assert done.stdout.count("already finished; nothing to do") == 1
+    assert "nothing to do" not in done.stderr  # where the lines of process 1 are
     assert (workdir / "result.json").stat() == before
 
 
