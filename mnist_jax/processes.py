@@ -273,6 +273,9 @@ def joined(
     except StoppedError:
         _group.part()
         raise
+    except KeyboardInterrupt:
+        _group.fail("it was interrupted")
+        raise
     except Exception as error:
         if isinstance(error, UserError) or not _is_loss(error):
             _group.fail(str(error))

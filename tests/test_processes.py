@@ -191,6 +191,37 @@ def test_any_number_of_processes_continue_what_another_began(alone, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_an_interrupt_of_one_process_stops_all(tmp_path, name):
+    (tmp_path / "some.py").write_text(SMALL)
+    stopped = STOPPED.format(1).replace("SIGTERM", name)
+    done = ended(local(*MAIN, cwd=tmp_path, before=stopped), 75)
+    assert "stopped on request; progress is saved" in done.stdout
+    assert " of 2 " not in done.stderr
+
+
+# As a user does while the programs are being compiled.
+INTERRUPTED = """
+from mnist_jax.training import program
+prepare_one = program.prepare_one
+def interrupted(config):
+    kill(signal.SIGINT, 1)
+    return prepare_one(config)
+from mnist_jax import experiment
+experiment.prepare_one = interrupted
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_outside_of_the_training_ends_all(tmp_path):
+    (tmp_path / "some.py").write_text(SMALL)
+    before = f"from mnist_jax.training import preemption; preemption.PASSED_ON = ()\n{INTERRUPTED}"
+    done = ended(local(*MAIN, cwd=tmp_path, before=before), 1)
+    assert "error: process 1 of 2 failed: it was interrupted" in done.stderr
+    assert "process 1: interrupted" in done.stderr
+
+
+@pytest.mark.slow
 def test_the_mean_over_processes_is_nearly_that_of_one(alone, tmp_path):
     (tmp_path / "some.py").write_text(SMALL)
     ended(local(*MAIN, cwd=tmp_path), 0)
@@ -282,6 +313,17 @@ def update(*arguments):
 if os.environ["JAX_PROCESS_ID"] == "0":
     Console.update = update
 """
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_sweep_whose_process_was_killed_ends(swept, tmp_path, place):
+    write_sweep(tmp_path)
+    before = STOPPED.format(place).replace("SIGTERM", "SIGKILL")
+    lost = ended(local(*MAIN, cwd=tmp_path, name="sweep", before=before), 75)
+    assert f"process {place} of 2 was killed by SIGKILL" in lost.stderr
+    ended(local(*MAIN, cwd=tmp_path, name="sweep"), 0)
+    assert_same_sweep(tmp_path, swept)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ at a time, each in the order of its own seed. Only this module reads `data.place
 import concurrent.futures
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -44,9 +44,7 @@ class _Plan:
     count: int  # number of examples
     batch_size: int
     chunk_steps: int  # steps per compiled call, at most an epoch
-    share: slice = field(
-        default_factory=lambda: slice(None)
-    )  # of each batch: what the devices of this process train on
+    share: slice  # of each batch: what the devices of this process train on
 
     @property
     def steps_per_epoch(self) -> int:
