@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import IO
 
@@ -27,6 +28,8 @@ SWEEP = "mnist_jax.sweep"
 STOPPED = 75  # the status of a command that was told to stop, and can be run again
 MISTAKES = (1, 2)  # statuses that would come again
 BOUND = 60.0  # seconds in which the others end once a process has failed
+SAME_REQUEST = 1.0  # seconds: a terminal that is closed may send two signals
+LAST_LINES = 2.0  # seconds in which the last lines of a process are shown
 POLL = 0.1
 
 
@@ -35,9 +38,9 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--processes", type=_at_least_one, required=True, metavar="N")
+    parser.add_argument("--processes", type=_count(1), required=True, metavar="N")
     parser.add_argument("-m", dest="module", default="mnist_jax.main", metavar="MODULE")
-    parser.add_argument("--restarts", type=int, default=0, metavar="N", help="default: none")
+    parser.add_argument("--restarts", type=_count(0), default=0, metavar="N", help="default: none")
     parser.add_argument("--dry_run", action="store_true", help="only print what would be run")
     parser.add_argument("arguments", nargs="*", metavar="-- ARGUMENT", help="of the command")
     asked = parser.parse_args(argv)
@@ -65,9 +68,22 @@ class Group:
     def __init__(self, command: list[str], variables: list[dict[str, str]]) -> None:
         """Starts the command once for each entry of `variables`, with these variables set."""
         self.stopped = False  # on request
+        self._stopped_at = 0.0  # by `time.monotonic`
         self._ended: list[tuple[int, int]] = []  # processes and their statuses, in this order
-        self._before = {number: signal.signal(number, self._stop) for number in SIGNALS}
-        self._processes = [_started(i, command, its) for i, its in enumerate(variables)]
+        self._processes: list[subprocess.Popen[str]] = []
+        heeded = [its for its in SIGNALS if signal.getsignal(its) is not signal.SIG_IGN]  # nohup
+        self._before = {number: signal.signal(number, self._stop) for number in heeded}
+        for its in variables:
+            self._processes.append(_started(len(self._processes), command, its))
+        self._shown = [
+            threading.Thread(target=_show, args=(i, process.stdout), daemon=True)
+            for i, process in enumerate(self._processes)
+            if process.stdout is not None
+        ]
+        for thread in self._shown:
+            thread.start()
+        if self.stopped:  # while they were being started
+            self._send(signal.SIGTERM)
 
     def wait(self) -> int:
         """Waits until all processes have ended; returns the exit status of the whole."""
@@ -84,6 +100,8 @@ class Group:
             time.sleep(POLL)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        for thread in self._shown:
+            thread.join(LAST_LINES)
         self._report()
         statuses = [status for _, status in self._ended]
         mistakes = [status for status in statuses if status in MISTAKES]
@@ -91,8 +109,12 @@ class Group:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         """Lets all processes stop; a second signal ends them at once."""
-        self._send(signal.SIGKILL if self.stopped else signal.SIGTERM)
-        self.stopped = True
+        now = time.monotonic()
+        if not self.stopped:
+            self.stopped, self._stopped_at = True, now
+            self._send(signal.SIGTERM)
+        elif now - self._stopped_at > SAME_REQUEST:
+            self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
         for process in self._processes:
@@ -116,18 +138,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def _started(place: int, command: list[str], variables: dict[str, str]) -> subprocess.Popen[str]:
     """Starts a process; the lines of all but the first are shown with its number."""
     output = None if place == 0 else subprocess.PIPE
-    process = subprocess.Popen(
+    return subprocess.Popen(
         command,
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=None if place == 0 else subprocess.STDOUT,
         text=True,
+        errors="replace",
         start_new_session=True,  # so that Ctrl-C reaches this process alone
     )
-    if process.stdout is not None:
-        threading.Thread(target=_show, args=(place, process.stdout), daemon=True).start()
-    return process
 
 
 def _show(place: int, lines: IO[str]) -> None:
@@ -138,13 +158,19 @@ def _show(place: int, lines: IO[str]) -> None:
 def _variables(count: int, module: str) -> list[dict[str, str]]:
     """Returns what the environment tells each process."""
     # A sweep uses each core as a device; of these, each process gets its share.
-    devices = max(1, (os.cpu_count() or 1) // count) if module == SWEEP else 1
+    devices = max(1, _cores() // count) if module == SWEEP else 1
     shared = {
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{_free_port()}",
         "JAX_NUM_PROCESSES": str(count),
         "JAX_NUM_CPU_DEVICES": os.environ.get("JAX_NUM_CPU_DEVICES", str(devices)),
     }
     return [shared | {"JAX_PROCESS_ID": str(place)} for place in range(count)]
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _free_port() -> int:
@@ -159,10 +185,14 @@ def _how(status: int) -> str:
     return f"ended with status {status}"
 
 
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
-    return int(text)
+def _count(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            expected = f"expected a whole number from {least} on"
+            raise argparse.ArgumentTypeError(f"{expected}, got {text!r}")
+        return int(text)
+
+    return read
 
 
 if __name__ == "__main__":

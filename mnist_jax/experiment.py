@@ -81,7 +81,7 @@ class _Start:
         Args:
           folder: of the run or the sweep.
           configs: of all networks there.
-          left: of those that are not trained yet.
+          left: of those that are not trained, or not logged, yet.
           accept_code: True to go on with changed code of the user's.
 
         Raises:
@@ -372,7 +372,7 @@ def run_sweep(
         # As in `run`.
         if processes.decided("the second look", lambda: _compared(plan, folder, warn=True)):
             return False
-        left = sweepdir.unfinished(folder, plan)
+        left = sweep.left(plan, folder)
         start = _Start(
             folder,
             configs=[member.config for member in plan],

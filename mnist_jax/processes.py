@@ -70,6 +70,8 @@ class _Together:
         self._state = state
         self._client = state.client
         self._names: dict[str, Iterator[int]] = {}  # a key can be given only once
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
 
     def gather(
         self,
@@ -113,7 +115,9 @@ class _Together:
     def part(self) -> None:
         """Leaves in peace: ends when all others do so, too."""
         self.parted = True
-        self._state.shutdown()
+        self._state.shutdown()  # which ends the watcher's waiting
+        # If it came back from JAX while the interpreter ends, that would abort the process.
+        self._watcher.join(GRACE)
 
     def fail(self, text: str) -> None:
         """Lets the others know why this process ends, and gives them the time to end as well."""
@@ -141,7 +145,7 @@ class _Together:
         if why := self.failure(0.001):
             raise UserError(why)
 
-    def watch(self) -> None:
+    def _watch(self) -> None:
         """Ends this process if another one has failed, and this one does not notice it.
 
         It may wait in a computation for the one that is gone. Runs in a thread of its own.
@@ -273,6 +277,9 @@ def joined(
     except StoppedError:
         _group.part()
         raise
+    except KeyboardInterrupt:
+        _group.fail("it was interrupted")
+        raise
     except Exception as error:
         if isinstance(error, UserError) or not _is_loss(error):
             _group.fail(str(error))
@@ -359,7 +366,7 @@ def _platform_has_several() -> bool:
     pod = "," in environ.get("TPU_WORKER_HOSTNAMES", "")  # on Kubernetes
     machine = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")  # a TPU VM
     colab = "COLAB_RELEASE_TAG" in environ  # has a single one, and no metadata
-    elsewhere = "tpu" not in environ.get("JAX_PLATFORMS", "tpu")
+    elsewhere = "tpu" not in (environ.get("JAX_PLATFORMS") or "tpu")  # empty: any
     vm = machine and not colab and not elsewhere and importlib.util.find_spec("libtpu") is not None
     return step or mpi or pod or vm
 
@@ -396,9 +403,7 @@ def _connected(place: Place, one_backend: bool) -> Any:
     if state.num_processes == 1:
         state.shutdown()
         return _Alone()
-    group = _Together(state)
-    threading.Thread(target=group.watch, daemon=True).start()
-    return group
+    return _Together(state)
 
 
 def _give_up(came: threading.Event, place: Place) -> None:

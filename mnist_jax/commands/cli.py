@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import sys
+import traceback
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from logging import ERROR
@@ -83,7 +84,13 @@ def run(
             return INTERRUPTED
 
     def ended(arguments: Namespace) -> int | None:
-        status = guarded(arguments)
+        try:
+            status = guarded(arguments)
+        except Exception:
+            if processes.count() == 1:
+                raise
+            traceback.print_exc()  # here, since `leave` ends the process
+            status = 1
         processes.leave(status or 0)
         return status
 

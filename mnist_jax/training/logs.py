@@ -181,23 +181,22 @@ class SweepLog:
     """Writes `sweep.jsonl`: one line per network and epoch of a sweep.
 
     When a sweep resumes, the lines of each population are replaced by those that its checkpoint
-    holds, as by `RunLog`.
+    holds, as by `RunLog`. Epochs that are not in the file yet are passed to `on_row`, even if they
+    are in the checkpoint: another process of the sweep has trained them.
     """
 
     def __init__(self, workdir: Path, on_row: OnRow = nothing) -> None:
         self._path = workdir / "sweep.jsonl"
         self._on_row = on_row
         # All that the file holds.
-        self._lines = [line for line in _written(self._path) if {"architecture", "seed"} <= {*line}]
-        self._earlier: Counter[Name] = Counter()  # epochs that earlier processes wrote
-        for line in self._lines:
-            self._earlier[_name(line)] = max(self._earlier[_name(line)], line["epoch"])
+        self._lines = _lines_of_networks(self._path)
+        self._told = _epochs(self._lines)  # epochs that were passed to `on_row`
         if not self._path.exists():
             write_text(self._path, "", durable=False)
 
     def of(self, names: Sequence[Name]) -> "SweepPart":
         """Returns the log of one population, whose networks have these names."""
-        return SweepPart(self, {name: self._earlier[name] for name in names}, self._on_row)
+        return SweepPart(self, names)
 
     def replace(self, names: Container[Name], lines: Sequence[Row]) -> None:
         """Replaces all lines of some networks; the file changes only if the lines do."""
@@ -210,6 +209,12 @@ class SweepLog:
         self._lines += lines
         append(self._path, _jsonl(lines))
 
+    def tell(self, line: Row) -> None:
+        """Passes a line to `on_row`, unless its epoch was passed before."""
+        if line["epoch"] > self._told[_name(line)]:
+            self._told[_name(line)] = line["epoch"]
+            self._on_row(line)
+
     def keep(self) -> None:
         """Waits until all lines are on the disk, as in `RunLog`."""
         make_durable(self._path)
@@ -218,37 +223,43 @@ class SweepLog:
 class SweepPart:
     """Writes the lines of one population to `sweep.jsonl`."""
 
-    def __init__(self, log: SweepLog, earlier: Mapping[Name, int], on_row: OnRow) -> None:
-        """Prepares the log; writes nothing.
-
-        Args:
-          log: of the whole sweep.
-          earlier: how many epochs of each network earlier processes passed to `on_row`.
-          on_row: called with each later line.
-        """
-        self._log, self._earlier, self._on_row = log, dict(earlier), on_row
+    def __init__(self, log: SweepLog, names: Sequence[Name]) -> None:
+        """Takes the log of the whole sweep and the names of the networks; writes nothing."""
+        self._log, self._names = log, names
         self._shown: list[int] | None = None  # rows written; None: none, not even earlier ones
 
     def show(self, rows: Sequence[Sequence[Row]]) -> None:
         """Appends the new rows of the population's networks, ordered by epoch."""
         first, shown = self._shown is None, self._shown or [0] * len(rows)
-        if first:
-            for name, its in zip(self._earlier, rows, strict=True):
-                self._earlier[name] = max(self._earlier[name], len(its))
         new = [
             named(name, row)
-            for name, old, its in zip(self._earlier, shown, rows, strict=True)
+            for name, old, its in zip(self._names, shown, rows, strict=True)
             for row in its[old:]
         ]
         self._shown = [len(its) for its in rows]
         new.sort(key=lambda row: row["epoch"])
         if first:
-            self._log.replace(self._earlier.keys(), new)
+            self._log.replace(self._names, new)
         else:
             self._log.append(new)
         for row in new:
-            if row["epoch"] > self._earlier[row["architecture"], row["seed"]]:
-                self._on_row(row)
+            self._log.tell(row)
+
+
+def epochs_written(workdir: Path) -> Counter[Name]:
+    """Returns how many epochs of each network of a sweep are in `sweep.jsonl`."""
+    return _epochs(_lines_of_networks(workdir / "sweep.jsonl"))
+
+
+def _lines_of_networks(path: Path) -> list[Row]:
+    return [line for line in _written(path) if {"architecture", "seed"} <= {*line}]
+
+
+def _epochs(lines: Sequence[Row]) -> Counter[Name]:
+    found: Counter[Name] = Counter()
+    for line in lines:
+        found[_name(line)] = max(found[_name(line)], line["epoch"])
+    return found
 
 
 def named(name: Name, row: Row) -> Row:

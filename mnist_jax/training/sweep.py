@@ -92,6 +92,20 @@ def try_new(plan: Sequence[Planned], workdir: Path) -> None:
         tried.add(code)
 
 
+def left(plan: Sequence[Planned], workdir: Path) -> list[Planned]:
+    """Returns the members that are still to be trained or evaluated, or not in `sweep.jsonl` yet.
+
+    Only the first of several processes writes to it: in the end, what others have trained.
+    """
+    done = sweepdir.finished(sweepdir.populations(workdir))
+    written = logs.epochs_written(workdir)
+
+    def is_left(name: logs.Name) -> bool:
+        return name not in done or written[name] < len(done[name]["history"])
+
+    return [its for its in sweepdir.merged(workdir, plan) if is_left(sweepdir.key(its))]
+
+
 def train(
     plan: Sequence[Planned],
     workdir: Path,
@@ -145,7 +159,7 @@ def train(
     processes.barrier("the end of the training", patience=None, waiting=stop.check)
     if log is None:
         return []
-    return _all_results(plan, workdir, log, own)
+    return _all_results(plan, workdir, log)
 
 
 def _part(log: SweepLog | None, folder: PopulationDir) -> Log:
@@ -153,17 +167,12 @@ def _part(log: SweepLog | None, folder: PopulationDir) -> Log:
     return NoLog() if log is None else log.of(names)
 
 
-def _all_results(
-    plan: Sequence[Planned], workdir: Path, log: SweepLog, own: Sequence[PopulationDir]
-) -> list[Result]:
+def _all_results(plan: Sequence[Planned], workdir: Path, log: SweepLog) -> list[Result]:
     """Reads the results of all members, and writes to the log what is not in it."""
     folders = sweepdir.populations(workdir)
     for folder in folders:
         if (results := folder.results) is not None:
-            part = _part(log, folder)
-            if folder not in own:  # another process trained it: its rows are new
-                part.show([[] for _ in results])
-            part.show([result["history"] for result in results])
+            _part(log, folder).show([result["history"] for result in results])
     log.keep()
     found = sweepdir.finished(folders)
     return [found[sweepdir.key(member)] for member in plan]

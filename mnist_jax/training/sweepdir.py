@@ -161,12 +161,6 @@ def key(member: Planned) -> tuple[str, int]:
     return member.architecture, member.config.seed
 
 
-def unfinished(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
-    """Returns the members of `merged` that are still to be trained or evaluated."""
-    done = finished(populations(workdir))
-    return [member for member in merged(workdir, plan) if key(member) not in done]
-
-
 def without_loggers(member: Planned) -> Planned:
     """Returns a member as its population trains it."""
     return Planned(member.architecture, dataclasses.replace(member.config, loggers=()))

@@ -1,0 +1,528 @@
+"""A run or a sweep of several processes, started by `launch/local.py` or by hand."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnist_jax import processes
+from mnist_jax.errors import UserError
+from mnist_jax.lock import sole_writer
+from mnist_jax.processes import Place
+from mnist_jax.training import checkpoint, checkpoints
+from tests.commands import (
+    EVERYTHING,
+    ROOT,
+    bits,
+    environment,
+    finished,
+    read,
+    refused,
+    rows,
+    run,
+    stop_in_first_chunk,
+    table,
+    untimed,
+)
+
+SMALL = """
+from mnist_jax.config import default
+
+def get_config():
+    config = default()
+    config.num_epochs = 3
+    config.chunk_steps = 3
+    config.data.train_split = "train[:1000]"
+    config.data.val_split = "train[1000:1500]"
+    config.model = dict(name="mlp", hidden=(16,), dropout=0.2)
+    config.ema_decay = 0.9
+    return config
+"""
+SWEEP = """
+from mnist_jax.config import default
+from mnist_jax.members import Sweep
+
+def get_sweep():
+    members = {}
+    for width in (4, 8):
+        members[f"{width} units"] = config = default()
+        config.num_epochs = 2
+        config.data.train_split = "train[:640]"
+        config.data.val_split = "train[640:960]"
+        config.model = dict(name="mlp", hidden=(width,))
+        config.loggers = ("mine:append",)
+    return Sweep(members, seeds=2)
+"""
+MINE = """
+import json
+
+def append(row):
+    with open("logged.jsonl", "a") as file:
+        file.write(json.dumps(row) + "\\n")
+"""
+ELASTIC = "--config.reduction=elastic"
+MAIN = ("--config=some.py", "--workdir=run")
+
+# Runs a command, but first some code that knows the place of its process.
+BEFORE = """
+import os, runpy, signal, sys, time
+from pathlib import Path
+from mnist_jax import processes
+from mnist_jax.training import shared_folder
+from mnist_jax.training.console import Console
+
+def kill(number, place=None):
+    if place in (None, int(os.environ["JAX_PROCESS_ID"])):
+        os.kill(os.getpid(), number)
+
+code, *sys.argv = sys.argv[1:]
+exec(code)
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+# The same code in every process; `{}` is the place of the one that ends, or None: all.
+KILLED = """
+end_epoch = Console.end_epoch
+def ended(self, row, metrics):
+    end_epoch(self, row, metrics)
+    if row["epoch"] == 2:
+        kill(signal.SIGKILL, {})
+Console.end_epoch = ended
+"""
+STOPPED = "Console.update = lambda *arguments: kill(signal.SIGTERM, {})"
+
+
+def local(*arguments: str, cwd: Path, count: int = 2, name: str = "main", before: str = "") -> Any:
+    """Runs `launch/local.py` to its end."""
+    (cwd / "before.py").write_text(BEFORE)
+    module = ["-m", "before", "--", before, f"mnist_jax.{name}"]
+    words = [sys.executable, str(ROOT / "launch" / "local.py"), f"--processes={count}", *module]
+    launcher = subprocess.Popen(
+        [*words, *arguments],
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        output, errors = launcher.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        for _ in range(2):  # the second signal kills the processes
+            launcher.send_signal(signal.SIGTERM)
+        launcher.wait()
+        raise
+    return subprocess.CompletedProcess(words, launcher.returncode, output, errors)
+
+
+def ended(done: Any, status: int) -> Any:
+    """Fails with the output of a command that ended otherwise."""
+    assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A function from a configuration to the folder of its run by one process."""
+    done = {}
+
+    def train(config, *overrides):
+        if (config, overrides) not in done:
+            folder = tmp_path_factory.mktemp("alone")
+            (folder / "some.py").write_text(config)
+            run("main", *MAIN, *overrides, cwd=folder)
+            done[config, overrides] = folder / "run"
+        return done[config, overrides]
+
+    return train
+
+
+def assert_same_run(workdir: Path, expected: Path) -> None:
+    """All bits of the last checkpoint, all rows and all figures of the test."""
+    assert bits(workdir) == bits(expected)
+    assert untimed(rows(workdir)) == untimed(rows(expected))
+    found, result = (
+        {k: v for k, v in read(its / "result.json").items() if k.startswith(("test_", "val_"))}
+        for its in (workdir, expected)
+    )
+    assert found == result
+    assert "test_accuracy" in found
+
+
+# One network
+
+
+def test_a_run_whose_process_was_killed_is_continued_by_a_single_one(alone, tmp_path):
+    """To the same bits, and the launcher says whom it has lost."""
+    (tmp_path / "some.py").write_text(SMALL)
+    lost = ended(local(*MAIN, ELASTIC, cwd=tmp_path, before=KILLED.format(1)), 75)
+    assert "process 1 of 2 was killed by SIGKILL" in lost.stderr
+    assert "Run the same command again on all hosts to continue" in lost.stdout
+    assert "2 processes, 2 virtual devices" in lost.stdout
+    assert len(rows(tmp_path / "run")) == 2
+    done = run("main", *MAIN, ELASTIC, cwd=tmp_path)
+    assert "resuming from step 14" in done.stdout
+    assert_same_run(tmp_path / "run", alone(SMALL, ELASTIC))
+
+
+@pytest.mark.slow
+def test_any_number_of_processes_continue_what_another_began(alone, tmp_path):
+    """Stopped or killed in between, they give the bits of one that was left alone."""
+    (tmp_path / "some.py").write_text(EVERYTHING)
+    arguments = (*MAIN, ELASTIC)
+    assert "stopped on request" in stop_in_first_chunk("main", *arguments, cwd=tmp_path)
+    stopped = ended(local(*arguments, cwd=tmp_path, count=4, before=STOPPED.format(1)), 75)
+    assert "stopped on request; progress is saved" in stopped.stdout
+    assert " of 4 " not in stopped.stderr  # each ended with 75
+    assert checkpoints.steps(tmp_path / "run" / "checkpoints")[-1] < 30
+    killed = ended(local(*arguments, cwd=tmp_path, before=KILLED.format(None)), 75)
+    for place in range(2):
+        assert f"process {place} of 2 was killed by SIGKILL" in killed.stderr
+    ended(local(*arguments, cwd=tmp_path), 0)
+    assert_same_run(tmp_path / "run", alone(EVERYTHING, ELASTIC))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_an_interrupt_of_one_process_stops_all(tmp_path, name):
+    (tmp_path / "some.py").write_text(SMALL)
+    stopped = STOPPED.format(1).replace("SIGTERM", name)
+    done = ended(local(*MAIN, cwd=tmp_path, before=stopped), 75)
+    assert "stopped on request; progress is saved" in done.stdout
+    assert " of 2 " not in done.stderr
+
+
+# As a user does while the programs are being compiled.
+INTERRUPTED = """
+from mnist_jax.training import program
+prepare_one = program.prepare_one
+def interrupted(config):
+    kill(signal.SIGINT, 1)
+    return prepare_one(config)
+from mnist_jax import experiment
+experiment.prepare_one = interrupted
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupt_outside_of_the_training_ends_all(tmp_path):
+    (tmp_path / "some.py").write_text(SMALL)
+    before = f"from mnist_jax.training import preemption; preemption.PASSED_ON = ()\n{INTERRUPTED}"
+    done = ended(local(*MAIN, cwd=tmp_path, before=before), 1)
+    assert "error: process 1 of 2 failed: it was interrupted" in done.stderr
+    assert "process 1: interrupted" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_mean_over_processes_is_nearly_that_of_one(alone, tmp_path):
+    (tmp_path / "some.py").write_text(SMALL)
+    ended(local(*MAIN, cwd=tmp_path), 0)
+    folders = tmp_path / "run", alone(SMALL)
+    step = checkpoints.steps(folders[0] / "checkpoints")[-1]
+    found, expected = (
+        checkpoint.read(its / "checkpoints", step, ["params", "average"])[0] for its in folders
+    )
+    for name, array in found.items():
+        np.testing.assert_allclose(array, expected[name], atol=1e-4, err_msg=name)
+    losses = [[row["val_loss"] for row in rows(its)] for its in folders]
+    np.testing.assert_allclose(*losses, atol=1e-4)
+
+
+def test_a_finished_run_is_left_as_it_is(alone):
+    workdir = alone(SMALL, ELASTIC)
+    before = (workdir / "result.json").stat()
+    done = ended(local(*MAIN, ELASTIC, cwd=workdir.parent), 0)
+    assert done.stdout.count("already finished; nothing to do") == 1
+    assert "nothing to do" not in done.stderr  # where the lines of process 1 are
+    assert (workdir / "result.json").stat() == before
+
+
+# A sweep
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """The folder of a sweep by one process."""
+    folder = tmp_path_factory.mktemp("swept")
+    write_sweep(folder)
+    run("sweep", *MAIN, cwd=folder)
+    return folder
+
+
+def write_sweep(folder: Path) -> None:
+    (folder / "some.py").write_text(SWEEP)
+    (folder / "mine.py").write_text(MINE)
+
+
+def assert_same_sweep(folder: Path, expected: Path) -> None:
+    """The same table and lines, each of which the logger got once."""
+
+    def members(folder):
+        return table(folder / "run" / "sweep.csv")
+
+    def lines(folder, name="run/sweep.jsonl"):
+        its = untimed(rows(folder, name))
+        return sorted(its, key=lambda row: (row["architecture"], row["seed"], row["epoch"]))
+
+    assert_close(members(folder), members(expected))
+    assert_close(lines(folder), lines(expected))
+    assert_close(lines(folder, "logged.jsonl"), lines(folder))
+
+
+def assert_close(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
+    """Numbers within 1e-4; the members of a population may be others, and so are its programs."""
+
+    def figures(row):
+        its = {k: v for k, v in row.items() if k != "seconds"}
+        for name, value in its.items():
+            with contextlib.suppress(TypeError, ValueError):
+                its[name] = pytest.approx(float(value), abs=1e-4)
+        return its
+
+    assert found
+    assert [row.keys() for row in found] == [row.keys() for row in expected]
+    for row, its in zip(found, expected, strict=True):
+        for name, value in figures(its).items():
+            close = (
+                float(row[name]) if not isinstance(value, str) and value is not None else row[name]
+            )
+            assert close == value, name
+
+
+def test_a_sweep_of_two_processes_gives_the_table_of_one(swept, tmp_path):
+    write_sweep(tmp_path)
+    done = ended(local(*MAIN, cwd=tmp_path, name="sweep"), 0)
+    assert "4 networks of 2 architectures, in 4 compiled programs" in done.stdout
+    assert_same_sweep(tmp_path, swept)
+
+
+# Process 0 stops once process 1 has finished a population.
+LATE = """
+def update(*arguments):
+    while not list(Path("run").glob("populations/*/results.json")):
+        time.sleep(0.05)
+    kill(signal.SIGTERM, 0)
+if os.environ["JAX_PROCESS_ID"] == "0":
+    Console.update = update
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_sweep_whose_process_was_killed_ends(swept, tmp_path, place):
+    write_sweep(tmp_path)
+    before = STOPPED.format(place).replace("SIGTERM", "SIGKILL")
+    lost = ended(local(*MAIN, cwd=tmp_path, name="sweep", before=before), 75)
+    assert f"process {place} of 2 was killed by SIGKILL" in lost.stderr
+    ended(local(*MAIN, cwd=tmp_path, name="sweep"), 0)
+    assert_same_sweep(tmp_path, swept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("before", [STOPPED.format(1), LATE], ids=["at once", "late"])
+def test_a_sweep_that_was_stopped_is_continued(swept, tmp_path, before, count):
+    write_sweep(tmp_path)
+    stopped = ended(local(*MAIN, cwd=tmp_path, name="sweep", before=before), 75)
+    assert stopped.stdout.count("stopped on request; progress is saved") == 1
+    assert " of 2 " not in stopped.stderr
+    ended(local(*MAIN, cwd=tmp_path, name="sweep", count=count), 0)
+    assert_same_sweep(tmp_path, swept)
+
+
+# Refusals
+
+
+def refused_by_all(*arguments: str, cwd: Path, before: str = "") -> tuple[str, str]:
+    """The messages of two processes, each of which prints one and no traceback."""
+    done = ended(local(*arguments, cwd=cwd, before=before), 1)
+    lines = done.stderr.splitlines()
+    first = [line for line in lines if line.startswith("error: ")]
+    second = [line for line in lines if line.startswith("process 1: error: ")]
+    assert (len(first), len(second)) == (1, 1), done.stderr
+    return first[0], second[0]
+
+
+def test_processes_that_do_not_do_the_same_are_refused(tmp_path):
+    (tmp_path / "some.py").write_text(SMALL)
+    before = 'if os.environ["JAX_PROCESS_ID"] == "1": sys.argv.append("--config.seed=7")'
+    first, second = refused_by_all(*MAIN, cwd=tmp_path, before=before)
+    for said in (first, second):
+        assert "process 1 of 2 does not do what process 0 does" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_not_shared_is_refused(tmp_path):
+    (tmp_path / "some.py").write_text(SMALL)
+    other = 'if os.environ["JAX_PROCESS_ID"] == "1": sys.argv[-1] = "--workdir=other"'
+    before = f"shared_folder.SEEN_WITHIN = 2\n{other}"
+    first, second = refused_by_all(*MAIN, cwd=tmp_path, before=before)
+    assert "--workdir=other is not the same folder in process 1 as in process 0" in second
+    assert "process 1 of 2 failed: --workdir=other is not the same folder" in first
+    assert "give a folder on a file system that all hosts share" in first
+
+
+@pytest.mark.slow
+def test_a_folder_that_another_run_writes_to_is_refused(tmp_path):
+    (tmp_path / "some.py").write_text(SMALL)
+    with sole_writer(tmp_path / "run"):
+        first, second = refused_by_all(*MAIN, cwd=tmp_path)
+    assert "is writing to run" in first
+    assert "process 0 of 2 failed: another process" in second
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--profile", "--profile: traces a run of one process"),
+        ("--config.parallel=pmap", "config.parallel: 'pmap' is for a single process; use 'auto'"),
+        ("--config.batch_size=33", "config.batch_size: 33 cannot be split over 2 devices"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused(tmp_path, argument, message):
+    (tmp_path / "some.py").write_text(SMALL)
+    for said in refused_by_all(*MAIN, argument, cwd=tmp_path):
+        assert message in said
+
+
+TOGETHER = ("--processes=2", "--process=1", "--coordinator=127.0.0.1:12345")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            TOGETHER[:1],
+            "needs --coordinator (or JAX_COORDINATOR_ADDRESS), --process (or JAX_PROCESS_ID) too",
+        ),
+        ((*TOGETHER, "--process=2"), "--process=2: must be from 0 to 1"),
+        ((*TOGETHER, "--coordinator=here"), "--coordinator='here': expected HOST:PORT"),
+    ],
+)
+def test_a_place_that_is_none_is_refused(tmp_path, arguments, message):
+    (tmp_path / "some.py").write_text(SMALL)
+    assert message in refused("main", *MAIN, *arguments, cwd=tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "message"), [(0, "not all of them came within"), (1, "no process 0 at 127.0.0.1:")]
+)
+def test_a_process_that_never_comes_is_not_waited_for(tmp_path, place, message):
+    (tmp_path / "some.py").write_text(SMALL)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    its = ("--processes=2", f"--process={place}", f"--coordinator=127.0.0.1:{port}")
+    words = ["-c", BEFORE, "processes.JOINING = 3", "mnist_jax.main", *MAIN, *its]
+    done = finished(words, cwd=tmp_path, status=1)
+    assert done.stderr.count("error: ") == 1
+    assert f"the processes of this run cannot be connected: {message}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# Where a process belongs
+
+SLURM = {"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_JOB_ID": "7"}
+GIVEN = {processes.ADDRESS: "a:1", processes.COUNT: "2", processes.INDEX: "1"}
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """A function that sets the environment to nothing but what it is given."""
+
+    def know(**variables: str) -> None:
+        for name in os.environ:
+            if name.startswith(("JAX_", "SLURM_", "OMPI_", "TPU_", "COLAB_")):
+                monkeypatch.delenv(name)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return know
+
+
+@pytest.mark.parametrize(
+    ("variables", "several"),
+    [
+        ({}, False),
+        (SLURM | {"SLURM_STEP_NODELIST": "node[1-2]"}, True),
+        (SLURM, False),  # the script of the job itself
+        (SLURM | {"SLURM_STEP_NODELIST": "node1", "SLURM_NTASKS": "1"}, False),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, True),
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "a"}, False),
+    ],
+    ids=str,
+)
+def test_the_platform_tells_whether_there_are_others(known, variables, several):
+    known(**variables)
+    assert processes._place(None, None, None) == (Place() if several else None)
+    assert processes._place(None, 1, None) is None  # for this process alone
+
+
+@pytest.mark.parametrize(
+    ("variables", "several"),
+    [
+        ({}, True),
+        ({"JAX_PLATFORMS": ""}, True),  # like none
+        ({"JAX_PLATFORMS": "tpu,cpu"}, True),
+        ({"JAX_PLATFORMS": "cpu"}, False),
+        ({"COLAB_RELEASE_TAG": "release"}, False),
+    ],
+    ids=str,
+)
+def test_a_tpu_may_have_others(known, monkeypatch, variables, several):
+    known(**variables)
+    monkeypatch.setattr(os.path, "exists", lambda path: path == "/dev/vfio/0")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "libtpu" or None)
+    assert processes._platform_has_several() == several
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert not processes._platform_has_several()
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "place"),
+    [
+        (GIVEN, (None, None, None), Place("a:1", 2, 1)),
+        (GIVEN, ("b:2", None, 0), Place("b:2", 2, 0)),  # a flag comes first
+        (GIVEN, (None, 1, None), None),
+        (GIVEN | {processes.COUNT: "1", processes.INDEX: "0"}, (None, None, None), None),
+        (SLURM | {"SLURM_STEP_NODELIST": "x"}, ("[::1]:9", 3, 2), Place("[::1]:9", 3, 2)),
+    ],
+)
+def test_flags_and_variables_tell_the_place(known, variables, arguments, place):
+    known(**variables)
+    assert processes._place(*arguments) == place
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "message"),
+    [
+        ({}, ("a:1", 2, None), "needs --process (or JAX_PROCESS_ID) too"),
+        ({processes.ADDRESS: "a:1"}, (None, None, None), "needs --processes (or JAX_NUM_PROC"),
+        ({}, ("a:1", 2, -1), "--process=-1: must be from 0 to 1"),
+        ({}, ("a:1", 0, 0), "--process=0: must be from 0"),
+        ({}, ("a", 2, 0), "--coordinator='a': expected HOST:PORT"),
+        ({}, (":1", 2, 0), "--coordinator=':1': expected HOST:PORT"),
+        ({}, ("a:b", 2, 0), "--coordinator='a:b': expected HOST:PORT"),
+        ({}, ("a:70000", 2, 0), "--coordinator='a:70000': expected HOST:PORT"),
+        ({processes.COUNT: "two"}, (None, None, None), "JAX_NUM_PROCESSES='two' in the env"),
+    ],
+)
+def test_a_place_that_contradicts_itself_is_refused(known, variables, arguments, message):
+    known(**variables)
+    with pytest.raises(UserError) as raised:
+        processes._place(*arguments)
+    assert message in str(raised.value)
