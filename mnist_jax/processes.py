@@ -66,7 +66,7 @@ class _Together:
     def __init__(self, state: Any) -> None:
         """Takes the state of JAX's distributed runtime, as it was initialised."""
         self.index, self.count = state.process_id, state.num_processes
-        self.failed = self.parted = False
+        self.failed = self.parted = self._told = False
         self._state = state
         self._client = state.client
         self._names: dict[str, Iterator[int]] = {}  # a key can be given only once
@@ -120,14 +120,26 @@ class _Together:
         self._watcher.join(GRACE)
 
     def fail(self, text: str) -> None:
-        """Lets the others know why this process ends, and gives them the time to end as well."""
-        self.failed = True
+        """Lets the others know why this process ends; `leave` follows."""
+        self.failed = self._told = True
         with contextlib.suppress(Exception):  # another one was first, or the service is gone
             self._client.key_value_set(FAILED, json.dumps([self.index, text]))
-        with contextlib.suppress(Exception):
-            self._client.key_value_set(f"{LEFT}/{self.index}", "")
-            for i in range(self.count if self.index == 0 else 0):  # it hosts the service
-                self._wait(f"{LEFT}/{i}", GRACE + POLL)
+
+    def leave(self, status: int) -> None:
+        """Ends this process after `fail`; the first one gives the others the time to end as well.
+
+        It hosts the service: JAX aborts whoever is still connected when that is gone.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self._told:
+            with contextlib.suppress(Exception):
+                self._client.key_value_set(f"{LEFT}/{self.index}", "")
+                for i in range(self.count if self.index == 0 else 0):
+                    self._wait(f"{LEFT}/{i}", GRACE + POLL)
+            if self.index == 0:
+                time.sleep(POLL)  # in which the last one ends
+        os._exit(status)
 
     def failure(self, seconds: float) -> str | None:
         """Returns why another process has ended, if it does so within some seconds."""
@@ -157,7 +169,7 @@ class _Together:
             time.sleep(GRACE)
             print(f"error: {why}", file=sys.stderr, flush=True)
             self.fail(why)
-            os._exit(1)
+            self.leave(1)
 
 
 _group: Any = _Alone()
@@ -298,9 +310,7 @@ def leave(status: int) -> None:
     Otherwise JAX would wait at the exit for processes that are gone.
     """
     if _group.failed:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        _group.leave(status)
 
 
 @contextlib.contextmanager
