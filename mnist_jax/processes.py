@@ -282,9 +282,9 @@ def joined(
             try:
                 yield
             except StoppedError:  # which all processes raise
-                barrier(END)
+                barrier(END, patience=None)
                 raise
-            barrier(END)
+            barrier(END, patience=None)  # the first one may have a report to draw
         _group.part()
     except StoppedError:
         _group.part()
@@ -293,7 +293,7 @@ def joined(
         _group.fail("it was interrupted")
         raise
     except Exception as error:
-        if isinstance(error, UserError) or not _is_loss(error):
+        if not _is_loss(error):
             _group.fail(str(error))
             raise
         _group.failed = True
@@ -320,9 +320,13 @@ def _silenced() -> Iterator[None]:
         yield
 
 
-def _is_loss(error: Exception) -> bool:
-    """True if an error says that another process is gone."""
-    return isinstance(error, LostError) or any(word in str(error) for word in BROKEN)
+def _is_loss(error: BaseException | None) -> bool:
+    """True if an error, or what caused it, says that another process is gone."""
+    if error is None:
+        return False
+    if isinstance(error, LostError) or _is_loss(error.__cause__):
+        return True
+    return not isinstance(error, UserError) and any(word in str(error) for word in BROKEN)
 
 
 def _place(coordinator: str | None, number: int | None, place: int | None) -> Place | None:

@@ -14,6 +14,7 @@ import numpy as np
 from mnist_jax import data, metrics, models, processes
 from mnist_jax.config import Config
 from mnist_jax.data import feed
+from mnist_jax.errors import UserError
 from mnist_jax.members import DIVERGED, FINISHED, Planned
 from mnist_jax.training import checkpoints, layout, logs, memory, population, sweepdir, task
 from mnist_jax.training.clock import Clock
@@ -51,8 +52,15 @@ def check(plan: Sequence[Planned]) -> None:
     """Checks each architecture at the start of a sweep, so that none fails later on.
 
     Raises:
-      UserError: a configuration is invalid, or two metrics would share a column.
+      UserError: a configuration is invalid, or two metrics would share a column; or the devices of
+        several processes form one backend.
     """
+    if jax.process_count() > 1:
+        raise UserError(
+            "JAX sees the chips of all hosts, but each process of a sweep needs its own: set "
+            "TPU_PROCESS_BOUNDS=1,1,1 and, for four chips, TPU_CHIPS_PER_PROCESS_BOUNDS=2,2,1 and "
+            "TPU_VISIBLE_CHIPS=0,1,2,3 on each host"
+        )
     configs = {member.architecture: member.config for member in plan}.values()
     for config in configs:
         _check(config)
