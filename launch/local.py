@@ -24,6 +24,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import IO
 
+from mnist_jax import processors
+
 SWEEP = "mnist_jax.sweep"
 STOPPED = 75  # the status of a command that was told to stop, and can be run again
 MISTAKES = (1, 2)  # statuses that would come again
@@ -158,19 +160,13 @@ def _show(place: int, lines: IO[str]) -> None:
 def _variables(count: int, module: str) -> list[dict[str, str]]:
     """Returns what the environment tells each process."""
     # A sweep uses each core as a device; of these, each process gets its share.
-    devices = max(1, _cores() // count) if module == SWEEP else 1
+    devices = max(1, processors.count() // count) if module == SWEEP else 1
     shared = {
         "JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{_free_port()}",
         "JAX_NUM_PROCESSES": str(count),
         "JAX_NUM_CPU_DEVICES": os.environ.get("JAX_NUM_CPU_DEVICES", str(devices)),
     }
     return [shared | {"JAX_PROCESS_ID": str(place)} for place in range(count)]
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _free_port() -> int:

@@ -22,7 +22,7 @@ from typing import Any
 from mnist_jax.errors import LostError, StoppedError, UserError
 
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-JOINING = 120  # seconds until all processes must have started
+JOINING = 300  # seconds until all processes must have started
 HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
 LEAVING = 30  # seconds to wait for the others at the end
 PATIENCE = 300  # seconds to wait for the others at a barrier
@@ -31,6 +31,7 @@ POLL = 1.0  # seconds between two looks at what has happened to the others
 GRACE = 10  # seconds in which a process ends by itself once another has failed
 FAILED, LEFT = "failed", "left"  # keys: why a process ends, and which have heard of it
 END = "the end"
+EXIT_STATUS = 75  # where the others did not come: run the same command again
 NOT_CONNECTED = "the processes of this run cannot be connected"
 CONNECTED = (
     "All must run the same command, each with its own --process, and reach the --coordinator; "
@@ -426,7 +427,7 @@ def _give_up(came: threading.Event, place: Place) -> None:
         missing = f"no process 0 at {place.coordinator}" if place.index else "not all of them came"
         print(f"error: {NOT_CONNECTED}: {missing} within {JOINING} s. {CONNECTED}", file=sys.stderr)
         sys.stderr.flush()
-        os._exit(1)
+        os._exit(EXIT_STATUS)
 
 
 def _is_local(address: str) -> bool:

@@ -23,6 +23,7 @@ from mnist_jax.processes import ADDRESS, COUNT, INDEX
 FILE = "launch/SCALING.md"
 ROUNDS = 2  # of one process, then two
 REPEATS = 5  # in a round
+LARGEST = 0.2  # error of a prediction that is published
 PORT = 47811
 
 
@@ -73,6 +74,10 @@ def main(arguments: Namespace) -> None:
     found = measured.find(arguments, lambda: measure(quick=arguments.quick), tables.everything)
     if arguments.write and found["quick"]:
         raise UserError("--write: is only for full runs, without --quick")
+    if arguments.write and (error := tables.worst(found)) > LARGEST:
+        raise UserError(
+            f"--write: a prediction is wrong by {error:.0%}; measure without other load"
+        )
     if arguments.write:
         measured.save(found, measured.FOLDER / "processes.json")
         for name, text in tables.sections(found).items():

@@ -2,10 +2,11 @@
 
 A step of one network takes
 
-    compute + reduce,   or the time to read its images, if that is longer,
+    compute + reduce, or the time to read its images from the host, if that is longer,
 
     compute = c0 + c1 b                                  b: examples per device
     reduce  = (P - 1) l + 2 (P - 1) / P n / w            P: devices, n: bytes of the gradient
+    read    = r b                                        by a process with one device
 
 where the reduction is that of a ring (Patarasuk and Yuan, 2009, doi:10.1016/j.jpdc.2008.09.002):
 2 (P - 1) messages, each of n / P bytes. The members of a population need no reduction; a step of m
@@ -51,9 +52,20 @@ class Link:
         return (devices - 1) * (self.latency + 2.0 / devices * size * self.seconds_per_byte)
 
 
-def step(compute: Line, link: Link, size: int, devices: int, batch: float) -> float:
-    """Returns the seconds of a step of one network, with so many examples per device."""
-    return compute(batch) + link.reduce(devices, size)
+def step(
+    compute: Line, link: Link, size: int, devices: int, batch: float, read: float = 0.0
+) -> float:
+    """Returns the seconds of a step of one network.
+
+    Args:
+      compute: seconds against the examples of a device.
+      link: between the devices.
+      size: bytes of the gradient.
+      devices: number of them.
+      batch: examples per device.
+      read: seconds to read an example, while the devices compute; 0 if they hold the data.
+    """
+    return max(compute(batch) + link.reduce(devices, size), read * batch)
 
 
 def weak(compute: Line, link: Link, size: int, devices: int, batch: int) -> float:

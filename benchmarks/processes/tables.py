@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from benchmarks import measured
-from benchmarks.processes.model import Line, Link, fitted, strong, weak
+from benchmarks.processes.model import Line, Link, fitted, step, strong, weak
 from benchmarks.processes.points import HELD_OUT, POPULATIONS, Point
 from mnist_jax import data, models
 
@@ -28,6 +28,7 @@ class Fit:
     """The model, fitted to the measurements that are not held out."""
 
     compute: dict[str, Line]  # seconds per step by network, against the batch per device
+    widths: Line  # seconds per step of 784-W-10 against W, with `BATCH` examples
     link: Link  # between two processes of this machine
     population: Line  # seconds per step against the members
     compiling: float  # seconds, of the largest population
@@ -52,13 +53,14 @@ def fit(found: dict[str, Any]) -> Fit:
         )
         for network in TITLES
     }
-    extra = [(gradient(p), pair[p] - alone[p]) for p in known if pair[p] > alone[p]]
-    line = fitted(extra)
+    line = fitted([(gradient(p), pair[p] - alone[p]) for p in known])
+    widths = fitted([(p.width, alone[p]) for p in known if p.width])
     rows = found["alone"]
     members = {row["members"]: _median(row) for row in rows if "members" in row}
     (reading,) = [row for row in rows if "read" in row]
     return Fit(
         compute,
+        widths,
         Link("this machine's loopback, measured", line.start, line.slope),
         fitted([(m, members[m]) for m in POPULATIONS if m not in HELD_OUT]),
         max(row["compiling"] for row in rows if "members" in row),
@@ -85,24 +87,26 @@ def everything(found: dict[str, Any]) -> str:
 
 def _held_out(found: dict[str, Any], its: Fit) -> str:
     """Compares measurements that the model has not seen with what it says."""
+    head = "network", "examples per process", "processes", "measured, ms", "predicted, ms", "error"
+    return _table(head, _rows(found, its))
+
+
+def _rows(found: dict[str, Any], its: Fit) -> list[list[str]]:
     alone, pair = _times(found["alone"]), _times(found["pair"])
     lines = []
     for p in alone:
         if not p.held_out:
             continue
         title = f"784-{p.width}-10" if p.width else TITLES[p.network]
-        if not p.width:
-            lines.append(_compared(title, p.batch, 1, alone[p], its.compute[p.network](p.batch)))
-        # Of a network of another width, the model knows the gradient's size, but not its compute.
-        own = alone[p] if p.width else its.compute[p.network](p.batch)
-        predicted = own + its.link.reduce(2, gradient(p))
-        lines.append(_compared(title, p.batch, 2, pair[p], predicted))
+        own = its.widths(p.width) if p.width else its.compute[p.network](p.batch)
+        lines.append(_compared(title, p.batch, 1, alone[p], own))
+        together = own + its.link.reduce(2, gradient(p))
+        lines.append(_compared(title, p.batch, 2, pair[p], together))
     members = {row["members"]: _median(row) for row in found["alone"] if "members" in row}
     for m in HELD_OUT:
         title = f"{m} networks {TITLES['mlp']}"
         lines.append(_compared(title, BATCH, 1, members[m], its.population(m)))
-    head = "network", "examples per process", "processes", "measured, ms", "predicted, ms", "error"
-    return _table(head, lines)
+    return lines
 
 
 def _compared(title: str, batch: int, count: int, seconds: float, predicted: float) -> list[str]:
@@ -119,7 +123,9 @@ def _constants(its: Fit) -> str:
         f"two processes: {1e6 * its.link.latency:.0f} µs + "
         f"{1e9 * its.link.seconds_per_byte:.2f} ns per byte of the gradient"
     )
-    lines.append(f"reading from the host: {1e6 * its.read:.2f} µs per image")
+    lines.append(
+        f"reading from the host (`data.placement=host`): {1e6 * its.read:.2f} µs per image"
+    )
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -142,7 +148,32 @@ def _one_network(its: Fit) -> str:
         *(f"{n} devices, {BATCH} each" for n in heads),
         *(f"{n} devices, {WHOLE:,} in all" for n in heads),
     )
-    return _table(head, lines)
+    return f"{_table(head, lines)}\n\n{_from_host(its)}"
+
+
+def _from_host(its: Fit) -> str:
+    """Says what reading from the host does to a step, whose images each process reads itself."""
+    parts = []
+    for name, title in TITLES.items():
+        compute, size = its.compute[name], gradient(Point(name, BATCH))
+        held = step(compute, its.link, size, 1, BATCH)
+        read = step(compute, its.link, size, 1, BATCH, its.read)
+        parts.append(f"{_ms(read)} ms instead of {_ms(held)} ms for {title}")
+    return (
+        "Each process reads its own share of a batch, so that reading costs the same on any number "
+        f"of processes: with {BATCH} images from the host, a step takes {' and '.join(parts)}."
+    )
+
+
+def worst(found: dict[str, Any]) -> float:
+    """Returns the largest relative error of a prediction; infinite if a constant is negative."""
+    its = fit(found)
+    lines = *its.compute.values(), its.widths, its.population
+    constants = [its.link.latency, its.link.seconds_per_byte, *(line.slope for line in lines)]
+    if min(constants) < 0:
+        return math.inf
+    errors = [line[-1] for line in _rows(found, its)]
+    return max(abs(float(error.strip("%"))) / 100 for error in errors)
 
 
 def _population(its: Fit) -> str:

@@ -197,7 +197,7 @@ def _orbax(*, partial: bool = False, together: bool = False) -> Iterator[Any]:
     if processes.count() > 1 and jax.process_count() > 1:  # else each is alone for orbax
         # They are named even if they are all: else orbax would wait for them in computations on
         # the devices, which must not meet those of the training.
-        own = processes.index()
+        own = jax.process_index()  # which the platform may number differently
         taking_part = set(range(processes.count())) if together else {own}
         context.multiprocessing.active_processes = taking_part
         context.multiprocessing.primary_host = min(taking_part)

@@ -16,7 +16,16 @@ from mnist_jax.config import Config
 from mnist_jax.data import feed
 from mnist_jax.errors import UserError
 from mnist_jax.members import DIVERGED, FINISHED, Planned
-from mnist_jax.training import checkpoints, layout, logs, memory, population, sweepdir, task
+from mnist_jax.training import (
+    checkpoints,
+    layout,
+    logs,
+    memory,
+    population,
+    shared_folder,
+    sweepdir,
+    task,
+)
 from mnist_jax.training.clock import Clock
 from mnist_jax.training.console import Console
 from mnist_jax.training.logs import Log, NoLog, OnEpoch, OnRow, Row, SweepLog, named
@@ -142,9 +151,8 @@ def train(
     Raises:
       StoppedError: `stop` was requested; all progress is saved.
     """
-    folders = _folders(plan, workdir)
+    folders = _agreed(plan, workdir)
     print(_opening(plan, folders), flush=True)
-    processes.barrier("the plan of the sweep")  # whose folders all have seen, before any is made
     own = folders[processes.index() :: processes.count()]
     log = SweepLog(workdir, on_row) if processes.is_first() else None
     number = 0
@@ -184,6 +192,27 @@ def _all_results(plan: Sequence[Planned], workdir: Path, log: SweepLog) -> list[
     log.keep()
     found = sweepdir.finished(folders)
     return [found[sweepdir.key(member)] for member in plan]
+
+
+def _agreed(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
+    """Returns the populations to train, the same in all processes, which divide them.
+
+    Raises:
+      UserError: this process does not see the folders that the first one sees.
+    """
+    folders = _folders(plan, workdir)
+    names = processes.decided("the plan of the sweep", lambda: [its.path.name for its in folders])
+    started = time.monotonic()
+    while [its.path.name for its in folders] != names:  # a network file system may lag behind
+        if time.monotonic() - started > shared_folder.SEEN_WITHIN:
+            raise UserError(
+                f"process {processes.index()} sees other populations in {workdir} than process 0; "
+                "run the same command again"
+            )
+        time.sleep(1.0)
+        folders = _folders(plan, workdir)
+    processes.barrier("the plan of the sweep, seen")  # before any of them creates a folder
+    return folders
 
 
 def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
