@@ -4,11 +4,10 @@ The same command runs on every host. JAX's coordination service, in the first pr
 (https://docs.jax.dev/en/latest/multi_process.html). Here they exchange small texts through it, by
 name. Whoever waits says whom it is waiting for, and stops if another process has failed. A process
 that is killed breaks its connections: the others then end with status 75, or are ended by JAX after
-`HEARTBEAT` seconds.
+`connection.HEARTBEAT` seconds.
 """
 
 import contextlib
-import importlib.util
 import itertools
 import json
 import os
@@ -16,37 +15,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from mnist_jax.connection import connected
 from mnist_jax.errors import LostError, StoppedError, UserError
+from mnist_jax.place import find
 
-ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-JOINING = 300  # seconds until all processes must have started
-HEARTBEAT = 30  # seconds without a sign of life after which a process counts as dead
-LEAVING = 30  # seconds to wait for the others at the end
 PATIENCE = 300  # seconds to wait for the others at a barrier
 REPORT = 60  # seconds between two lines that say whom a process is waiting for
 POLL = 1.0  # seconds between two looks at what has happened to the others
 GRACE = 10  # seconds in which a process ends by itself once another has failed
 FAILED, LEFT = "failed", "left"  # keys: why a process ends, and which have heard of it
 END = "the end"
-EXIT_STATUS = 75  # where the others did not come: run the same command again
-NOT_CONNECTED = "the processes of this run cannot be connected"
-CONNECTED = (
-    "All must run the same command, each with its own --process, and reach the --coordinator; "
-    "--processes=1 trains with this process alone"
-)
 BROKEN = ("Gloo", "UNAVAILABLE", "coordination", "Connection closed", "Socket closed")
-
-
-@dataclass(frozen=True)
-class Place:
-    """The place of this process among those of a run; `None`: JAX knows it from the platform."""
-
-    coordinator: str | None = None  # HOST:PORT of the first process
-    count: int | None = None
-    index: int | None = None
 
 
 class _Alone:
@@ -271,9 +252,10 @@ def joined(
       LostError: another process has ended without a word.
     """
     global _group
-    asked = _place(coordinator, number, place)
-    if asked is not None:
-        _group = _connected(asked, one_backend)
+    asked = find(coordinator, number, place)
+    state = None if asked is None else connected(asked, one_backend=one_backend)
+    if state is not None:
+        _group = _Together(state)
     if count() == 1:
         yield
         return
@@ -328,107 +310,3 @@ def _is_loss(error: BaseException | None) -> bool:
     if isinstance(error, LostError) or _is_loss(error.__cause__):
         return True
     return not isinstance(error, UserError) and any(word in str(error) for word in BROKEN)
-
-
-def _place(coordinator: str | None, number: int | None, place: int | None) -> Place | None:
-    """Returns where this process belongs; `None` if it is the only one of its run.
-
-    Raises:
-      UserError: what was given contradicts itself, or is not all that is needed.
-    """
-    given = {
-        ("--coordinator", ADDRESS): coordinator or os.environ.get(ADDRESS),
-        ("--processes", COUNT): _number(number, COUNT),
-        ("--process", INDEX): _number(place, INDEX),
-    }
-    if number == 1 and (coordinator, place) == (None, None):
-        return None
-    if all(value is None for value in given.values()):
-        return Place() if _platform_has_several() else None
-    if missing := [f"{flag} (or {name})" for (flag, name), its in given.items() if its is None]:
-        raise UserError(
-            f"a run of several processes needs {', '.join(missing)} too; or "
-            "use python launch/local.py, which sets all of them"
-        )
-    address, total, its = given.values()
-    if total < 1 or not 0 <= its < total:
-        raise UserError(
-            f"--process={its}: must be from 0 to {total - 1}, one less than --processes"
-        )
-    host, colon, port = address.rpartition(":")
-    if not host or not colon or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise UserError(f"--coordinator={address!r}: expected HOST:PORT of the first process")
-    return None if total == 1 else Place(address, total, its)
-
-
-def _number(given: int | None, variable: str) -> int | None:
-    text = os.environ.get(variable)
-    if given is not None or text is None:
-        return given
-    if not text.isdecimal():
-        raise UserError(f"{variable}={text!r} in the environment: expected a whole number")
-    return int(text)
-
-
-def _platform_has_several() -> bool:
-    """True if Slurm, Open MPI or Cloud TPU has started this process as one of several.
-
-    JAX then knows the others by itself. A single TPU VM counts as well: only JAX can tell.
-    """
-    environ = os.environ
-    step = "SLURM_STEP_NODELIST" in environ and environ.get("SLURM_NTASKS", "1") != "1"
-    mpi = environ.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
-    pod = "," in environ.get("TPU_WORKER_HOSTNAMES", "")  # on Kubernetes
-    machine = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")  # a TPU VM
-    colab = "COLAB_RELEASE_TAG" in environ  # has a single one, and no metadata
-    elsewhere = "tpu" not in (environ.get("JAX_PLATFORMS") or "tpu")  # empty: any
-    vm = machine and not colab and not elsewhere and importlib.util.find_spec("libtpu") is not None
-    return step or mpi or pod or vm
-
-
-def _connected(place: Place, one_backend: bool) -> Any:
-    """Connects this process with the others; returns its group."""
-    from jax._src import distributed  # the public API does not show the client
-
-    options: dict[str, Any] = {}
-    if place.coordinator is not None:
-        options = {
-            "coordinator_address": place.coordinator,
-            "num_processes": place.count,
-            "process_id": place.index,
-        }
-        if _is_local(place.coordinator):  # else the service listens on all addresses
-            options["coordinator_bind_address"] = place.coordinator
-    # JAX's devices are those of all processes if its global state is initialised.
-    state = distributed.global_state if one_backend else distributed.State()
-    came = threading.Event()
-    threading.Thread(target=_give_up, args=(came, place), daemon=True).start()
-    try:
-        state.initialize(
-            **options,
-            initialization_timeout=JOINING + GRACE,
-            heartbeat_timeout_seconds=HEARTBEAT,
-            shutdown_timeout_seconds=LEAVING,
-        )
-    except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise UserError(f"{NOT_CONNECTED}: {first[:300]}. {CONNECTED}") from error
-    finally:
-        came.set()
-    if state.num_processes == 1:
-        state.shutdown()
-        return _Alone()
-    return _Together(state)
-
-
-def _give_up(came: threading.Event, place: Place) -> None:
-    """Ends this process if the others do not come; JAX would abort it, with a page of addresses."""
-    if not came.wait(JOINING):
-        missing = f"no process 0 at {place.coordinator}" if place.index else "not all of them came"
-        print(f"error: {NOT_CONNECTED}: {missing} within {JOINING} s. {CONNECTED}", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(EXIT_STATUS)
-
-
-def _is_local(address: str) -> bool:
-    return address.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]")

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mnist_jax import processes
 from mnist_jax.errors import UserError
 from mnist_jax.lock import sole_writer
-from mnist_jax.processes import Place
+from mnist_jax.place import ADDRESS, COUNT, INDEX, Place, find, platform_has_several
 from mnist_jax.training import checkpoint, checkpoints
 from tests.commands import (
     EVERYTHING,
@@ -75,7 +74,7 @@ MAIN = ("--config=some.py", "--workdir=run")
 BEFORE = """
 import os, runpy, signal, sys, time
 from pathlib import Path
-from mnist_jax import processes
+from mnist_jax import connection
 from mnist_jax.training import shared_folder
 from mnist_jax.training.console import Console
 
@@ -425,8 +424,8 @@ def test_a_process_that_never_comes_is_not_waited_for(tmp_path, place, message):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     its = ("--processes=2", f"--process={place}", f"--coordinator=127.0.0.1:{port}")
-    words = ["-c", BEFORE, "processes.JOINING = 3", "mnist_jax.main", *MAIN, *its]
-    done = finished(words, cwd=tmp_path, status=1)
+    words = ["-c", BEFORE, "connection.JOINING = 3", "mnist_jax.main", *MAIN, *its]
+    done = finished(words, cwd=tmp_path, status=75)
     assert done.stderr.count("error: ") == 1
     assert f"the processes of this run cannot be connected: {message}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -435,7 +434,7 @@ def test_a_process_that_never_comes_is_not_waited_for(tmp_path, place, message):
 # Where a process belongs
 
 SLURM = {"SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_JOB_ID": "7"}
-GIVEN = {processes.ADDRESS: "a:1", processes.COUNT: "2", processes.INDEX: "1"}
+GIVEN = {ADDRESS: "a:1", COUNT: "2", INDEX: "1"}
 
 
 @pytest.fixture
@@ -468,8 +467,8 @@ def known(monkeypatch):
 )
 def test_the_platform_tells_whether_there_are_others(known, variables, several):
     known(**variables)
-    assert processes._place(None, None, None) == (Place() if several else None)
-    assert processes._place(None, 1, None) is None  # for this process alone
+    assert find(None, None, None) == (Place() if several else None)
+    assert find(None, 1, None) is None  # for this process alone
 
 
 @pytest.mark.parametrize(
@@ -487,9 +486,9 @@ def test_a_tpu_may_have_others(known, monkeypatch, variables, several):
     known(**variables)
     monkeypatch.setattr(os.path, "exists", lambda path: path == "/dev/vfio/0")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "libtpu" or None)
-    assert processes._platform_has_several() == several
+    assert platform_has_several() == several
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert not processes._platform_has_several()
+    assert not platform_has_several()
 
 
 @pytest.mark.parametrize(
@@ -498,31 +497,31 @@ def test_a_tpu_may_have_others(known, monkeypatch, variables, several):
         (GIVEN, (None, None, None), Place("a:1", 2, 1)),
         (GIVEN, ("b:2", None, 0), Place("b:2", 2, 0)),  # a flag comes first
         (GIVEN, (None, 1, None), None),
-        (GIVEN | {processes.COUNT: "1", processes.INDEX: "0"}, (None, None, None), None),
+        (GIVEN | {COUNT: "1", INDEX: "0"}, (None, None, None), None),
         (SLURM | {"SLURM_STEP_NODELIST": "x"}, ("[::1]:9", 3, 2), Place("[::1]:9", 3, 2)),
     ],
 )
 def test_flags_and_variables_tell_the_place(known, variables, arguments, place):
     known(**variables)
-    assert processes._place(*arguments) == place
+    assert find(*arguments) == place
 
 
 @pytest.mark.parametrize(
     ("variables", "arguments", "message"),
     [
         ({}, ("a:1", 2, None), "needs --process (or JAX_PROCESS_ID) too"),
-        ({processes.ADDRESS: "a:1"}, (None, None, None), "needs --processes (or JAX_NUM_PROC"),
+        ({ADDRESS: "a:1"}, (None, None, None), "needs --processes (or JAX_NUM_PROC"),
         ({}, ("a:1", 2, -1), "--process=-1: must be from 0 to 1"),
         ({}, ("a:1", 0, 0), "--process=0: must be from 0"),
         ({}, ("a", 2, 0), "--coordinator='a': expected HOST:PORT"),
         ({}, (":1", 2, 0), "--coordinator=':1': expected HOST:PORT"),
         ({}, ("a:b", 2, 0), "--coordinator='a:b': expected HOST:PORT"),
         ({}, ("a:70000", 2, 0), "--coordinator='a:70000': expected HOST:PORT"),
-        ({processes.COUNT: "two"}, (None, None, None), "JAX_NUM_PROCESSES='two' in the env"),
+        ({COUNT: "two"}, (None, None, None), "JAX_NUM_PROCESSES='two' in the env"),
     ],
 )
 def test_a_place_that_contradicts_itself_is_refused(known, variables, arguments, message):
     known(**variables)
     with pytest.raises(UserError) as raised:
-        processes._place(*arguments)
+        find(*arguments)
     assert message in str(raised.value)

@@ -18,7 +18,7 @@ from benchmarks import measured, readme
 from benchmarks.processes import tables
 from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
-from mnist_jax.processes import ADDRESS, COUNT, INDEX
+from mnist_jax.place import ADDRESS, COUNT, INDEX
 
 FILE = "launch/SCALING.md"
 ROUNDS = 2  # of one process, then two
