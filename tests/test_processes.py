@@ -95,7 +95,8 @@ def ended(self, row, metrics):
         kill(signal.SIGKILL, {})
 Console.end_epoch = ended
 """
-STOPPED = "Console.update = lambda *arguments: kill(signal.SIGTERM, {})"
+# With time for all of them to learn of it, before the last one is at its end.
+STOPPED = "Console.update = lambda *arguments: (kill(signal.SIGTERM, {}), time.sleep(1))"
 
 
 def local(*arguments: str, cwd: Path, count: int = 2, name: str = "main", before: str = "") -> Any:
@@ -309,6 +310,7 @@ def update(*arguments):
     while not list(Path("run").glob("populations/*/results.json")):
         time.sleep(0.05)
     kill(signal.SIGTERM, 0)
+    time.sleep(1)
 if os.environ["JAX_PROCESS_ID"] == "0":
     Console.update = update
 """
