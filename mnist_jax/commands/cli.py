@@ -70,7 +70,7 @@ def run(
             with settings.own(), _together(arguments):
                 return main(arguments)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            sys.stderr.write(f"error: {error}\n")  # at once: other processes may write there, too
             return 1
         except StoppedError as stopped:
             if processes.is_first():
