@@ -5,7 +5,7 @@ import sys
 import threading
 from typing import Any
 
-from mnist_jax.errors import UserError
+from mnist_jax.errors import LostError
 from mnist_jax.place import Place
 
 JOINING = 300  # seconds until all processes must have started
@@ -31,7 +31,7 @@ def connected(place: Place, *, one_backend: bool) -> Any:
       The state of JAX's distributed runtime; `None` if there is only this process.
 
     Raises:
-      UserError: the others cannot be reached.
+      LostError: the others cannot be reached.
     """
     from jax._src import distributed  # the public API does not show the client
 
@@ -57,7 +57,7 @@ def connected(place: Place, *, one_backend: bool) -> Any:
         )
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
-        raise UserError(f"{NOT_CONNECTED}: {first[:300]}. {CONNECTED}") from error
+        raise LostError(f"{NOT_CONNECTED}: {first[:300]}. {CONNECTED}") from error
     finally:
         came.set()
     if state.num_processes == 1:

@@ -3,6 +3,7 @@
 The packages `training` and `analysis` do not import each other; this module combines them.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -50,12 +51,29 @@ def nothing(rows: list[Row]) -> None:
     """Does nothing; the default for callbacks that are called after each epoch."""
 
 
-def _refuse_strangers(what: dict[str, Any]) -> None:
-    """Raises UserError unless all processes of a run are about to do the same."""
+def _refuse_strangers(what: dict[str, Any], configs: Iterable[Config]) -> None:
+    """Raises UserError unless all processes of a run are about to do the same.
+
+    Args:
+      what: the configurations, by name.
+      configs: the same, for the user's own code that they name.
+    """
     if processes.count() == 1:
+        if jax.distributed.is_initialized() and jax.process_count() > 1:
+            raise UserError(
+                "JAX was connected with other processes before this training, which would not "
+                "know of them: run the command in each, with --coordinator, --processes and "
+                "--process"
+            )
         return
-    mine = workdir.plain(what | {"versions": provenance.versions()})
-    first, *others = map(json.loads, processes.gather("the comparison", json.dumps(mine)))
+    modules = own_code.read(name for one in configs for name in own_code.modules(one))
+    code = {name: its["sha256"] for name, its in modules.items()}
+    facts = {"versions": provenance.versions(), "commit": provenance.commit(), "own code": code}
+    mine = json.dumps(workdir.plain(what | facts), sort_keys=True)
+    digest = hashlib.sha256(mine.encode()).hexdigest()
+    if len(set(processes.gather("the comparison", digest))) == 1:
+        return
+    first, *others = map(json.loads, processes.gather("the differences", mine))
     for i, other in enumerate(others, start=1):
         if lines := difference(first, other)[: workdir.SHOWN]:
             raise UserError(
@@ -164,7 +182,7 @@ def run(
     config = models.resolve(config)
     if profile and processes.count() > 1:
         raise UserError("--profile: traces a run of one process; leave it out, or --processes")
-    _refuse_strangers(config.to_dict())
+    _refuse_strangers(config.to_dict(), [config])
     if processes.decided("the look for a result", lambda: workdir.finished(folder, config)):
         own_code.warn_of_changes(folder, own_code.modules(config))
         return False
@@ -360,7 +378,8 @@ def run_sweep(
     write_sections = find_analysis(analysis)
     plan = sweep.resolve(plan)
     _refuse_strangers(
-        {f"{its.architecture}, seed {its.config.seed}": its.config.to_dict() for its in plan}
+        {f"{its.architecture}, seed {its.config.seed}": its.config.to_dict() for its in plan},
+        [its.config for its in plan],
     )
     if processes.decided("the look for a result", lambda: _compared(plan, folder)):
         own_code.warn_of_changes(folder, [n for its in plan for n in own_code.modules(its.config)])

@@ -27,7 +27,7 @@ POLL = 1.0  # seconds between two looks at what has happened to the others
 GRACE = 10  # seconds in which a process ends by itself once another has failed
 FAILED, LEFT = "failed", "left"  # keys: why a process ends, and which have heard of it
 END = "the end"
-BROKEN = ("Gloo", "UNAVAILABLE", "coordination", "Connection closed", "Socket closed")
+BROKEN = ("Gloo ", "UNAVAILABLE:", "UNAVAILABLE;", "CoordinationService")
 
 
 class _Alone:
@@ -49,6 +49,7 @@ class _Together:
         """Takes the state of JAX's distributed runtime, as it was initialised."""
         self.index, self.count = state.process_id, state.num_processes
         self.failed = self.parted = self._told = False
+        self._why: str | None = None  # another process has failed
         self._state = state
         self._client = state.client
         self._names: dict[str, Iterator[int]] = {}  # a key can be given only once
@@ -76,14 +77,18 @@ class _Together:
             self.check()
             waiting()
             now = time.monotonic()
-            if patience is not None and now - started > patience:
-                raise UserError(
+            late = patience is not None and now - started > patience
+            if not late and now - said <= REPORT:
+                continue
+            said = now
+            missing = [i for i in missing if not self._wait(f"{name}/{number}/{i}", 0.001)]
+            if late and missing:
+                raise LostError(
                     f"{_listed(missing, self.count)} did not come to {name!r} within "
-                    f"{patience:.0f} s: look at what it printed last"
+                    f"{patience:.0f} s: look at what it printed last, then run the same command "
+                    "again"
                 )
-            if now - said > REPORT:
-                said = now
-                print(f"waiting at {name!r} for {_listed(missing, self.count)}", flush=True)
+            print(f"waiting at {name!r} for {_listed(missing, self.count)}", flush=True)
         return [found[i] for i in range(self.count)]
 
     def _wait(self, key: str, seconds: float) -> str | None:
@@ -123,21 +128,21 @@ class _Together:
                 time.sleep(POLL)  # in which the last one ends
         os._exit(status)
 
-    def failure(self, seconds: float) -> str | None:
+    def _failure(self, seconds: float) -> str | None:
         """Returns why another process has ended, if it does so within some seconds."""
         text = self._wait(FAILED, seconds)
         if text is None:
             return None
         index, why = json.loads(text)
-        return None if index == self.index else f"process {index} of {self.count} failed: {why}"
+        return f"process {index} of {self.count} failed: {why}"
 
     def reached_stop(self, count: int) -> bool:
         return self._state.preemption_sync_manager.reached_sync_point(count)
 
     def check(self) -> None:
         """Raises UserError if another process has failed."""
-        if why := self.failure(0.001):
-            raise UserError(why)
+        if self._why is not None and not self.failed:
+            raise UserError(self._why)
 
     def _watch(self) -> None:
         """Ends this process if another one has failed, and this one does not notice it.
@@ -145,13 +150,15 @@ class _Together:
         It may wait in a computation for the one that is gone. Runs in a thread of its own.
         """
         with contextlib.suppress(LostError):
-            while (why := self.failure(60)) is None:
+            while (why := self._failure(60)) is None:
                 if self.parted:
                     return
+            self._why = why
             time.sleep(GRACE)
-            print(f"error: {why}", file=sys.stderr, flush=True)
-            self.fail(why)
-            self.leave(1)
+            if not self.failed:  # else this process knows of it, or is the one
+                sys.stderr.write(f"error: {why}\n")
+                self.fail(why)
+                self.leave(1)
 
 
 _group: Any = _Alone()
@@ -272,8 +279,8 @@ def joined(
     except StoppedError:
         _group.part()
         raise
-    except KeyboardInterrupt:
-        _group.fail("it was interrupted")
+    except (KeyboardInterrupt, SystemExit) as error:
+        _group.fail(f"it was interrupted ({type(error).__name__})")
         raise
     except Exception as error:
         if not _is_loss(error):
@@ -309,4 +316,6 @@ def _is_loss(error: BaseException | None) -> bool:
         return False
     if isinstance(error, LostError) or _is_loss(error.__cause__):
         return True
-    return not isinstance(error, UserError) and any(word in str(error) for word in BROKEN)
+    # Gloo's errors come as ValueErrors.
+    ours = isinstance(error, RuntimeError | ValueError) and not isinstance(error, UserError)
+    return ours and any(word in str(error) for word in BROKEN)

@@ -32,6 +32,8 @@ PROCESS_WIDE = {
     "jax_no_execution": False,
     "jax_no_tracing": False,
     "jax_scan3": False,
+    "jax_enable_preemption_service": True,
+    "jax_enable_recoverability": False,
 }
 # `compilation.keep_programs` sets these for the whole process.
 OF_THE_CACHE = (

@@ -9,6 +9,7 @@ of the measurements, and compared with the others.
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from argparse import Namespace
@@ -24,24 +25,26 @@ FILE = "launch/SCALING.md"
 ROUNDS = 2  # of one process, then two
 REPEATS = 5  # in a round
 LARGEST = 0.2  # error of a prediction that is published
-PORT = 47811
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
     """Returns `{"conditions": ..., "alone": rows, "pair": rows}`; see `worker.measure`."""
     found: dict[str, Any] = {"conditions": measured.conditions(), "alone": [], "pair": []}
     found["quick"] = quick
-    for number in range(1 if quick else ROUNDS):
+    for _ in range(1 if quick else ROUNDS):
         for name, count in (("alone", 1), ("pair", 2)):
-            rows = _group(count, PORT + number, 1 if quick else REPEATS)
+            rows = _group(count, 1 if quick else REPEATS)
             for row, more in zip(found[name] or rows, rows, strict=True):
                 row["seconds"] = row["seconds"] + (more["seconds"] if found[name] else [])
             found[name] = found[name] or rows
     return found
 
 
-def _group(count: int, port: int, repeats: int) -> list[dict[str, Any]]:
+def _group(count: int, repeats: int) -> list[dict[str, Any]]:
     """Runs the worker in so many processes; returns what the first one has measured."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     shared = {ADDRESS: f"127.0.0.1:{port}", COUNT: str(count), "JAX_NUM_CPU_DEVICES": "1"}
     started = [
         subprocess.Popen(
@@ -54,9 +57,9 @@ def _group(count: int, port: int, repeats: int) -> list[dict[str, Any]]:
         for place in range(count)
     ]
     output = started[0].communicate()[0]
-    for process in started:
-        if process.wait():
-            raise UserError(f"a process of {count} ended with status {process.returncode}")
+    statuses = [process.wait() for process in started]
+    if any(statuses):
+        raise UserError(f"a process of {count} failed; see above")
     return json.loads(output.splitlines()[-1])
 
 

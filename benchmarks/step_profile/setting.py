@@ -35,11 +35,11 @@ def set_up(asked: Config) -> Setting:
     Raises:
       UserError: the configuration is not valid.
     """
-    on_one = layout.for_batch(asked, jax.devices()[:1]).shared
-    feed = open_feed(asked, on_one)
+    on_one = layout.for_batch(asked, jax.devices()[:1])
+    feed = open_feed(asked, on_one.replicate)
     built = task.build(asked, data.spec(asked.data.name), feed.steps_per_epoch)
     chunk = next(iter(feed.chunks(epoch=0)))
     steps = min(chunk.stop - chunk.start, max(2, IMAGES // asked.batch_size))
-    rows = jax.device_put(jax.tree.map(lambda x: x[0, :steps], chunk.rows), on_one)
+    rows = jax.device_put(jax.tree.map(lambda x: x[0, :steps], chunk.rows), on_one.shared)
     state = jax.jit(lambda: init_state(built, asked.seed))()
     return Setting(asked, built, feed, state, rows, steps)

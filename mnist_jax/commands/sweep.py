@@ -16,7 +16,7 @@ import os
 from argparse import Namespace
 from pathlib import Path
 
-from mnist_jax import STARTED, processors
+from mnist_jax import STARTED, processes, processors
 from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 
@@ -47,7 +47,8 @@ def main(arguments: Namespace) -> int:
             )
         from mnist_jax.compare import compare_runs
 
-        compare_runs(arguments.compare, arguments.workdir or Path("runs/comparison"))
+        if processes.is_first():
+            compare_runs(arguments.compare, arguments.workdir or Path("runs/comparison"))
         return 0
     asked = members.read(arguments.config)
     plan = members.plan(asked, arguments.config, arguments.overrides, arguments.seeds)

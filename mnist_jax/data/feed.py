@@ -6,7 +6,7 @@ at a time, each in the order of its own seed. Only this module reads `data.place
 
 import concurrent.futures
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,12 +117,12 @@ class Feed:
 class DeviceFeed(Feed):
     """Keeps the whole training split on the device as uint8; a chunk consists of indices."""
 
-    def __init__(self, plan: _Plan, split: data.Split, sharding: jax.sharding.Sharding) -> None:
+    def __init__(self, plan: _Plan, split: data.Split, replicate: Callable[[Any], Any]) -> None:
         super().__init__(plan, index=((), np.int32))
         self._image_shape = split.spec.image_shape
         # Flattened, because XLA:CPU copies whole rows of bytes but gathers images byte by byte.
         flat = split.images.reshape(len(split.images), -1)
-        self.resident = jax.device_put((flat, split.labels), sharding)
+        self.resident = replicate((flat, split.labels))
 
     def fetch(self, resident: Any, row: Any) -> Any:
         """Gathers the examples of a batch from the resident arrays."""
@@ -170,7 +170,7 @@ class HostFeed(Feed):
 
 def open_feed(
     config: Config,
-    sharding: jax.sharding.Sharding,
+    replicate: Callable[[Any], Any],
     seeds: Sequence[int] | None = None,
     most_steps: int | None = None,
     share: slice = slice(None),
@@ -179,7 +179,7 @@ def open_feed(
 
     Args:
       config: the configuration of the networks, which may differ in their seeds.
-      sharding: the sharding of the arrays that stay on the device.
+      replicate: puts the arrays that stay on the devices on each of them.
       seeds: the seeds of the M networks; by default only the configuration's own.
       most_steps: upper bound on the steps per chunk; None means an epoch.
       share: the part of each batch that the devices of this process train on.
@@ -199,7 +199,7 @@ def open_feed(
     plan = _Plan(seeds, count, config.batch_size, length, share)
     if config.data.placement == "host":
         return HostFeed(plan, data.source(name, split), shape)
-    return DeviceFeed(plan, data.load(name, split), sharding)
+    return DeviceFeed(plan, data.load(name, split), replicate)
 
 
 def most_bytes(config: Config) -> int | None:

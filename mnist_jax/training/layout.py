@@ -46,6 +46,11 @@ class Layout(Protocol):
         ...
 
     @property
+    def own_devices(self) -> tuple[Any, ...]:
+        """Those of the devices that belong to this process."""
+        ...
+
+    @property
     def reduction(self) -> Reduction:
         """Reduces what the step computes for parts of a batch."""
         ...
@@ -63,6 +68,10 @@ class Layout(Protocol):
     @property
     def block_multiple(self) -> int:
         """The number of blocks of a split must be a multiple of this number."""
+        ...
+
+    def replicate(self, tree: Any) -> Any:
+        """Puts arrays, which all networks share, on every device."""
         ...
 
     def place(self, tree: Any) -> Any:
@@ -129,6 +138,11 @@ class BatchLayout:
         return Mean(None if self.mode == "jit" else DATA, packed=self.several)
 
     @property
+    def own_devices(self) -> tuple[Any, ...]:
+        """Those of the devices that belong to this process."""
+        return tuple(its for its in self.devices if its.process_index == jax.process_index())
+
+    @property
     def several(self) -> bool:
         """True if some of the devices belong to other processes."""
         return not self.shared.is_fully_addressable
@@ -154,13 +168,17 @@ class BatchLayout:
 
     def share(self, batch_size: int) -> slice:
         """Returns the part of a batch that the devices of this process train on."""
-        own = [i for i, its in enumerate(self.devices) if its.process_index == jax.process_index()]
         each = batch_size // len(self.devices)
-        return slice(own[0] * each, (own[-1] + 1) * each)
+        start = self.devices.index(self.own_devices[0]) * each
+        return slice(start, start + len(self.own_devices) * each)
 
-    def place(self, tree: Any) -> Any:
+    def replicate(self, tree: Any) -> Any:
         """Replicates arrays on all devices; copies nothing that is there already."""
         return self._put(tree, self.shared)
+
+    def place(self, tree: Any) -> Any:
+        """Replicates the state of the one network."""
+        return self.replicate(tree)
 
     def members(self, tree: Any) -> Any:
         """Copies arrays from the devices to the host."""
@@ -288,6 +306,11 @@ class MembersLayout:
     several = False
 
     @property
+    def own_devices(self) -> tuple[Any, ...]:
+        """All devices: they belong to this process."""
+        return self.devices
+
+    @property
     def _mesh(self) -> Mesh:
         return Mesh(np.asarray(self.devices), (MEMBERS,))
 
@@ -311,6 +334,10 @@ class MembersLayout:
     def padding(self) -> int:
         """Number of copies of the first network added so that all devices hold equally many."""
         return -self.count % len(self.devices)
+
+    def replicate(self, tree: Any) -> Any:
+        """Replicates arrays on all devices."""
+        return jax.device_put(tree, self.shared)
 
     def place(self, tree: Any) -> Any:
         """Pads arrays `[M, ...]` to `[P, ...]` and puts each network on its device."""
@@ -408,6 +435,27 @@ def for_batch(config: Config, devices: Sequence[Any] | None = None) -> BatchLayo
             f"use a multiple of {len(devices)}"
         )
     return BatchLayout(mode, devices, elastic)
+
+
+def refuse_unreachable() -> None:
+    """Lets all devices of all processes add a number, which is quick, before anything is compiled.
+
+    Raises:
+      UserError: they cannot; their first exchange must come within 30 seconds in all processes.
+    """
+    layout = BatchLayout("shard_map", tuple(jax.devices()))
+    axis = NamedSharding(layout._mesh, P(DATA))
+    ones = jax.make_array_from_callback(
+        (len(layout.devices),), axis, lambda index: np.ones(len(layout.devices), np.float32)[index]
+    )
+    try:
+        jax.block_until_ready(jax.jit(lambda x: x.sum(), out_shardings=layout.shared)(ones))
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0][:200]
+        raise UserError(
+            "the processes reach the coordinator, but not each other: open the ports between their "
+            f"hosts ({first})"
+        ) from error
 
 
 def for_evaluation(config: Config) -> BatchLayout:

@@ -26,7 +26,8 @@ class Preemption:
     """Sets `requested` in all processes at the same count, once one of them got SIGTERM.
 
     With `in_step`, the processes train one network, and each call of `poll` counts. Otherwise each
-    trains networks of its own, and time is what they have in common: every `TICK` counts.
+    trains networks of its own, and time since the start is what they have in common: every `TICK`
+    counts.
     """
 
     def __init__(self, *, in_step: bool) -> None:
@@ -60,7 +61,7 @@ class Preemption:
         if self._in_step:
             yield next(self._counts)
             return
-        while self._started + TICK < time.time():
+        while self._started + TICK < time.monotonic():
             self._started += TICK
             yield next(self._counts)
 
@@ -79,11 +80,12 @@ class Preemption:
             signal.signal(number, handler or signal.SIG_DFL)  # pyright: ignore[reportArgumentType]
 
     def __enter__(self) -> "Preemption":
+        processes.barrier("the start of the clock")
+        self._started = time.monotonic()
         if threading.current_thread() is threading.main_thread():
             for number in PASSED_ON:
                 if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup
                     self._previous[number] = signal.signal(number, self._pass_on)
-        self._started = processes.decided("the start of the clock", time.time)
         return self
 
     def __exit__(

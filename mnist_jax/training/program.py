@@ -110,7 +110,7 @@ class Program:
     @property
     def fits(self) -> bool:
         """True if the program fits well into the memory of the devices."""
-        return self.bytes_needed <= memory.available(self.layout.devices)
+        return self.bytes_needed <= memory.available(self.layout.own_devices)
 
     def start(self) -> TrainState:
         """Returns the networks' states before the first step, `[P, ...]`."""
@@ -169,7 +169,7 @@ def prepare_one(config: Config) -> Program:
     """
     layout = layouts.for_batch(config)
     steps = _most_steps(config, layout, CORES)
-    feed = open_feed(config, layout.shared, None, steps, layout.share(config.batch_size))
+    feed = open_feed(config, layout.replicate, None, steps, layout.share(config.batch_size))
     lane = _lane(config, layout, feed)
     task.check(lane.base)
     return _compiled([config], layout, lane)
@@ -187,7 +187,7 @@ def prepare_many(configs: Sequence[Config]) -> Program:
     first = configs[0]
     layout = layouts.for_members(first, len(configs))
     seeds = [config.seed for config in configs]
-    feed = open_feed(first, layout.shared, seeds, _most_steps(first, layout, 1) // layout.turns)
+    feed = open_feed(first, layout.replicate, seeds, _most_steps(first, layout, 1) // layout.turns)
     return _compiled(configs, layout, _lane(first, layout, feed))
 
 
@@ -224,7 +224,7 @@ def _compiled(configs: Sequence[Config], layout: Layout, lane: Lane) -> Program:
     shapes = jax.eval_shape(draw, seeds, numbers)
     held, what = _held(layout, shapes), _what(configs)
     # Before anything is compiled: a step needs at least the state and the gradients.
-    memory.refuse(_least(layout, shapes) + held, layout.devices, what)
+    memory.refuse(_least(layout, shapes) + held, layout.own_devices, what)
     compiled = {
         length: layout.compile_steps(lane.steps, shapes, numbers, rows, feed.resident)
         for length, rows in feed.shapes().items()
@@ -248,7 +248,7 @@ def _compiled(configs: Sequence[Config], layout: Layout, lane: Lane) -> Program:
         validate = program.examiner(data.load(first.data.name, first.data.val_split))
     examining = 0 if validate is None else validate.bytes_needed
     most = max(program.bytes_needed, examining)
-    memory.refuse(most + held, layout.devices, what)
+    memory.refuse(most + held, layout.own_devices, what)
     return dataclasses.replace(
         program,
         validate=validate,
@@ -269,7 +269,7 @@ def _held(layout: Layout, shapes: TrainState) -> int:
     if layout.devices[0].platform != "cpu":
         return 0  # these are not on the devices
     copies = memory.size(shapes) + 3 * memory.size(evaluation_weights(shapes))
-    return copies // len(layout.devices)
+    return copies // len(layout.own_devices)
 
 
 def _what(configs: Sequence[Config]) -> str:

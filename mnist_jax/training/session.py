@@ -1,6 +1,8 @@
 """Runs training in one process: restores the newest checkpoint, trains, and saves."""
 
 import contextlib
+import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from mnist_jax import processes
 from mnist_jax.errors import StoppedError, UserError
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
-from mnist_jax.training import checkpoint, memory, model_keywords, shared_folder
+from mnist_jax.training import checkpoint, layout, memory, model_keywords, shared_folder
 from mnist_jax.training.checkpoint import Record
 from mnist_jax.training.checkpoints import Checkpoints, newest_sound, steps
 from mnist_jax.training.clock import Clock
@@ -51,6 +53,8 @@ def opened(workdir: Path, *, in_step: bool) -> Iterator[Stop]:
     with lock, signals as stop, memory.explained():
         if several:
             shared_folder.refuse_unshared(workdir)
+            if in_step:
+                layout.refuse_unreachable()
         try:
             yield stop
         except StoppedError as stopped:
@@ -131,6 +135,8 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
         state = warm_start(program.layout.members(start), program.config)
         best = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template["best"])
         status, rows = [TRAINING] * count, [[] for _ in range(count)]
+        if program.layout.several:
+            _refuse_other_start(state)
         return Position(program.layout.place(state), best, rows, status)
     tree, record, step = found
     for i, config in enumerate(program.configs):
@@ -149,6 +155,21 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
         if at.status[i] == FINISHED and longer:
             at.status[i] = TRAINING
     return at
+
+
+def _refuse_other_start(state: Any) -> None:
+    """Raises UserError unless all processes start from the same arrays, as from `init_from`."""
+    arrays = checkpoint.flatten(state)
+    digests = [checkpoint.digests(array) for array in arrays.values()]
+    own = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+    first = processes.decided("the start", lambda: own)
+    if any(
+        json.loads(text) for text in processes.gather("its comparison", json.dumps(own != first))
+    ):
+        raise UserError(
+            "the processes do not start from the same weights: config.init_from must name a "
+            "finished run in a folder that all of them share"
+        )
 
 
 def _newest_for_all(folder: Path, template: Any) -> tuple[Any, Record, int] | None:

@@ -9,7 +9,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.files import reason, writing
 
 NAME = ".processes"
-SEEN_WITHIN = 30  # seconds; a network file system may show a new file late
+SEEN_WITHIN = 90  # seconds; NFS shows a new file within 60
 
 
 def refuse_unshared(workdir: Path) -> None:
@@ -23,19 +23,25 @@ def refuse_unshared(workdir: Path) -> None:
         return word
 
     word = processes.decided("the look at the workdir", write)
+    try:
+        _wait_for(word, path)
+        processes.barrier("the look at the workdir, seen")
+    finally:
+        if processes.is_first():
+            path.unlink(missing_ok=True)
+
+
+def _wait_for(word: str, path: Path) -> None:
     started = time.monotonic()
     while (found := _compared(path, word)) is not None:
         if time.monotonic() - started > SEEN_WITHIN:
             raise UserError(
-                f"--workdir={workdir} is not the same folder in process {processes.index()} as in "
-                f"process 0: the {NAME} that process 0 has written there is missing in "
+                f"--workdir={path.parent} is not the same folder in process {processes.index()} as "
+                f"in process 0: the {NAME} that process 0 has written there is missing in "
                 f"{path.resolve().parent}{found}; give a folder on a file system that all hosts "
                 "share, such as NFS or Lustre"
             )
         time.sleep(0.1)
-    processes.barrier("the look at the workdir, seen")
-    if processes.is_first():
-        path.unlink(missing_ok=True)
 
 
 def _compared(path: Path, word: str) -> str | None:

@@ -151,17 +151,13 @@ def train(
     Raises:
       StoppedError: `stop` was requested; all progress is saved.
     """
-    folders = _agreed(plan, workdir)
+    folders, own = _agreed(plan, workdir)
     print(_opening(plan, folders), flush=True)
-    own = folders[processes.index() :: processes.count()]
     log = SweepLog(workdir, on_row) if processes.is_first() else None
     number = 0
     while number < len(own):
         stop.check()
         folder = own[number]
-        if folder.results is not None:
-            number += 1
-            continue
         program = _prepared(folder)
         if program is None:
             own[number : number + 1] = _halves(folder, workdir)
@@ -178,6 +174,22 @@ def train(
     return _all_results(plan, workdir, log)
 
 
+def _finished(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
+    """Returns the populations of all members, once the results of other processes are visible."""
+    started = time.monotonic()
+    while True:
+        folders = sweepdir.populations(workdir)
+        missing = {sweepdir.key(its) for its in plan} - sweepdir.finished(folders).keys()
+        if not missing:
+            return folders
+        if time.monotonic() - started > shared_folder.SEEN_WITHIN:
+            raise UserError(
+                f"the results of {len(missing)} members are not visible in {workdir} to process 0; "
+                "run the same command again"
+            )
+        time.sleep(1.0)
+
+
 def _part(log: SweepLog | None, folder: PopulationDir) -> Log:
     names = [sweepdir.key(member) for member in folder.members]
     return NoLog() if log is None else log.of(names)
@@ -185,7 +197,7 @@ def _part(log: SweepLog | None, folder: PopulationDir) -> Log:
 
 def _all_results(plan: Sequence[Planned], workdir: Path, log: SweepLog) -> list[Result]:
     """Reads the results of all members, and writes to the log what is not in it."""
-    folders = sweepdir.populations(workdir)
+    folders = _finished(plan, workdir)
     for folder in folders:
         if (results := folder.results) is not None:
             _part(log, folder).show([result["history"] for result in results])
@@ -194,14 +206,23 @@ def _all_results(plan: Sequence[Planned], workdir: Path, log: SweepLog) -> list[
     return [found[sweepdir.key(member)] for member in plan]
 
 
-def _agreed(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
-    """Returns the populations to train, the same in all processes, which divide them.
+def _agreed(
+    plan: Sequence[Planned], workdir: Path
+) -> tuple[list[PopulationDir], list[PopulationDir]]:
+    """Returns the populations, the same in all processes, and those that this one shall train.
 
     Raises:
       UserError: this process does not see the folders that the first one sees.
     """
     folders = _folders(plan, workdir)
-    names = processes.decided("the plan of the sweep", lambda: [its.path.name for its in folders])
+    names, left = processes.decided(
+        "the plan of the sweep",
+        lambda: [
+            [its.path.name for its in folders],
+            [its.path.name for its in folders if its.results is None],
+        ],
+    )
+    own = left[processes.index() :: processes.count()]
     started = time.monotonic()
     while [its.path.name for its in folders] != names:  # a network file system may lag behind
         if time.monotonic() - started > shared_folder.SEEN_WITHIN:
@@ -212,7 +233,7 @@ def _agreed(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
         time.sleep(1.0)
         folders = _folders(plan, workdir)
     processes.barrier("the plan of the sweep, seen")  # before any of them creates a folder
-    return folders
+    return folders, [its for its in folders if its.path.name in own]
 
 
 def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:

@@ -30,8 +30,7 @@ def configured(placement: str = "device", **values):
 
 
 def opened(placement: str, *, seeds=None, most_steps=None, **values):
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return open_feed(configured(placement, **values), sharding, seeds, most_steps)
+    return open_feed(configured(placement, **values), jax.device_put, seeds, most_steps)
 
 
 def batches(feed, epoch, start=0, member=0):
@@ -216,8 +215,7 @@ def test_the_chunk_from_the_host_is_bounded_by_its_bytes(monkeypatch, count):
 @pytest.mark.parametrize("count", [1, 20])
 def test_an_epoch_of_the_whole_split_from_the_host_is_many_chunks(count):
     whole = parse({"data": {"placement": "host", "val_split": ""}})
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    shapes = open_feed(whole, sharding, range(count)).shapes()
+    shapes = open_feed(whole, jax.device_put, range(count)).shapes()
     sizes = [int(np.prod(its["image"].shape)) for its in shapes.values()]
     assert max(sizes) <= feeds.HOST_BYTES + count * 128 * 784  # one step may join the last
     assert min(shapes) > 1
