@@ -149,8 +149,7 @@ rest() {
     local sleeping
     sleep "$pause" >/dev/null 2>&1 &
     sleeping=$!
-    wait "$sleeping"
-    { kill "$sleeping" && wait "$sleeping"; } 2>/dev/null
+    wait "$sleeping" || { kill "$sleeping" && wait "$sleeping"; } 2>/dev/null
 }
 
 # Runs a command of gcloud on the machine, or prints it.
@@ -363,18 +362,18 @@ train() {
     local status began attempt
     while true; do
         prepare || $stopped || fail "$name cannot be created, described or deleted; gcloud says why above"
-        began=$(date +%s)
         status=255
         if ! $stopped && copy && ! $stopped; then
+            began=$(date +%s)
             run "$@"
             status=$?
+            if [ $(($(date +%s) - began)) -ge "$brief" ]; then short=0 lost=0; fi
         fi
         [ "$status" -ne 0 ] || break # even where it was asked to stop: it was finished by then
         if $stopped; then
             say "Stopped. The same command resumes the run."
             exit 75
         fi
-        if [ $(($(date +%s) - began)) -ge "$brief" ]; then short=0 lost=0; fi
         ask || $stopped || fail "$name cannot be described; gcloud says why above"
         if [ "$now" = READY ]; then
             go_on_after "$status"
