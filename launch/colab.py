@@ -121,9 +121,8 @@ def install(source):
     print(f"Installing {what[-1]}: this takes a minute or two.")
     before = imported()
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
-        print(
-            *others(), sep="\n", file=constraints, flush=True
-        )  # they stay as they are, if they can
+        # They stay as they are, if they can.
+        print(*others(), sep="\n", file=constraints, flush=True)
         if pip_install(*what, "-c", constraints.name) and (said := pip_install(*what)):
             raise RuntimeError(f"pip could not install it; is there a network?\n{said}")
     importlib.invalidate_caches()

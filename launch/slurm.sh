@@ -8,12 +8,13 @@
 # The first word is the command, `main` or `sweep`, and the others are its arguments; `--dry_run`
 # prints what would be run. Options of sbatch come before the script and replace those below.
 # Submit from a folder that all nodes share, with the environment of mnist_jax active. Each task is
-# a process of JAX, which gives it one of its node's GPUs: ask for as many tasks as GPUs.
+# a process of JAX, which gives it one of its node's GPUs: ask for as many tasks as GPUs. Since Slurm
+# 22.05 srun does not take --cpus-per-task from sbatch; this script passes it on.
 #
 # Before the time limit, or where another job takes precedence, Slurm sends SIGTERM to the tasks.
-# They save and exit with 75; then this script queues the job again, which resumes the run. `scancel`
-# also lets the tasks save, but ends the job; the same sbatch command resumes it. Every other status
-# ends the job: it is a mistake to correct, or 0.
+# They save and exit with 75, or with 143 where they have only begun to start; then this script queues
+# the job again, which resumes the run. `scancel` also lets the tasks save, but ends the job; the same
+# sbatch command resumes it. Every other status ends the job: it is a mistake to correct, or 0.
 #
 # Tried with Slurm 22.05, on one machine that posed as two nodes: the time limit, preemption, scancel.
 # Not tried: a real cluster, GPUs, other versions.
@@ -45,7 +46,8 @@ esac
 
 # A task that ends must not take along those that still save; five minutes suffice for that. With
 # every GPU of the node in sight, JAX chooses one by the task's number on the node.
-tasks=(srun --kill-on-bad-exit=0 --wait=300 --gpu-bind=none python -m "mnist_jax.$1" "${@:2}")
+tasks=(srun --kill-on-bad-exit=0 --wait=300 --gpu-bind=none
+    ${SLURM_CPUS_PER_TASK:+"--cpus-per-task=$SLURM_CPUS_PER_TASK"} python -m "mnist_jax.$1" "${@:2}")
 if $dry_run; then
     printf '%q ' "${tasks[@]}"
     echo
@@ -53,15 +55,16 @@ if $dry_run; then
 fi
 
 [ -n "${SLURM_JOB_ID:-}" ] || fail "this is no Slurm job: submit it with sbatch launch/slurm.sh"
-gpus=${SLURM_GPUS_ON_NODE:-0}
-if [ "$gpus" -gt "${SLURM_NTASKS_PER_NODE:-1}" ]; then
-    fail "each task uses one GPU, and the node has $gpus: add --ntasks-per-node=$gpus to sbatch"
+gpus=${SLURM_GPUS_ON_NODE:-0} count=${SLURM_NTASKS_PER_NODE:-1}
+if [ "$gpus" -gt 0 ] && [ "$gpus" -ne "$count" ]; then
+    fail "each task uses one GPU, and the node has $gpus for $count: add --ntasks-per-node=$gpus to sbatch"
 fi
 
 stopped=false
 trap 'stopped=true; interrupted=true; kill -TERM "${srun:-}" 2>/dev/null' TERM INT
 "${tasks[@]}" &
 srun=$!
+if $stopped; then kill -TERM "$srun"; fi # the signal came before the line above
 while true; do
     interrupted=false
     wait "$srun"
@@ -69,6 +72,8 @@ while true; do
     $interrupted || break # otherwise the signal ended `wait`, not srun
 done
 
+# A task that had no handler yet was ended by Slurm's signal, and has nothing to save.
+if [ "$status" -eq 143 ] && ! $stopped; then status=75; fi
 if [ "$status" -ne 75 ]; then
     exit "$status"
 fi

@@ -17,7 +17,7 @@ from mnist_jax.errors import UserError
 
 RESTORE = "Restore it, or use another folder"
 LONGEST = 100  # bytes of a text in the name of a file
-BUCKETS = ("gs", "s3")
+BUCKETS = ("abfs", "abfss", "az", "gcs", "gs", "s3", "s3a")
 STORAGE = (
     "mount the bucket (gs:// with Cloud Storage FUSE), or use an NFS share, such as Filestore, or "
     "a persistent volume"

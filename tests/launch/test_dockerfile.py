@@ -16,7 +16,8 @@ from tests.commands import environment
 from tests.launch.stand_ins import ROOT
 
 DOCKERFILE = ROOT / "launch" / "Dockerfile"
-TEXT = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.M)
+FULL = DOCKERFILE.read_text()
+TEXT = re.sub(r"^#.*\n", "", FULL, flags=re.M)
 
 
 def instructions(name: str) -> list[str]:
@@ -58,7 +59,20 @@ def test_ignores_what_would_make_the_image_large(path):
 
 def test_signals_reach_python_and_not_a_shell():
     (entry,) = instructions("ENTRYPOINT")
-    assert json.loads(entry) == ["python", "-m"]
+    assert json.loads(entry) == ["tini", "--", "python", "-m"]
+
+
+def test_the_first_process_is_installed():
+    (install,) = re.findall(r"apt-get install (.*?) &&", TEXT)
+    assert "tini" in install.split()
+
+
+def test_the_folder_of_the_example_is_there_before_docker_makes_it_as_root():
+    assert re.search(r'^#   mkdir -p runs && docker run .*"\$PWD/runs:/runs"', FULL, flags=re.M)
+
+
+def test_each_extra_of_an_accelerator_is_named():
+    assert {"tpu", "cuda12", "export"} == set(re.findall(r"--build-arg EXTRA=(\w+)", FULL))
 
 
 @pytest.mark.slow

@@ -73,6 +73,22 @@ def test_a_saved_run_is_queued_again(slurm):
     assert "queued again" in done.stdout
 
 
+def test_a_task_that_is_signalled_before_it_has_a_handler_is_queued_again(slurm):
+    slurm.write("python", "sys.exit(143)")
+    slurm.run(SCRIPT, "main", status=75)
+    assert slurm.calls("scontrol") == [["requeue", "17"]]
+
+
+def test_a_job_that_is_cancelled_before_its_tasks_have_a_handler_ends(slurm):
+    slurm.write("python", UNTIL_STOPPED.replace("sys.exit(75)", "os._exit(143)"))
+    script = slurm.start(SCRIPT, "main")
+    assert script.stdout.readline() == "started\n"
+    script.send_signal(signal.SIGTERM)
+    script.communicate(timeout=60)
+    assert script.returncode == 143
+    assert slurm.calls("scontrol") == []
+
+
 def test_a_job_that_cannot_be_queued_says_what_to_do(slurm):
     slurm.write("python", "sys.exit(75)")
     slurm.write("scontrol", "sys.exit(1)")
@@ -125,6 +141,11 @@ def test_a_task_that_takes_no_heed_of_a_signal_is_waited_for(slurm):
         (("train",), {}, "expected main or sweep, got 'train'"),
         (("main",), {"SLURM_JOB_ID": ""}, "this is no Slurm job: submit it with sbatch"),
         (("main",), {"SLURM_GPUS_ON_NODE": "8"}, "add --ntasks-per-node=8"),
+        (
+            ("main",),
+            {"SLURM_GPUS_ON_NODE": "2", "SLURM_NTASKS_PER_NODE": "4"},
+            "the node has 2 for 4: add --ntasks-per-node=2",
+        ),
     ],
 )
 def test_mistakes_start_nothing(slurm, words, variables, message):
@@ -136,6 +157,15 @@ def test_a_task_for_each_gpu_is_right(slurm):
     slurm.run(SCRIPT, "main", SLURM_GPUS_ON_NODE="8", SLURM_NTASKS_PER_NODE="8")
     (words,) = slurm.calls("srun")
     assert "--gpu-bind=none" in words  # JAX itself chooses one by SLURM_LOCALID
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"), [({}, []), ({"SLURM_CPUS_PER_TASK": "6"}, ["--cpus-per-task=6"])]
+)
+def test_a_task_has_the_cores_that_sbatch_was_asked_for(slurm, variables, expected):
+    slurm.run(SCRIPT, "main", **variables)
+    (words,) = slurm.calls("srun")
+    assert [word for word in words if word.startswith("--cpus-per-task")] == expected
 
 
 def test_sbatch_reads_every_option():

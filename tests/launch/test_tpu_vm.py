@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -14,8 +15,8 @@ from tests.launch.stand_ins import HOSTILE, ROOT, StandIns
 
 pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="a worker needs Linux's flock")
 
-# A machine has a state and two workers, whose homes are folders. `plan.json` says what goes wrong,
-# in order: how often there is no capacity, and at which run the machine is preempted.
+# A machine has a state and two workers, whose homes are folders. `plan.json` says how often each
+# thing goes wrong, such as a missing capacity, or takes its time.
 GCLOUD = """
 import shutil, signal, subprocess, time
 from pathlib import Path
@@ -43,6 +44,8 @@ def asked():
 
 
 def ssh(command):
+    if "'run'" in command and happens("slow_run"):
+        time.sleep(2)
     running = []
     for number, home in asked():
         variables = {**os.environ, "HOME": str(home), "WORKER": str(number)}
@@ -56,7 +59,14 @@ def ssh(command):
             os.killpg(process.pid, signal.SIGKILL)
         for home in workers:
             shutil.rmtree(home)
+        state.write_text(plan.get("then", "PREEMPTED"))
+        return 255
+    if "tar -C" in command and happens("preempted_at_last"):
+        for home in workers:
+            shutil.rmtree(home)
         state.write_text("PREEMPTED")
+        return 255
+    if "'run'" in command and happens("lost"):
         return 255
     return next((status for status in [p.wait() for p in running] if status), 0)
 
@@ -66,6 +76,8 @@ if action == "create":
         sys.exit("ERROR: There is no more capacity in the zone; you can try in another zone")
     if happens("no_permission"):
         sys.exit("ERROR: PERMISSION_DENIED: no permission to create a TPU")
+    if happens("slow_create"):
+        time.sleep(2)
     for home in workers:
         home.mkdir()
     state.write_text("READY")
@@ -74,12 +86,23 @@ elif action == "describe":
         sys.exit("ERROR: (gcloud.compute.tpus.tpu-vm.describe) NOT_FOUND: Resource was not found.")
     if happens("no_answer"):
         sys.exit("ERROR: cannot connect")
-    print(state.read_text())
+    if happens("repaired"):
+        print("REPAIRING")
+    elif state.read_text() != "READY" and happens("late"):
+        print("READY")
+    else:
+        print(state.read_text())
 elif action == "delete":
+    if happens("no_delete"):
+        sys.exit("ERROR: cannot delete")
     for home in workers:
         shutil.rmtree(home, ignore_errors=True)
     state.unlink()
 elif action == "scp":
+    if happens("no_copy"):  # which is known only after minutes
+        clock = cloud / "clock"
+        clock.write_text(str(int(clock.read_text()) + 700))
+        sys.exit("ERROR: cannot copy")
     source, (_, _, target) = words[0], words[1].partition(":")
     for _, home in asked():
         shutil.copy(source, home / target)
@@ -141,10 +164,13 @@ def cloud(tmp_path):
         "mountpoint": "sys.exit(not os.path.islink(sys.argv[-1]))",
         "mount.nfs": "",
         "sleep": "",
+        "find": "",
+        "date": "print(open(os.environ['CLOUD'] + '/clock').read())",
         "git": f"os.execv({shutil.which('git')!r}, sys.argv)",
     }.items():
         stand_ins.write(name, code)
     stand_ins.environment["PYTHON"] = str(stand_ins.write("python", WRITES))
+    (folder / "clock").write_text("0")
     plan(stand_ins)
     return stand_ins
 
@@ -152,6 +178,14 @@ def cloud(tmp_path):
 def plan(cloud, **events) -> None:
     path = cloud.folder.parent / "cloud" / "plan.json"
     path.write_text(json.dumps({"when": "share"} | events))
+
+
+def wait_for(cloud, name, *words) -> None:
+    """Waits until a program was called with these words."""
+    end = time.monotonic() + 60
+    while not any(set(words) <= set(call) for call in cloud.calls(name)):
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def actions(cloud) -> list[str]:
@@ -166,6 +200,7 @@ def runs(cloud) -> list[str]:
     return [command for command in commands if "worker 'run'" in command]
 
 
+COSTS = "digits may exist, and costs"
 ATTEMPT = ["scp", "ssh", "ssh", "ssh"]  # copies, unpacks, installs, runs
 
 
@@ -244,11 +279,165 @@ def test_waits_for_a_machine_to_be_free(cloud, checkout):
     ("event", "why"), [("no_permission", "PERMISSION_DENIED"), ("no_answer", "cannot connect")]
 )
 def test_what_waiting_does_not_help_ends_it(cloud, checkout, event, why):
-    plan(cloud, **{event: 1})
+    plan(cloud, **{event: 5})
     done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN, status=2)
     assert why in done.stderr
-    assert "error: digits cannot be created or described" in done.stderr
+    assert "error: digits cannot be created, described or deleted" in done.stderr
+    assert COSTS in done.stderr
     assert runs(cloud) == []
+
+
+def test_a_machine_that_does_not_answer_at_once_is_asked_again(cloud, checkout):
+    plan(cloud, no_answer=4)
+    cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    assert actions(cloud) == ["create", *ATTEMPT, "ssh", "delete"]
+
+
+def test_a_machine_that_cannot_be_deleted_at_once_is(cloud, checkout):
+    plan(cloud, no_delete=4)
+    done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    assert actions(cloud) == ["create", *ATTEMPT, "ssh", *["delete"] * 5]
+    assert COSTS not in done.stderr
+
+
+def test_a_machine_that_cannot_be_deleted_costs(cloud, checkout):
+    plan(cloud, no_delete=9)
+    done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN, status=2)
+    assert "the run is finished and fetched" in done.stderr
+    assert COSTS in done.stderr
+
+
+def test_a_preemption_shows_only_after_a_while(cloud, checkout):
+    """Until then the state is READY, and nothing can be copied."""
+    plan(cloud, preempted=1, late=3)
+    cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    found = actions(cloud)
+    assert found[:6] == ["create", *ATTEMPT, "scp"]
+    assert found[-7:] == ["create", *ATTEMPT, "ssh", "delete"]
+    assert found.count("delete") == 2
+
+
+@pytest.mark.parametrize("event", ["lost", "no_copy"])
+def test_a_lost_connection_does_not_end_it(cloud, checkout, event):
+    plan(cloud, **{event: 9})
+    cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    assert cloud.calls("sleep") == [["60"]] * 9
+    assert actions(cloud)[-6:] == [*ATTEMPT, "ssh", "delete"]
+
+
+def test_a_machine_that_is_preempted_before_the_results_are_fetched(cloud, checkout):
+    plan(cloud, preempted_at_last=1)
+    cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    assert actions(cloud)[-7:] == ["delete", "create", *ATTEMPT[:3], "ssh", "delete"]
+    assert (checkout / "runs/a b/result.json").exists()
+    assert len(runs(cloud)) == 1
+
+
+@pytest.mark.parametrize("event", ["lost", "no_copy"])
+def test_a_connection_that_is_always_lost_ends_it(cloud, checkout, event):
+    plan(cloud, **{event: 99})
+    done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN, status=2)
+    assert "10 times in a row" in done.stderr
+    assert COSTS in done.stderr
+
+
+def test_a_lost_connection_is_noticed(cloud, checkout):
+    cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    (call,) = (call for call in cloud.calls("gcloud") if any("'run'" in word for word in call))
+    assert "--ssh-flag=-oServerAliveInterval=30" in call
+    assert "--ssh-flag=-oServerAliveCountMax=4" in call
+
+
+def test_a_state_that_lasts_is_said_once(cloud, checkout):
+    plan(cloud, repaired=3)
+    done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    assert done.stderr.count("digits is REPAIRING") == 1
+    assert cloud.calls("sleep") == [["60"]] * 3
+
+
+def test_a_disk_with_the_only_copy_is_not_deleted(cloud, checkout):
+    plan(cloud, preempted=1, then="TERMINATED", when="worker-0")
+    one = ("--type=v5litepod-8", KIND[1])
+    done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *one, *RUN, status=2)
+    assert actions(cloud) == ["create", *ATTEMPT]
+    assert "fetch runs/a b" in done.stderr
+    assert COSTS in done.stderr
+
+
+@pytest.mark.parametrize("seconds", [599, 600])
+def test_a_run_that_saves_again_and_again_is_ended_only_if_that_takes_no_time(
+    cloud, checkout, seconds
+):
+    code = f"""
+    import fcntl
+    with open(os.environ["CLOUD"] + "/clock", "r+") as file:
+        if os.environ["WORKER"] == "0":
+            now = int(file.read()) + {seconds}
+            file.seek(0)
+            file.write(str(now))
+            sys.exit(75 if now < 5 * {seconds} else 0)
+    sys.exit(0)
+    """
+    cloud.write("python", code)
+    (checkout.parent / "cloud/share/a b").mkdir()
+    status = 1 if seconds < 600 else 0
+    done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN, status=status)
+    assert len(runs(cloud)) == (3 if seconds < 600 else 5)
+    if seconds < 600:
+        assert "3 attempts in a row" in done.stderr
+        assert COSTS in done.stderr
+
+
+def test_a_run_that_another_holds_the_name_of_is_not_mixed_with_it(cloud, checkout):
+    for name in ("config.json", "sweep.json"):
+        folder = checkout / "runs/a b"
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+        done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN, status=2)
+        assert "runs/a b holds a run already" in done.stderr
+        shutil.rmtree(folder)
+    assert cloud.calls("gcloud") == []
+
+
+def test_a_checkout_that_cannot_be_packed_costs_nothing(cloud, checkout):
+    cloud.write("git", "sys.exit(127)")
+    done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN, status=2)
+    assert "cannot be packed" in done.stderr
+    assert cloud.calls("gcloud") == []
+
+
+def test_the_head_is_its_help(cloud, checkout):
+    said = cloud.run(checkout / "launch/tpu_vm.sh", "--help").stdout
+    assert said.startswith("Trains on a Cloud TPU VM")
+    assert "set -uo" not in said
+
+
+@pytest.mark.skipif(bool(shutil.which("mount.nfs")), reason="mount.nfs is there")
+def test_a_new_machine_may_still_install_updates(cloud, checkout):
+    (cloud.folder / "mount.nfs").unlink()
+    cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    calls = [call for call in cloud.calls("sudo") if call[0] == "apt-get"]
+    assert all("DPkg::Lock::Timeout=300" in call for call in calls)
+    assert sorted("update" in call for call in calls) == [False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("command", "chips", "expected"),
+    [("sweep", 4, "1,1,1 2,2,1 0,1,2,3"), ("sweep", 8, ""), ("main", 4, "")],
+)
+def test_each_worker_of_a_sweep_has_its_own_chips(cloud, checkout, command, chips, expected):
+    cloud.write("find", "\n".join(f"print('/dev/accel{n}')" for n in range(chips)))
+    code = """
+    names = ("TPU_PROCESS_BOUNDS", "TPU_CHIPS_PER_PROCESS_BOUNDS", "TPU_VISIBLE_CHIPS")
+    line = " ".join(["chips:", *[os.environ.get(name, "") for name in names]])
+    os.write(1, (line + chr(10)).encode())  # at once: the other worker writes there too
+    sys.exit(2)
+    """
+    cloud.write("python", code)
+    words = (command, "--workdir=runs/a")
+    done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *words, status=2)
+    lines = [line.strip() for line in done.stdout.splitlines() if line.startswith("chips:")]
+    assert lines == [f"chips: {expected}".strip()] * 2
 
 
 def test_a_saved_run_goes_on_on_the_same_machine(cloud, checkout):
@@ -268,7 +457,7 @@ def test_a_mistake_ends_it_and_keeps_the_machine(cloud, checkout, status):
     cloud.write("python", f"sys.exit({status})")
     done = cloud.run(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN, status=status)
     assert actions(cloud) == ["create", *ATTEMPT]
-    assert "stays, and costs" in done.stderr
+    assert COSTS in done.stderr
     assert "--name=digits --zone=us-west4-a delete" in done.stderr
 
 
@@ -306,7 +495,72 @@ def test_a_signal_reaches_the_run_and_is_no_reason_to_go_on(cloud, checkout, num
     assert actions(cloud) == ["create", *ATTEMPT, "ssh"]
     *_, last = cloud.calls("gcloud")
     assert "--worker=0" in last
-    assert "worker 'stop'" in last[6]
+    assert any("worker 'stop'" in word for word in last)
+
+
+def end(cloud, script, number=signal.SIGTERM) -> str:
+    """Signals the script alone; what it says before it ends with status 75."""
+    script.send_signal(number)
+    _, err = script.communicate(timeout=60)
+    assert script.returncode == 75, err
+    return err
+
+
+def test_a_stop_while_nothing_is_free_creates_no_machine(cloud, checkout):
+    plan(cloud, no_capacity=1)
+    cloud.write("sleep", "import time\ntime.sleep(50)")
+    script = cloud.start(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    wait_for(cloud, "sleep")
+    begun = time.monotonic()
+    assert COSTS in end(cloud, script)
+    assert time.monotonic() - begun < 20
+    assert actions(cloud) == ["create"]
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_stop_while_the_machine_is_created_says_that_it_costs(cloud, checkout, everything):
+    """Whether gcloud ends by it too, as with Ctrl-C, or creates it nevertheless."""
+    plan(cloud, slow_create=1)
+    script = cloud.start(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    wait_for(cloud, "gcloud", "create")
+    time.sleep(0.3)
+    if everything:
+        os.killpg(script.pid, signal.SIGINT)
+    assert COSTS in end(cloud, script)
+    assert actions(cloud) == ["create"]
+
+
+def test_a_stop_during_the_copy_starts_no_run(cloud, checkout):
+    cloud.write("uv", f"import time\ntime.sleep(0.5)\n{UV}")
+    script = cloud.start(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    wait_for(cloud, "uv")
+    assert COSTS in end(cloud, script)
+    assert runs(cloud) == []
+
+
+def test_a_stop_before_the_worker_has_begun_is_heeded(cloud, checkout):
+    cloud.write("python", "print('worker', os.environ['WORKER'])")
+    plan(cloud, slow_run=1)
+    script = cloud.start(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    while not runs(cloud):
+        time.sleep(0.02)
+    script.send_signal(signal.SIGTERM)
+    out, _ = script.communicate(timeout=60)
+    assert script.returncode == 75
+    assert "worker 0" not in out
+
+
+def test_a_run_that_is_finished_when_it_is_stopped_is_fetched(cloud, checkout):
+    code = UNTIL_STOPPED.replace("sys.exit(75)", "sys.exit(0)")
+    cloud.write("python", f"{WRITES}\nif os.environ['WORKER'] == '1': sys.exit(0)\n{code}")
+    script = cloud.start(checkout / "launch/tpu_vm.sh", *MACHINE, *KIND, *SPOT, *RUN)
+    while "started" not in script.stdout.readline():
+        pass
+    script.send_signal(signal.SIGTERM)
+    _, err = script.communicate(timeout=60)
+    assert script.returncode == 0, err
+    assert (checkout / "runs/a b/result.json").exists()
+    assert actions(cloud)[-1] == "delete"
 
 
 def test_a_second_process_is_never_started_beside_the_first(cloud, checkout):
@@ -346,6 +600,7 @@ def test_fetches_and_deletes_alone(cloud, checkout):
         ((*MACHINE, *KIND, "main", "--workdir=runs/../b"), "give --workdir=runs/NAME"),
         ((*MACHINE, *KIND, "main", "--workdir=runs/.."), "give --workdir=runs/NAME"),
         ((*MACHINE, "--nfs=share", "main"), "got '--nfs=share'"),
+        ((*MACHINE, *KIND, *RUN), "v5litepod-16 has several workers"),
         (MACHINE, "expected main, sweep, fetch or delete, got ''"),
     ],
 )
