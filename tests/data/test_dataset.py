@@ -161,5 +161,5 @@ def test_home_is_expanded_and_default(tiny, monkeypatch):
 
 def test_remote_data_dir_is_refused(monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", "gs://bucket/tfds")
-    with pytest.raises(UserError, match=r"gs://bucket/tfds.*local folder"):
+    with pytest.raises(UserError, match=r"gs://bucket/tfds.*mount the bucket"):
         data.load("mnist", "train")
