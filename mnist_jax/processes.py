@@ -81,14 +81,16 @@ class _Together:
             if not late and now - said <= REPORT:
                 continue
             said = now
-            missing = [i for i in missing if not self._wait(f"{name}/{number}/{i}", 0.001)]
+            keys = {i: f"{name}/{number}/{i}" for i in missing}
+            missing = [i for i, key in keys.items() if self._wait(key, 0.001) is None]
             if late and missing:
                 raise LostError(
                     f"{_listed(missing, self.count)} did not come to {name!r} within "
                     f"{patience:.0f} s: look at what it printed last, then run the same command "
                     "again"
                 )
-            print(f"waiting at {name!r} for {_listed(missing, self.count)}", flush=True)
+            if missing:
+                print(f"waiting at {name!r} for {_listed(missing, self.count)}", flush=True)
         return [found[i] for i in range(self.count)]
 
     def _wait(self, key: str, seconds: float) -> str | None:

@@ -7,13 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mnist_jax.errors import UserError
+from mnist_jax import processes
+from mnist_jax.errors import LostError, UserError
 from mnist_jax.lock import sole_writer
 from mnist_jax.place import ADDRESS, COUNT, INDEX, Place, find, platform_has_several
 from mnist_jax.training import checkpoint, checkpoints
@@ -527,3 +529,56 @@ def test_a_place_that_contradicts_itself_is_refused(known, variables, arguments,
     with pytest.raises(UserError) as raised:
         find(*arguments)
     assert message in str(raised.value)
+
+
+# Whom a process waits for
+
+
+class Service:
+    """JAX's coordination service and one of its clients, without others."""
+
+    process_id, num_processes = 0, 3
+
+    def __init__(self):
+        self.client, self.texts = self, {}
+
+    def key_value_set(self, key, text):
+        self.texts[key] = text
+
+    def blocking_key_value_get(self, key, milliseconds):
+        if key not in self.texts:
+            time.sleep(milliseconds / 1000)
+            raise RuntimeError("DEADLINE_EXCEEDED: nobody has set it")
+        return self.texts[key]
+
+
+@pytest.fixture
+def group(monkeypatch):
+    monkeypatch.setattr(processes, "POLL", 0.01)
+    monkeypatch.setattr(processes._Together, "_watch", lambda self: None)
+    return processes._Together(Service())
+
+
+def test_a_barrier_names_who_is_missing_and_no_other(group):
+    group._client.key_value_set("lunch/0/2", "")
+    with pytest.raises(LostError, match=r"^process 1 of 3 did not come to 'lunch' within 0 s"):
+        group.gather("lunch", "", patience=0.1)
+    with pytest.raises(LostError, match=r"^processes 1, 2 of 3 did not come to 'lunch'"):
+        group.gather("lunch", "", patience=0.1)  # for the second time
+
+
+def test_whoever_waits_long_says_for_whom(group, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "REPORT", 0.05)
+    group._client.key_value_set("lunch/0/1", "soup")
+
+    def waiting():
+        if capsys.readouterr().out == "waiting at 'lunch' for process 2 of 3\n":
+            group._client.key_value_set("lunch/0/2", "salad")
+
+    assert group.gather("lunch", "bread", waiting=waiting) == ["bread", "soup", "salad"]
+
+
+def test_whoever_waits_learns_that_another_has_failed(group):
+    group._why = "process 1 of 3 failed: no bread"
+    with pytest.raises(UserError, match="no bread"):
+        group.gather("lunch", "")
