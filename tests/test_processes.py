@@ -363,6 +363,31 @@ def test_processes_that_do_not_do_the_same_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+OTHER_CODE = """
+from mnist_jax.training import own_code
+own_code.read = lambda names: {"mine": {"file": "", "sha256": os.environ["JAX_PROCESS_ID"]}}
+"""
+OTHER_WEIGHTS = """
+import jax
+from mnist_jax.training import session
+if os.environ["JAX_PROCESS_ID"] == "1":
+    session.warm_start = lambda state, config: jax.tree.map(lambda x: x + 1, state)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [
+        (OTHER_CODE, "does not do what process 0 does"),
+        (OTHER_WEIGHTS, "do not start from the same weights"),
+    ],
+)
+def test_other_code_and_other_weights_are_refused(tmp_path, before, message):
+    (tmp_path / "some.py").write_text(SMALL)
+    assert all(message in said for said in refused_by_all(*MAIN, cwd=tmp_path, before=before))
+
+
 @pytest.mark.slow
 def test_a_folder_that_is_not_shared_is_refused(tmp_path):
     (tmp_path / "some.py").write_text(SMALL)
