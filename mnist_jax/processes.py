@@ -289,11 +289,7 @@ def joined(
             _group.fail(str(error))
             raise
         _group.failed = True
-        raise LostError(
-            "another process of this run has ended, or the network failed; what was saved is "
-            "sound. Run the same command again on all hosts to continue "
-            f"({(str(error).strip().splitlines() or ['no reason given'])[0][:200]})"
-        ) from error
+        raise _lost(error) from error
 
 
 def leave(status: int) -> None:
@@ -310,6 +306,14 @@ def _silenced() -> Iterator[None]:
     """Context manager in which standard output goes nowhere."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
+
+
+def _lost(error: Exception) -> LostError:
+    why = (str(error).strip().splitlines() or ["no reason given"])[0][:200]
+    return LostError(
+        "another process of this run has ended, or the network failed; what was saved is sound. "
+        f"Run the same command again on all hosts to continue ({why})"
+    )
 
 
 def _is_loss(error: BaseException | None) -> bool:
