@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import gc
 import os
 import sys
@@ -58,45 +59,49 @@ def run(
         arguments.overrides = [_override(text, parser) for text in rest]
         return arguments
 
-    def guarded(arguments: Namespace) -> int | None:
-        gc.set_threshold(OBJECTS)
-        atexit.register(gc.freeze)  # else a last collection delays the exit by half a second
-        logging.set_verbosity(logging.WARNING)
-        # JAX's warnings are shown: they say when it falls back to the CPU. Those of orbax, tfds and
-        # Flax, which log by the name of absl, are not.
-        logging.get_absl_logger().addFilter(lambda record: record.levelno >= ERROR)
-        try:
-            _read_paths(arguments)
-            with settings.own(), _together(arguments):
-                return main(arguments)
-        except UserError as error:
-            sys.stderr.write(f"error: {error}\n")  # at once: other processes may write there, too
-            return 1
-        except StoppedError as stopped:
-            if processes.is_first():
-                print(stopped, flush=True)
-            return EXIT_STATUS
-        except LostError as lost:
-            print(lost, flush=True)
-            return EXIT_STATUS
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            return INTERRUPTED
-
-    def ended(arguments: Namespace) -> int | None:
-        try:
-            status = guarded(arguments)
-        except Exception:
-            if processes.count() == 1:
-                raise
-            traceback.print_exc()  # here, since `leave` ends the process
-            status = 1
-        processes.leave(status or 0)
-        return status
-
     streams.make_lasting()
     os.environ["MPLBACKEND"] = "agg"  # a notebook's may be inherited; here there are only files
-    app.run(ended, flags_parser=parse)
+    app.run(functools.partial(_ended, main), flags_parser=parse)
+
+
+def _guarded(main: Callable[[Namespace], int | None], arguments: Namespace) -> int | None:
+    """Runs a command; returns its exit status, and shows an error that the user can correct."""
+    gc.set_threshold(OBJECTS)
+    atexit.register(gc.freeze)  # else a last collection delays the exit by half a second
+    logging.set_verbosity(logging.WARNING)
+    # JAX's warnings are shown: they say when it falls back to the CPU. Those of orbax, tfds and
+    # Flax, which log by the name of absl, are not.
+    logging.get_absl_logger().addFilter(lambda record: record.levelno >= ERROR)
+    try:
+        _read_paths(arguments)
+        with settings.own(), _together(arguments):
+            return main(arguments)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")  # at once: other processes may write there, too
+        return 1
+    except StoppedError as stopped:
+        if processes.is_first():
+            print(stopped, flush=True)
+        return EXIT_STATUS
+    except LostError as lost:
+        print(lost, flush=True)
+        return EXIT_STATUS
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _ended(main: Callable[[Namespace], int | None], arguments: Namespace) -> int | None:
+    """Runs a command; of several processes, ends one that could not go on with the others."""
+    try:
+        status = _guarded(main, arguments)
+    except Exception:
+        if processes.count() == 1:
+            raise
+        traceback.print_exc()  # here, since `leave` ends the process
+        status = 1
+    processes.leave(status or 0)
+    return status
 
 
 def experiment() -> Any:
