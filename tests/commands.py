@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import forks
 from mnist_jax.training import checkpoint, checkpoints
-from tests import forks
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = dict(os.environ)  # before any test changes it

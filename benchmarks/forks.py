@@ -4,7 +4,7 @@ Most of the time of a short command goes into its imports. A fork is a process l
 has its own JAX, standard streams, working folder and exit status, and ends as the interpreter ends.
 What a library reads from the environment when it is imported cannot be changed for a fork.
 
-    python -m tests.forks SOCKET      serves requests, one at a time, until the socket is closed
+    python -m benchmarks.forks SOCKET    serves requests, one at a time, until the socket is closed
 """
 
 import contextlib
@@ -48,7 +48,7 @@ class Server:
         with theirs:
             number = theirs.fileno()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.forks", str(number)],
+                [sys.executable, "-m", "benchmarks.forks", str(number)],
                 env=environment,
                 pass_fds=(number,),
                 start_new_session=True,
@@ -162,6 +162,7 @@ def _prepare() -> None:
 
 
 def main() -> None:
+    """Serves requests; in a fork, runs what was asked for."""
     _prepare()
     request = _serve(socket.socket(fileno=int(sys.argv[1])))
     if request is None:

@@ -1,0 +1,1 @@
+"""Kills, corrupts, starves and misleads real trainings, and counts what they lose."""

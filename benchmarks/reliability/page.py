@@ -1,0 +1,43 @@
+"""Writes RELIABILITY.md from the measurements."""
+
+from typing import Any
+
+from benchmarks import measured, readme
+
+PARTS = {  # module: its heading
+    "kills": "Killed and started again",
+    "processes": "Several processes, killed and started again",
+    "corruption": "Damaged files",
+    "replay": "Wrong arithmetic",
+    "faults": "Faulty systems",
+    "numbers": "Numbers that are not finite",
+    "inputs": "Input of any kind",
+    "determinism": "The same command twice",
+    "endurance": "Long runs",
+}
+
+
+def table(found: dict[str, Any]) -> str:
+    """Returns the measured parts as Markdown: a heading, a table and the conditions for each."""
+    return "\n\n".join(_part(name, found[name]) for name in PARTS if name in found)
+
+
+def write(found: dict[str, Any]) -> None:
+    """Replaces the tables in RELIABILITY.md."""
+    readme.replace("reliability", table(found), file="RELIABILITY.md")
+
+
+def _part(name: str, found: dict[str, Any]) -> str:
+    conditions = found["conditions"]
+    lines = [
+        f"## {PARTS[name]}",
+        "",
+        "| tried | cases | lost | found |",
+        "| --- | ---: | ---: | --- |",
+    ]
+    for row in found["rows"]:
+        lost = len(row["lost"])
+        lines.append(f"| {row['what']} | {row['tried']:,} | {lost or 'none'} | {row['found']} |")
+    minutes = f"{found['seconds'] / 60:.0f} min" if found["seconds"] > 90 else "about a minute"
+    command = f"`python -m benchmarks.reliability {name}` ({minutes})"
+    return "\n".join([*lines, "", f"{command}. {measured.sentence(conditions)}"])
