@@ -42,7 +42,13 @@ TIMEOUT = 300.0  # seconds
 class Server:
     """A process that forks."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], timeout: float = TIMEOUT) -> None:
+        """Starts it.
+
+        Args:
+          environment: of the process; what libraries read as they are imported holds for the forks.
+          timeout: seconds that a fork may take; after that, all are killed, and TimeoutError raised.
+        """
         self.environment = environment
         self._socket, theirs = socket.socketpair()
         with theirs:
@@ -53,7 +59,7 @@ class Server:
                 pass_fds=(number,),
                 start_new_session=True,
             )
-        self._socket.settimeout(TIMEOUT)
+        self._socket.settimeout(timeout)
         self._answers = self._socket.makefile("r")
 
     def fits(self, environment: dict[str, str]) -> bool:
