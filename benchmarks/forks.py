@@ -47,7 +47,7 @@ class Server:
 
         Args:
           environment: of the process; what libraries read as they are imported holds for the forks.
-          timeout: seconds that a fork may take; after that, all are killed, and TimeoutError raised.
+          timeout: seconds that a fork may take; then all are killed, and TimeoutError is raised.
         """
         self.environment = environment
         self._socket, theirs = socket.socketpair()

@@ -1,0 +1,74 @@
+"""RELIABILITY.md, and the command that writes it."""
+
+import importlib
+import sys
+import types
+
+import pytest
+
+from benchmarks import measured, readme
+from benchmarks.reliability import __main__ as command
+from benchmarks.reliability import page
+from benchmarks.reliability.row import Row
+from tests.commands import ROOT
+
+CONDITIONS = {
+    "date": "2030-01-02",
+    "device": "Abacus",
+    "versions": {"python": "3.13.0", "jax": "0.12"},
+    "commit": "abc",
+}
+
+
+@pytest.fixture
+def part(monkeypatch, tmp_path):
+    """A part that has lost one of two cases; the page and the measurements are in a folder."""
+    (tmp_path / "RELIABILITY.md").write_text(
+        "<!-- reliability: start -->\n<!-- reliability: end -->"
+    )
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    monkeypatch.setattr(measured, "FOLDER", tmp_path)
+    monkeypatch.setattr(measured, "conditions", lambda: CONDITIONS)
+    rows = {"kills": [Row("killed", 2, "half of them", ["case 7: other bits"])], "faults": []}
+    for name, its in rows.items():
+        module = types.SimpleNamespace(measure=lambda *, quick, its=its: its)
+        monkeypatch.setitem(sys.modules, f"benchmarks.reliability.{name}", module)
+    return tmp_path / "RELIABILITY.md"
+
+
+def run(monkeypatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["reliability", *words])
+    return command.main()
+
+
+def test_what_was_lost_is_printed_and_is_a_failure(part, monkeypatch, capsys):
+    assert run(monkeypatch, "kills") == 1
+    assert "LOST  case 7: other bits" in capsys.readouterr().out
+    assert "killed" not in part.read_text()
+    assert run(monkeypatch, "faults") == 0
+
+
+def test_parts_are_written_one_by_one(part, monkeypatch):
+    run(monkeypatch, "kills", "--write")
+    run(monkeypatch, "faults", "--write")
+    text = part.read_text()
+    assert "| killed | 2 | 1 | half of them |" in text
+    assert "`python -m benchmarks.reliability kills`" in text
+    assert "2030-01-02, commit abc" in text
+    assert text.index(page.PARTS["kills"]) < text.index(page.PARTS["faults"])
+
+
+def test_some_cases_are_not_written(part, monkeypatch):
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "kills", "--quick", "--write")
+    assert "killed" not in part.read_text()
+
+
+@pytest.mark.parametrize("name", page.PARTS)
+def test_each_part_was_measured_and_nothing_was_lost(name):
+    """And the page says what was measured."""
+    assert callable(importlib.import_module(f"benchmarks.reliability.{name}").measure)
+    found = measured.load("reliability")[name]
+    assert found["rows"]
+    assert not [line for row in found["rows"] for line in row["lost"]]
+    assert page.table({name: found}) in (ROOT / "RELIABILITY.md").read_text()
