@@ -50,27 +50,28 @@ class _Plan:
     def steps_per_epoch(self) -> int:
         return self.count // self.batch_size
 
-    def chunks(self, epoch: int, start: int) -> Iterator[Chunk]:
+    def chunks(self, epoch: int, start: int, end: int | None) -> Iterator[Chunk]:
         """Yields chunks of the examples' indices and of their positions in the batch, int32."""
         steps, batch = self.steps_per_epoch, self.batch_size
         orders = {
             seed: permutation(seed, epoch, self.count)[: steps * batch].reshape(steps, batch)
             for seed in dict.fromkeys(self.seeds)
         }
-        for begin, stop in self.bounds(start):
+        for begin, stop in self.bounds(start, end):
             index = np.stack([orders[seed][begin:stop, self.share] for seed in self.seeds])
             positions = np.arange(batch, dtype=np.int32)[self.share]
             position = np.broadcast_to(positions, index.shape)
             yield Chunk(begin, stop, {"index": index, "position": position})
 
-    def bounds(self, start: int = 0) -> list[tuple[int, int]]:
-        """Returns the first and the last-plus-one step of each chunk from step `start` on.
+    def bounds(self, start: int = 0, end: int | None = None) -> list[tuple[int, int]]:
+        """Returns the first and the last-plus-one step of each chunk from `start` to before `end`.
 
-        `start` may lie within a chunk, because a run on another number of devices may have used
-        chunks of another length. A single leftover step is merged into the neighbouring chunk: XLA
-        compiles a single step without a loop, which rounds differently from the same step in one.
+        By default to the end of the epoch. Both may lie within a chunk, because a run on another
+        number of devices may have used chunks of another length. A single leftover step is merged
+        into the neighbouring chunk: XLA compiles a single step without a loop, which rounds
+        differently from the same step in one.
         """
-        steps, length = self.steps_per_epoch, self.chunk_steps
+        steps, length = self.steps_per_epoch if end is None else end, self.chunk_steps
         edges = [start, *(edge for edge in range(0, steps, length) if edge > start), steps]
         if length > 1 and len(edges) > 2 and edges[1] - start == 1:
             del edges[1]
@@ -94,15 +95,16 @@ class Feed:
         """Returns the `Batch` for one row of `Chunk.rows`; it is traced into the compiled step."""
         raise NotImplementedError
 
-    def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
-        """Yields the chunks of an epoch, beginning at its step `start`."""
-        return self._plan.chunks(epoch, start)
+    def chunks(self, epoch: int, start: int = 0, end: int | None = None) -> Iterator[Chunk]:
+        """Yields the chunks of an epoch from its step `start` to before its step `end`."""
+        return self._plan.chunks(epoch, start, end)
 
-    def shapes(self, start: int = 0) -> dict[int, Any]:
+    def shapes(self, start: int = 0, end: int | None = None) -> dict[int, Any]:
         """Returns the shapes and dtypes of rows of whole batches, for each length of chunk.
 
         Args:
           start: the first step of the epoch that is still to be trained.
+          end: one past the last of them; None: the end of the epoch.
         """
         networks, batch = len(self._plan.seeds), self._plan.batch_size
         return {
@@ -110,7 +112,7 @@ class Feed:
                 name: jax.ShapeDtypeStruct((networks, length, batch, *shape), dtype)
                 for name, (shape, dtype) in self._row.items()
             }
-            for length in sorted({stop - begin for begin, stop in self._plan.bounds(start)})
+            for length in sorted({stop - begin for begin, stop in self._plan.bounds(start, end)})
         }
 
 
@@ -147,11 +149,11 @@ class HostFeed(Feed):
         """Returns the row as it is, because it is the batch already."""
         return row
 
-    def chunks(self, epoch: int, start: int = 0) -> Iterator[Chunk]:
+    def chunks(self, epoch: int, start: int = 0, end: int | None = None) -> Iterator[Chunk]:
         """Yields chunks of images and labels, `[M, S, B, ...]`."""
         with concurrent.futures.ThreadPoolExecutor(max_workers=1) as reader:
             pending = None
-            for chunk in self._plan.chunks(epoch, start):
+            for chunk in self._plan.chunks(epoch, start, end):
                 ready, pending = pending, reader.submit(self._read, chunk)
                 if ready is not None:
                     yield ready.result()

@@ -102,6 +102,11 @@ def load(folder: Path, step: int, template: Any, member: int | None = None) -> t
     return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted]), record
 
 
+def unflatten(arrays: Arrays, template: Any) -> Any:
+    """Returns a tree of the structure of `template` from a flat dict of arrays by name."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: arrays[path_name(path)], template)
+
+
 def read(
     folder: Path,
     step: int,

@@ -162,15 +162,42 @@ def newest_first(
     while left := [step for step in steps(folder) if step not in tried]:
         step = left[-1]
         tried.add(step)
-        try:
-            found = read(step)
-        except (DamagedError, UserError) as error:
-            if not _is_there(folder, step):
-                continue
-            if isinstance(error, UserError):
-                raise
-            found = error
-        yield step, found
+        yield from _found(folder, step, read)
+
+
+def oldest_first(
+    folder: Path, read: Callable[[int], Found]
+) -> Iterator[tuple[int, Found | DamagedError]]:
+    """Yields each checkpoint's step with what `read(step)` returns, or with how it is damaged.
+
+    A checkpoint that the writer of the folder removes meanwhile is left out. If it removes all,
+    those that it has added are read.
+
+    Raises:
+      UserError: as `read` does.
+    """
+    last = -1
+    found = False
+    while not found and (left := [step for step in steps(folder) if step > last]):
+        for last in left:
+            for both in _found(folder, last, read):
+                found = True
+                yield both
+
+
+def _found(
+    folder: Path, step: int, read: Callable[[int], Found]
+) -> Iterator[tuple[int, Found | DamagedError]]:
+    """Yields a checkpoint's step with what `read` returns; nothing if it is removed meanwhile."""
+    try:
+        found = read(step)
+    except (DamagedError, UserError) as error:
+        if not (folder / str(step)).is_dir():
+            return
+        if isinstance(error, UserError):
+            raise
+        found = error
+    yield step, found
 
 
 def newest_sound(
@@ -203,30 +230,9 @@ def warn_of_damage(folder: Path, step: int, error: DamagedError, new_name: str =
 
 
 def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]:
-    """Yields `(step, problem)` for each checkpoint; the problem of a sound one is empty.
-
-    A checkpoint that the writer of the folder removes meanwhile is left out. If it removes all,
-    those that it has added are checked.
-    """
-    last = -1
-    found = False
-    while not found and (left := [step for step in steps(folder) if step > last]):
-        for last in left:
-            try:
-                checkpoint.check(folder, last, member)
-                problem = ""
-            except (DamagedError, UserError) as error:
-                if not _is_there(folder, last):
-                    continue
-                if isinstance(error, UserError):
-                    raise
-                problem = str(error)
-            found = True
-            yield last, problem
-
-
-def _is_there(folder: Path, step: int) -> bool:
-    return (folder / str(step)).is_dir()
+    """Yields `(step, problem)` for each, oldest first; the problem of a sound one is empty."""
+    for step, found in oldest_first(folder, lambda step: checkpoint.check(folder, step, member)):
+        yield step, "" if found is None else str(found)
 
 
 def _set_aside(folder: Path, step: int) -> str:

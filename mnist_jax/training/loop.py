@@ -13,7 +13,14 @@ from mnist_jax.training.stop import Stop
 Save = Callable[[Position], None]
 
 
-def train(program: Program, at: Position, stop: Stop, save: Save, console: Console) -> None:
+def train(
+    program: Program,
+    at: Position,
+    stop: Stop,
+    save: Save,
+    console: Console,
+    until: int | None = None,
+) -> None:
     """Trains networks until each is finished, out of patience or diverged; updates `at` in place.
 
     Args:
@@ -23,26 +30,34 @@ def train(program: Program, at: Position, stop: Stop, save: Save, console: Conso
       save: saves `at`; called after each epoch and after a stop signal, unless every network has
         diverged, so that there is never a checkpoint without weights.
       console: shows the current epoch.
+      until: the step at which to end earlier, if given; the chunks must be compiled for it.
 
     Raises:
       StoppedError: `stop` was requested; all progress is saved.
     """
-    while at.training.any():
+    while at.training.any() and (until is None or at.step < until):
         if stop.requested:
             raise StoppedError
-        train_epoch(program, at, stop, console)
+        train_epoch(program, at, stop, console, until)
         if at.step == (at.epochs + 1) * program.steps_per_epoch and at.training.any():
             end_epoch(program, at)
         if not at.diverged.all():
             save(at)
 
 
-def train_epoch(program: Program, at: Position, stop: Stop, console: Console) -> None:
-    """Trains the remaining chunks of the current epoch; returns early after a stop signal."""
-    done = at.step - at.epochs * program.steps_per_epoch
+def train_epoch(
+    program: Program, at: Position, stop: Stop, console: Console, until: int | None = None
+) -> None:
+    """Trains the remaining chunks of the current epoch, up to the step `until` if that is in it.
+
+    Returns early after a stop signal.
+    """
+    start = at.epochs * program.steps_per_epoch
+    done = at.step - start
+    end = None if until is None else min(until - start, program.steps_per_epoch)
     console.start_epoch(at.epochs, done)
     before = time.perf_counter()
-    for chunk in program.feed.chunks(at.epochs, done):
+    for chunk in program.feed.chunks(at.epochs, done, end):
         at.state = program.advance(at.state, chunk, at.training)
         at.step += chunk.stop - chunk.start
         at.seconds += time.perf_counter() - before

@@ -11,6 +11,7 @@ from mnist_jax.training.logs import Row
 from mnist_jax.training.state import TrainState
 
 TRAINING = "training"
+RECORDED = ("status", "step", "epochs", "seconds")
 
 
 @dataclass
@@ -38,5 +39,4 @@ class Position:
 
     def record(self) -> dict[str, Any]:
         """Returns all fields but the arrays and the rows, as JSON."""
-        names = ("status", "step", "epochs", "seconds")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in RECORDED}

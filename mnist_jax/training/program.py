@@ -17,7 +17,7 @@ from mnist_jax.data.feed import Chunk, Feed, most_bytes, open_feed
 from mnist_jax.training import layout as layouts
 from mnist_jax.training import memory, optimizer, population, task
 from mnist_jax.training.inference import Examiner, examine
-from mnist_jax.training.layout import Layout
+from mnist_jax.training.layout import BatchLayout, Layout, MembersLayout
 from mnist_jax.training.schedule import Schedule
 from mnist_jax.training.state import TrainState, evaluation_weights, init_state
 from mnist_jax.training.step import run_steps
@@ -128,12 +128,13 @@ class Program:
         after = program(state, self.numbers, active, chunk.rows, self.feed.resident)
         return jax.block_until_ready(after)
 
-    def make_ready(self, start: int) -> None:
+    def make_ready(self, start: int, end: int | None = None) -> None:
         """Compiles the programs of an epoch that goes on at its step `start`, unless they exist.
 
-        A run that resumes within a chunk starts with one of unusual length.
+        A run that resumes within a chunk starts with one of unusual length. A replay may also end
+        within a chunk, before the step `end`.
         """
-        for length, rows in self.feed.shapes(start).items():
+        for length, rows in self.feed.shapes(start, end).items():
             if length not in self.chunks:
                 self.chunks[length], _ = self.compile(rows)
 
@@ -161,13 +162,17 @@ class Program:
         return [rates[schedule] for schedule in self.schedules]
 
 
-def prepare_one(config: Config) -> Program:
+def prepare_one(config: Config, layout: BatchLayout | None = None) -> Program:
     """Compiles the programs for one network, whose batch is split over the devices.
+
+    Args:
+      config: of the network.
+      layout: by default, over all devices of all processes.
 
     Raises:
       UserError: a value of the configuration is unknown, unsupported or does not fit the others.
     """
-    layout = layouts.for_batch(config)
+    layout = layout or layouts.for_batch(config)
     steps = _most_steps(config, layout, CORES)
     feed = open_feed(config, layout.replicate, None, steps, layout.share(config.batch_size))
     lane = _lane(config, layout, feed)
@@ -175,17 +180,18 @@ def prepare_one(config: Config) -> Program:
     return _compiled([config], layout, lane)
 
 
-def prepare_many(configs: Sequence[Config]) -> Program:
+def prepare_many(configs: Sequence[Config], layout: MembersLayout | None = None) -> Program:
     """Compiles the programs for the networks of one population, divided among the devices.
 
     Args:
       configs: of networks that can train together, as grouped by `population.together`.
+      layout: by default, over all devices of this process.
 
     Raises:
       UserError: a value of a configuration is unknown, unsupported or does not fit the others.
     """
     first = configs[0]
-    layout = layouts.for_members(first, len(configs))
+    layout = layout or layouts.for_members(first, len(configs))
     seeds = [config.seed for config in configs]
     feed = open_feed(first, layout.replicate, seeds, _most_steps(first, layout, 1) // layout.turns)
     return _compiled(configs, layout, _lane(first, layout, feed))

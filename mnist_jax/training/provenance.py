@@ -38,12 +38,19 @@ def versions() -> dict[str, str]:
 def device() -> str:
     """Describes the hardware, such as `2 x TPU v5e` or `CPU AMD EPYC (...), 2 cores`."""
     found = devices.start()
-    kind = found[0].device_kind
     several = f", {processes.count()} processes" if processes.count() > 1 else ""
     if found[0].platform != "cpu":
-        return f"{len(found)} x {kind}{several}"
+        return f"{len(found)} x {kind()}{several}"
     virtual = f", {len(found)} virtual devices" if len(found) > 1 else ""
-    return f"CPU {_cpu_model()}, {processors.count()} cores{several}{virtual}"
+    return f"{kind()}{several}{virtual}"
+
+
+def kind() -> str:
+    """Describes one device, such as `TPU v5e`, or the CPU with the cores that may be used."""
+    one = devices.start()[0]
+    if one.platform != "cpu":
+        return one.device_kind
+    return f"CPU {_cpu_model()}, {processors.count()} cores"
 
 
 def commit() -> str | None:

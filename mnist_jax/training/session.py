@@ -8,28 +8,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-
 from mnist_jax import processes
 from mnist_jax.errors import StoppedError, UserError
 from mnist_jax.lock import sole_writer
-from mnist_jax.members import FINISHED
-from mnist_jax.training import checkpoint, layout, memory, model_keywords, shared_folder
+from mnist_jax.training import (
+    checkpoint,
+    conditions,
+    contents,
+    layout,
+    memory,
+    model_keywords,
+    shared_folder,
+)
 from mnist_jax.training.checkpoint import Record
 from mnist_jax.training.checkpoints import Checkpoints, newest_sound, steps
 from mnist_jax.training.clock import Clock
 from mnist_jax.training.console import Console
-from mnist_jax.training.epoch import out_of_patience
 from mnist_jax.training.logs import Log
 from mnist_jax.training.loop import train
-from mnist_jax.training.position import TRAINING, Position
+from mnist_jax.training.position import Position
 from mnist_jax.training.preemption import Preemption
 from mnist_jax.training.program import Program
-from mnist_jax.training.row_texts import RowTexts, rows_of
-from mnist_jax.training.state import evaluation_weights
+from mnist_jax.training.row_texts import RowTexts
 from mnist_jax.training.stop import Stop, StopSignal
-from mnist_jax.training.warm_start import warm_start
 
 
 @contextlib.contextmanager
@@ -100,30 +101,32 @@ def trained(
       StoppedError: `stop` was requested; all progress is saved.
       UserError: a checkpoint could not be read or written.
     """
-    at = _restore(program, folder, clock)
+    at, found = _restore(program, folder, clock)
     begin()
     log.show(at.rows)
     texts = RowTexts(len(program.configs))
-    models = [model_keywords.of(config) for config in program.configs]
+    here = conditions.added(conditions.history(found), at.step, conditions.now(program))
+    same = {
+        model_keywords.FIELD: [model_keywords.of(config) for config in program.configs],
+        conditions.FIELD: here,
+    }
     with Checkpoints(
         folder, keep_latest=program.config.keep_latest, together=program.layout.several
     ) as writer:
 
         def save(at: Position) -> None:
             log.show(at.rows)
-            state = {**program.layout.members(at.state), "best": at.best}
-            others = {"clock": clock.record(), model_keywords.FIELD: models}
-            writer.save(state, at.step, at.record() | {"rows": texts.of(at.rows)} | others)
+            record = at.record() | {"rows": texts.of(at.rows), "clock": clock.record()} | same
+            writer.save(contents.arrays(program, at), at.step, record)
             after(at)
 
         train(program, at, stop, save, console)
         yield at
 
 
-def _restore(program: Program, folder: Path, clock: Clock) -> Position:
-    """Returns the position in the newest sound checkpoint, or the start if there is none."""
-    count = len(program.configs)
-    template = _templates(program)
+def _restore(program: Program, folder: Path, clock: Clock) -> tuple[Position, Record | None]:
+    """Returns the position in the newest sound checkpoint, with its record; or the start."""
+    template = contents.template(program)
     if program.layout.several:
         found = _newest_for_all(folder, template)
     else:
@@ -132,29 +135,18 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
         before = time.perf_counter()
         start = program.start()
         clock.compiling += time.perf_counter() - before  # the draw itself is fast
-        state = warm_start(program.layout.members(start), program.config)
-        best = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), template["best"])
-        status, rows = [TRAINING] * count, [[] for _ in range(count)]
+        at, state = contents.first(program, start)
         if program.layout.several:
             _refuse_other_start(state)
-        return Position(program.layout.place(state), best, rows, status)
+        return at, None
     tree, record, step = found
-    for i, config in enumerate(program.configs):
-        model_keywords.refuse_other(f"checkpoint {folder / str(step)}", record, i, config)
-    record.pop(model_keywords.FIELD, None)
-    clock.go_on(record.pop("clock"))
-    best = tree.pop("best")
-    rows = [rows_of(text) for text in record.pop("rows")]
-    at = Position(program.layout.place(tree), best, rows, **record)
+    at = contents.position(program, tree, record, f"checkpoint {folder / str(step)}")
+    clock.go_on(record["clock"])
     print(f"resuming from step {step} (epoch {at.epochs} done)", flush=True)
     before = time.perf_counter()
     program.make_ready(at.step - at.epochs * program.steps_per_epoch)
     clock.compiling += time.perf_counter() - before
-    for i, rows in enumerate(at.rows):  # a finished network continues if more epochs are configured
-        longer = at.epochs < program.config.num_epochs and not out_of_patience(program, rows)
-        if at.status[i] == FINISHED and longer:
-            at.status[i] = TRAINING
-    return at
+    return at, record
 
 
 def _refuse_other_start(state: Any) -> None:
@@ -181,15 +173,3 @@ def _newest_for_all(folder: Path, template: Any) -> tuple[Any, Record, int] | No
         raise UserError(
             f"checkpoint {folder / str(step)} is sound in process 0, but not in this one: {error}"
         ) from error
-
-
-def _templates(program: Program) -> dict[str, Any]:
-    """Returns the shapes `[M, ...]` of the arrays in a checkpoint."""
-    count = len(program.configs)
-
-    def of_members(leaf: Any) -> Any:
-        return jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype)
-
-    state: Any = jax.tree.map(of_members, program.shapes)
-    ranked = program.validate is not None
-    return {**state, "best": evaluation_weights(state) if ranked else {}}

@@ -1,11 +1,21 @@
 """Checks the digests of the checkpoints in a folder."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_jax.errors import UserError
 from mnist_jax.training import checkpoints, network, sweepdir
 from mnist_jax.training.workdir import SWEEP
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of checkpoints that is to be checked."""
+
+    checkpoints: Path
+    member: int | None  # the position of the one network to check; None: all
+    prefix: str = ""  # of the checkpoints' names: the population, if there are several
 
 
 def verify(workdir: Path, member: str = "", seed: int | None = None) -> Iterator[tuple[str, str]]:
@@ -20,16 +30,22 @@ def verify(workdir: Path, member: str = "", seed: int | None = None) -> Iterator
     Raises:
       UserError: there is no such network or no checkpoint, or the system refuses to read one.
     """
+    for place in places(workdir, member, seed):
+        for step, problem in checkpoints.verify(place.checkpoints, place.member):
+            yield f"{place.prefix}{step}", problem
+
+
+def places(workdir: Path, member: str = "", seed: int | None = None) -> list[Place]:
+    """Returns the folders of the checkpoints to check; arguments and errors as for `verify`."""
     if (workdir / SWEEP).is_file() and not member and seed is None:
-        folders = [(its.checkpoints, None) for its in sweepdir.populations(workdir)]
+        folders = [its.checkpoints for its in sweepdir.populations(workdir)]
+        several = len(folders) > 1
+        found = [Place(its, None, f"{its.parent.name}/" if several else "") for its in folders]
     elif member or seed is not None:
-        found = network.find(workdir, member, seed)
-        folders = [(found.checkpoints, found.position)]
+        its = network.find(workdir, member, seed)
+        found = [Place(its.checkpoints, its.position)]
     else:  # a run: not by `network.find`, which needs a valid configuration
-        folders = [(workdir / "checkpoints", None)]
-    if not any(checkpoints.steps(folder) for folder, _ in folders):
+        found = [Place(workdir / "checkpoints", None)]
+    if not any(checkpoints.steps(place.checkpoints) for place in found):
         raise UserError(f"{workdir} holds no checkpoint")
-    for folder, position in folders:
-        prefix = "" if len(folders) == 1 else f"{folder.parent.name}/"
-        for step, problem in checkpoints.verify(folder, position):
-            yield f"{prefix}{step}", problem
+    return found
