@@ -446,7 +446,7 @@ def test_the_programs_that_were_not_used_for_longest_make_room(tmp_path, monkeyp
 # Locks, plots, git
 
 
-@pytest.mark.parametrize("number", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL", "EIO"])
+@pytest.mark.parametrize("number", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
 def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, capsys, number):
     def flock(*arguments):
         raise OSError(getattr(errno, number), "no locks")
@@ -456,6 +456,19 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
         pass
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {tmp_path / 'run'} cannot be locked (no locks)")
+
+
+@pytest.mark.parametrize("number", ["EIO", "ESTALE"])
+def test_a_lock_that_fails_lets_nobody_in(tmp_path, monkeypatch, number):
+    def flock(*arguments):
+        raise OSError(getattr(errno, number), "refused")
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    with (
+        pytest.raises(UserError, match=r"cannot lock .*run/\.lock: refused, so another process"),
+        lock.sole_writer(tmp_path / "run"),
+    ):
+        pytest.fail("it went on without the lock")
 
 
 def test_a_training_goes_on_without_locks(tmp_path, monkeypatch, capsys):
