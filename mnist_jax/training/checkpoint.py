@@ -8,6 +8,7 @@ is checked against them. No other module imports orbax.
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -23,7 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnist_jax import processes
+from mnist_jax import presence, processes
 from mnist_jax.errors import UserError
 from mnist_jax.files import refuse_unknown_characters
 
@@ -225,7 +226,7 @@ def _import_orbax() -> Any:
 def _read_seal(path: Path) -> Record:
     refuse_unknown_characters(path)
     try:
-        if not (path / "commit_success.txt").is_file():
+        if not presence.is_file(path / "commit_success.txt"):
             raise DamagedError("it was not written completely")
         text = (path / METADATA).read_bytes()
     except FileNotFoundError as error:
@@ -261,8 +262,21 @@ def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -
             raise _refused(path, error) from error
         raise DamagedError(f"cannot be read: {root_cause(error)}") from error
     except Exception as error:
+        if _is_refusal(error):
+            raise _refused(path, error) from error
         _refuse_unreadable_files(path)
         raise DamagedError(f"cannot be read: {root_cause(error)}") from error
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """True if the system's refusal of an operation, other than for a missing file, is the cause."""
+    while error is not None:
+        code = re.search(r"os_error_code='(\d+)'", str(error))  # of orbax' C++
+        number = int(code[1]) if code else error.errno if isinstance(error, OSError) else None
+        if number not in (None, errno.ENOENT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _refuse_unreadable_files(path: Path) -> None:

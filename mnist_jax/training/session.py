@@ -15,6 +15,7 @@ from mnist_jax import processes
 from mnist_jax.errors import StoppedError, UserError
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
+from mnist_jax.presence import listed
 from mnist_jax.training import checkpoint, layout, memory, model_keywords, shared_folder
 from mnist_jax.training.checkpoint import Record
 from mnist_jax.training.checkpoints import Checkpoints, newest_sound, steps
@@ -58,7 +59,7 @@ def opened(workdir: Path, *, in_step: bool) -> Iterator[Stop]:
         try:
             yield stop
         except StoppedError as stopped:
-            folders = [workdir, *workdir.glob("populations/*")]
+            folders = [workdir, *listed(workdir / "populations")]
             there = any(steps(folder / "checkpoints") for folder in folders)
             saved = "progress is saved" if there else "there is nothing to save yet"
             raise StoppedError(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_jax.errors import UserError
+from mnist_jax.presence import is_file
 from mnist_jax.training import checkpoints, network, sweepdir
 from mnist_jax.training.workdir import SWEEP
 
@@ -20,7 +21,7 @@ def verify(workdir: Path, member: str = "", seed: int | None = None) -> Iterator
     Raises:
       UserError: there is no such network or no checkpoint, or the system refuses to read one.
     """
-    if (workdir / SWEEP).is_file() and not member and seed is None:
+    if is_file(workdir / SWEEP) and not member and seed is None:
         folders = [(its.checkpoints, None) for its in sweepdir.populations(workdir)]
     elif member or seed is not None:
         found = network.find(workdir, member, seed)
