@@ -213,6 +213,7 @@ def _import_orbax() -> Any:
     # After an error, orbax' threads log tracebacks of it, and go on to call a loop that is closed:
     # dozens of lines, which would bury the one that says what to do.
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+    logging.getLogger("asyncio").addFilter(lambda record: "_wrap_awaitable" not in str(record.msg))
     shown = sys.unraisablehook
 
     def hook(found: Any) -> None:
@@ -250,19 +251,26 @@ def _read_seal(path: Path) -> Record:
 
 
 def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:
-    """Loads the arrays that `shapes` names, or all arrays if it is `None`."""
+    """Loads the arrays that `shapes` names, or all arrays if it is `None`.
+
+    What cannot be loaded is tried once more before it counts as damaged: where the system refuses
+    to look at a file, orbax takes it for missing, without a word of the refusal.
+    """
+    try:
+        return _load_once(path, shapes, sealed)
+    except DamagedError:
+        return _load_once(path, shapes, sealed)
+
+
+def _load_once(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:
     try:
         with _orbax(partial=shapes is not None) as ocp:
             if shapes is None:
                 return ocp.load(path)
             dtypes = sealed["dtypes"]
             return ocp.load(path, {n: np.empty(s, dtypes[n]) for n, s in shapes.items()})
-    except (OSError, MemoryError) as error:
-        if not isinstance(error, FileNotFoundError):
-            raise _refused(path, error) from error
-        raise DamagedError(f"cannot be read: {root_cause(error)}") from error
     except Exception as error:
-        if _is_refusal(error):
+        if isinstance(error, MemoryError) or _is_refusal(error):
             raise _refused(path, error) from error
         _refuse_unreadable_files(path)
         raise DamagedError(f"cannot be read: {root_cause(error)}") from error
@@ -281,10 +289,14 @@ def _is_refusal(error: BaseException | None) -> bool:
 
 def _refuse_unreadable_files(path: Path) -> None:
     """Raises UserError if the system refuses to read a file, which orbax's errors do not show."""
+
+    def refused(error: OSError) -> None:
+        raise error
+
     try:
-        for file in path.rglob("*"):
-            if file.is_file():
-                file.read_bytes()
+        for folder, _, files in os.walk(path, onerror=refused):
+            for name in files:
+                Path(folder, name).read_bytes()
     except FileNotFoundError:  # it is being removed
         return
     except OSError as error:
