@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ from mnist_jax.files import refuse_unknown_characters
 
 SHOWN = 12  # maximum number of differences in a message
 FORMAT = 3  # version of the format; 1 had no member axis, 2 held rows as JSON of their own
+INDEX = "manifest.ocdbt"  # of the arrays, written last
 METADATA = "_CHECKPOINT_METADATA"  # orbax's file; `ocp.metadata` would open every array, too
 ORBAX = threading.Lock()  # orbax' operations share state of the process: two at once can hang
 Arrays = dict[str, np.ndarray]
@@ -68,10 +70,27 @@ def write(
       arrays: `[M, ...]`, by name.
       sealed: their `metadata`, which gets a digest of its own.
       together: True if all processes of the run call this with equal arrays.
+
+    Raises:
+      OSError: the system refused something that orbax goes on without; nothing is left behind.
+      Exception: whatever orbax raises.
     """
     sealed["seal"] = _seal(sealed)
     with _orbax(together=together) as ocp:
         ocp.save(folder / str(step), arrays, custom_metadata=sealed)
+    if not together or processes.is_first():
+        _refuse_unmerged(folder / str(step))
+
+
+def _refuse_unmerged(path: Path) -> None:
+    """Raises OSError if the index of the arrays is missing, and removes the checkpoint.
+
+    Orbax merges what its processes have written into one index. If it cannot list the folder, it
+    takes that for nothing to merge, and the checkpoint for complete.
+    """
+    if not any(presence.is_file(its / INDEX) for its in presence.listed(path)):
+        shutil.rmtree(path, ignore_errors=True)
+        raise OSError("its folder could not be listed")
 
 
 def load(folder: Path, step: int, template: Any, member: int | None = None) -> tuple[Any, Record]:
