@@ -1,5 +1,6 @@
 """What a shell, a container or a notebook hands over: it never changes a result, nor ends a run."""
 
+import contextlib
 import errno
 import io
 import os
@@ -8,10 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
+import types
+import zlib
 from pathlib import Path
 
 import jax
 import pytest
+from jax._src import compilation_cache
 
 import mnist_jax
 from mnist_jax import compilation, devices, home, lock, settings, ulimits
@@ -441,6 +445,27 @@ def test_the_programs_that_were_not_used_for_longest_make_room(tmp_path, monkeyp
     compilation._make_room(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0-cache", "1-cache"]
     compilation._make_room(tmp_path / "nothing")
+
+
+def test_compiled_programs_have_a_checksum_with_whatever_is_installed(monkeypatch):
+    """A flipped bit in a frame of Zstandard, as JAX writes it, is run."""
+
+    def refuse(*arguments):
+        raise AssertionError("not by Zstandard")
+
+    for name in ("zstd", "zstandard"):
+        fake = types.SimpleNamespace(compress=refuse, ZstdCompressor=refuse)
+        monkeypatch.setattr(compilation_cache, name, fake, raising=False)
+    compilation._add_checksums()
+    content = bytes(range(256)) * 20
+    written = bytearray(compilation_cache.compress_executable(content))
+    assert compilation_cache.decompress_executable(bytes(written)) == content
+    for at in range(len(written)):
+        for bit in range(8):
+            flipped = bytearray(written)
+            flipped[at] ^= 1 << bit
+            with contextlib.suppress(zlib.error):
+                assert compilation_cache.decompress_executable(bytes(flipped)) == content
 
 
 # Locks, plots, git
