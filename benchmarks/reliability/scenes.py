@@ -130,7 +130,7 @@ class Scene:
 
 
 def run(workdir: Path) -> dict[str, Any]:
-    """Returns all that a run leaves, but its times: digests of its arrays, rows, result."""
+    """Returns all that a run leaves, but its times and its commit: digests of its arrays, rows, result."""
     rows = (workdir / "metrics.jsonl").read_text().splitlines()
     with (workdir / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
@@ -145,7 +145,7 @@ def run(workdir: Path) -> dict[str, Any]:
 
 
 def sweep(workdir: Path, trial: Trial) -> dict[str, Any]:
-    """Returns all that a sweep leaves, but its times."""
+    """Returns all that a sweep leaves, but its times and its commit."""
     del trial
     populations = sorted((workdir / "populations").iterdir())
     results = [json.loads((folder / "results.json").read_text()) for folder in populations]
@@ -199,7 +199,7 @@ def _evaluation(workdir: Path) -> dict[str, Any]:
 
 
 def _untimed(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in TIMES}
+    return {name: value for name, value in values.items() if name not in (*TIMES, "commit")}
 
 
 def _deep(values: Any) -> Any:
