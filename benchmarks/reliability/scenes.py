@@ -130,7 +130,7 @@ class Scene:
 
 
 def run(workdir: Path) -> dict[str, Any]:
-    """Returns all that a run leaves, but its times and its commit: digests of its arrays, rows, result."""
+    """Returns all that a run leaves, but its times and its commit."""
     rows = (workdir / "metrics.jsonl").read_text().splitlines()
     with (workdir / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
