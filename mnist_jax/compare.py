@@ -18,6 +18,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.files import damaged, read_json, read_rows
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
+from mnist_jax.presence import exists
 from mnist_jax.training import workdir as workdir_files
 from mnist_jax.training.workdir import RUN, SWEEP, identity, plain, read_config
 
@@ -63,7 +64,7 @@ def compare_runs(folders: Sequence[Path], workdir: Path) -> None:
         column, or `workdir` holds a run or a sweep.
     """
     for kind in (RUN, SWEEP):
-        if (workdir / kind).exists():
+        if exists(workdir / kind):
             raise UserError(
                 f"{workdir} holds a run or a sweep of its own, whose files the comparison would "
                 f"replace; give another --workdir="

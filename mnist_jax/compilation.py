@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax._src import compilation_cache
 
 from mnist_jax import home
 from mnist_jax.errors import print_warning
@@ -39,7 +40,19 @@ def keep_programs() -> None:
         threading.Thread(target=_make_room, args=(folder,), daemon=True).start()
     elif given.startswith("~"):  # JAX would make a folder of that name
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(given))
+    _add_checksums()
     _explain_trouble()
+
+
+def _add_checksums() -> None:
+    """Lets JAX compress programs by zlib, even where it would choose Zstandard.
+
+    What zlib writes ends with a checksum. JAX writes Zstandard's frames without one, and runs a
+    program in which a bit has flipped: one in twenty then computes something else, in silence.
+    """
+    for name in ("zstd", "zstandard"):  # of Python 3.14, and the package
+        if getattr(compilation_cache, name, None) is not None:
+            setattr(compilation_cache, name, None)
 
 
 def _make_room(folder: Path) -> None:

@@ -116,9 +116,13 @@ def append(path: Path, text: str) -> None:
     """Appends whole lines to a text file in one write.
 
     Raises:
-      UserError: the file cannot be written.
+      UserError: the file cannot be written, or is no longer there: a new one would lack its lines.
     """
-    with writing(path), path.open("ab", buffering=0) as file:
+
+    def existing(name: str, flags: int) -> int:
+        return os.open(name, flags & ~os.O_CREAT)
+
+    with writing(path), open(path, "ab", buffering=0, opener=existing) as file:
         content = text.encode()
         if content and file.write(content) != len(content):
             raise OSError("only a part could be written; the disk may be full")

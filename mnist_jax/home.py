@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from mnist_jax.errors import UserError, print_warning
+from mnist_jax.presence import is_folder
 
 
 def caches() -> Path:
@@ -25,7 +26,7 @@ def data() -> Path:
     """Returns `~/tensorflow_datasets`, or a temporary folder if that cannot be made."""
     given = "~/tensorflow_datasets"
     there = _expanded(given)
-    if there is not None and there.is_dir():  # perhaps read-only, with all that is needed in it
+    if there is not None and is_folder(there):  # perhaps read-only, with all that is needed in it
         return there
     return _usable(given) or _instead(given, "TFDS_DATA_DIR") / "tensorflow_datasets"
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import IO
 
 from mnist_jax.errors import UserError, print_warning
-from mnist_jax.files import refuse_unknown_characters
+from mnist_jax.files import reason, refuse_unknown_characters
 
 POLL = 0.2  # seconds between two looks at a lock
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # by another process
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # on this file system
 
 
 @contextlib.contextmanager
@@ -60,12 +61,20 @@ def acquired(file: IO[str], *, wait: bool = False) -> bool:
     Args:
       file: the open file; closing it releases the lock.
       wait: True to wait for whoever holds the lock.
+
+    Raises:
+      UserError: the system refuses, so that somebody else may hold the lock.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno in HELD:
             return False
+        if error.errno not in NO_LOCKS:
+            raise UserError(
+                f"cannot lock {file.name}: {reason(error)}, so another process may be writing "
+                "there. Check the disk, then run the same command again"
+            ) from error
         _warn_of_no_locks(str(Path(file.name).parent), error.strerror)
     return True
 

@@ -1,5 +1,6 @@
 """What a shell, a container or a notebook hands over: it never changes a result, nor ends a run."""
 
+import contextlib
 import errno
 import io
 import os
@@ -8,10 +9,13 @@ import re
 import shutil
 import subprocess
 import sys
+import types
+import zlib
 from pathlib import Path
 
 import jax
 import pytest
+from jax._src import compilation_cache
 
 import mnist_jax
 from mnist_jax import compilation, devices, home, lock, settings, ulimits
@@ -443,10 +447,31 @@ def test_the_programs_that_were_not_used_for_longest_make_room(tmp_path, monkeyp
     compilation._make_room(tmp_path / "nothing")
 
 
+def test_compiled_programs_have_a_checksum_with_whatever_is_installed(monkeypatch):
+    """A flipped bit in a frame of Zstandard, as JAX writes it, is run."""
+
+    def refuse(*arguments):
+        raise AssertionError("not by Zstandard")
+
+    for name in ("zstd", "zstandard"):
+        fake = types.SimpleNamespace(compress=refuse, ZstdCompressor=refuse)
+        monkeypatch.setattr(compilation_cache, name, fake, raising=False)
+    compilation._add_checksums()
+    content = bytes(range(256)) * 20
+    written = bytearray(compilation_cache.compress_executable(content))
+    assert compilation_cache.decompress_executable(bytes(written)) == content
+    for at in range(len(written)):
+        for bit in range(8):
+            flipped = bytearray(written)
+            flipped[at] ^= 1 << bit
+            with contextlib.suppress(zlib.error):
+                assert compilation_cache.decompress_executable(bytes(flipped)) == content
+
+
 # Locks, plots, git
 
 
-@pytest.mark.parametrize("number", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL", "EIO"])
+@pytest.mark.parametrize("number", ["ENOLCK", "ENOSYS", "EOPNOTSUPP", "EINVAL"])
 def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, capsys, number):
     def flock(*arguments):
         raise OSError(getattr(errno, number), "no locks")
@@ -456,6 +481,19 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
         pass
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: {tmp_path / 'run'} cannot be locked (no locks)")
+
+
+@pytest.mark.parametrize("number", ["EIO", "ESTALE"])
+def test_a_lock_that_fails_lets_nobody_in(tmp_path, monkeypatch, number):
+    def flock(*arguments):
+        raise OSError(getattr(errno, number), "refused")
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    with (
+        pytest.raises(UserError, match=r"cannot lock .*run/\.lock: refused, so another process"),
+        lock.sole_writer(tmp_path / "run"),
+    ):
+        pytest.fail("it went on without the lock")
 
 
 def test_a_training_goes_on_without_locks(tmp_path, monkeypatch, capsys):

@@ -12,6 +12,7 @@
    INTERPOSED_ACT      kill: before it; killed: after it; torn: after half of a write;
                        an error number: fails with it; short: writes or reads a half;
                        slow: waits first, for INTERPOSED_MICROSECONDS
+   INTERPOSED_CLOCK    seconds by which the wall clock is behind its last reading, at each reading
    INTERPOSED_LOG      a file that gets one line per operation: its number, name and path; the one
                        that was acted at is marked with a star
 
@@ -34,7 +35,9 @@
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum act { NOTHING, KILL, KILLED, TORN, ERROR, SHORT, SLOW };
@@ -43,10 +46,10 @@ static struct {
     pid_t pid; /* of the process that has read the settings */
     int active, log, error;
     char folders[4 * PATH_MAX], kinds[1024];
-    long at, onward, microseconds;
+    long at, onward, microseconds, clock;
     enum act act;
 } its = {.log = -1};
-static atomic_long counted;
+static atomic_long counted, read_clock;
 static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER;
 
 #define REAL(name) ((__typeof__(&name))real(#name))
@@ -82,6 +85,7 @@ static void read_settings(void) {
         its.at = atol(setting("INTERPOSED_AT"));
         its.onward = atol(setting("INTERPOSED_ONWARD"));
         its.microseconds = atol(setting("INTERPOSED_MICROSECONDS"));
+        its.clock = atol(setting("INTERPOSED_CLOCK"));
         its.error = atoi(act);
         its.act = its.error                 ? ERROR
                   : !strcmp(act, "kill")    ? KILL
@@ -307,3 +311,38 @@ VECTOR("write", pwritev64, (int file, const struct iovec *parts, int count, off6
 VECTOR("read", readv, (int file, const struct iovec *parts, int count), (file, parts, count))
 VECTOR("read", preadv, (int file, const struct iovec *parts, int count, off_t at), (file, parts, count, at))
 VECTOR("read", preadv64, (int file, const struct iovec *parts, int count, off64_t at), (file, parts, count, at))
+
+/* The seconds that the wall clock has lost by now. */
+static long lost_seconds(void) {
+    if (its.pid != getpid()) read_settings();
+    return its.active && its.clock ? its.clock * (atomic_fetch_add(&read_clock, 1) + 1) : 0;
+}
+
+/* Found at the start, since clocks are read too often to look for them each time. */
+static __typeof__(&clock_gettime) real_clock_gettime;
+static __typeof__(&gettimeofday) real_gettimeofday;
+__attribute__((constructor)) static void find_clocks(void) {
+    real_clock_gettime = REAL(clock_gettime);
+    real_gettimeofday = REAL(gettimeofday);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    if (!real_clock_gettime) find_clocks();
+    int result = real_clock_gettime(clock, now);
+    if (!result && clock == CLOCK_REALTIME) now->tv_sec -= lost_seconds();
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    if (!real_gettimeofday) find_clocks();
+    int result = real_gettimeofday(now, zone);
+    if (!result) now->tv_sec -= lost_seconds();
+    return result;
+}
+
+time_t time(time_t *to) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (to) *to = now.tv_sec;
+    return now.tv_sec;
+}

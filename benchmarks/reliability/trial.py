@@ -71,12 +71,16 @@ class Bench:
     The data and the compiled programs of other benches can be shared.
     """
 
-    def __init__(self, folder: Path, shared: Path, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, shared: Path, *, timeout: float = forks.TIMEOUT, **variables: str
+    ) -> None:
         """Compiles `interposed.c`, and starts the process.
 
         Args:
           folder: the working folder of the commands; created if necessary.
           shared: holds the library, the data and the compiled programs.
+          timeout: seconds that a command may take; after that, `run` raises TimeoutError, and
+            the bench is of no further use.
           variables: of the environment, in addition to those that are needed.
 
         Raises:
@@ -87,7 +91,7 @@ class Bench:
         folder.mkdir(parents=True, exist_ok=True)
         self.environment = _environment(folder, shared) | variables
         self.library = compiled(shared)
-        self._server = forks.Server(self.environment | {"LD_PRELOAD": str(self.library)})
+        self._server = forks.Server(self.environment | {"LD_PRELOAD": str(self.library)}, timeout)
 
     def run(self, *words: str, disturbance: Disturbance | None = None, **variables: str) -> Trial:
         """Runs `python WORDS`, where WORDS are `-m NAME ...` or `-c CODE ...`, in a fork.

@@ -17,12 +17,16 @@ from absl.flags import argparse_flags
 
 from mnist_jax import imports, processes, settings, streams
 from mnist_jax.errors import LostError, StoppedError, UserError
-from mnist_jax.files import local_path
+from mnist_jax.files import ADVICE, local_path, reason
 from mnist_jax.training.stop import EXIT_STATUS
 
 Parser = argparse_flags.ArgumentParser
 PATHS = ("workdir", "compare")  # arguments that hold paths
 INTERRUPTED = 130  # exit status by convention: 128, and the number of SIGINT
+OUT_OF_MEMORY = (
+    "the memory does not suffice. Close other programs, raise the limit (ulimit -v), or use a "
+    "machine with more memory, then run the same command again"
+)
 # Allocations per garbage collection. The imports alone make 400,000; with this, and with no last
 # collection, a short run takes 0.6 s less processor time of 3.6.
 OBJECTS = 100_000
@@ -33,9 +37,10 @@ def run(
 ) -> None:
     """Parses the command line, runs `main` and exits with its status.
 
-    Turns a `UserError` into a message on standard error and exit status 1, a `StoppedError` into a
-    message and exit status 75, and an interrupt into exit status 130. JAX has this project's
-    settings, and a stream that is closed or breaks does not end the command.
+    Turns a `UserError`, what the system refuses and the lack of memory into a message on standard
+    error and exit status 1, a `StoppedError` into a message and exit status 75, and an interrupt
+    into exit status 130. JAX has this project's settings, and a stream that is closed or breaks
+    does not end the command.
 
     Args:
       main: the command; takes the parsed arguments and returns the exit status (None means 0).
@@ -79,6 +84,14 @@ def _guarded(main: Callable[[Namespace], int | None], arguments: Namespace) -> i
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")  # at once: other processes may write there, too
         return 1
+    except OSError as error:
+        if error.filename is None and error.strerror is None:  # of a library: the place matters
+            raise
+        sys.stderr.write(f"error: {_refusal(error)}\n")
+        return 1
+    except MemoryError as error:
+        sys.stderr.write(f"error: {OUT_OF_MEMORY}{f' ({error})' if str(error) else ''}\n")
+        return 1
     except StoppedError as stopped:
         if processes.is_first():
             print(stopped, flush=True)
@@ -89,6 +102,12 @@ def _guarded(main: Callable[[Namespace], int | None], arguments: Namespace) -> i
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _refusal(error: OSError) -> str:
+    """Returns what the system has refused and why, for a place that has no message of its own."""
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+    return f"{where} cannot be read or written: {reason(error)}. {ADVICE}"
 
 
 def _ended(main: Callable[[Namespace], int | None], arguments: Namespace) -> int | None:

@@ -42,10 +42,11 @@ def main(arguments: Namespace) -> None:
 
 def _networks(arguments: Namespace) -> "list[Network]":
     """Returns the network of each folder; a folder of a run among sweeps has no member."""
+    from mnist_jax.presence import is_file
     from mnist_jax.training import network
     from mnist_jax.training.workdir import SWEEP
 
-    sweeps = [folder for folder in arguments.workdir if (folder / SWEEP).is_file()]
+    sweeps = [folder for folder in arguments.workdir if is_file(folder / SWEEP)]
     members = sweeps or arguments.workdir  # a run alone refuses the choice
     return [
         network.find(folder, arguments.member, arguments.seed)

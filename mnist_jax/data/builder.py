@@ -24,10 +24,11 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.resource import get_dl_fname
 from tensorflow_datasets.image_classification import mnist as stock
 
-from mnist_jax import failures
+from mnist_jax import failures, presence
 from mnist_jax.data import features, idx, network, png
 from mnist_jax.data.catalog import PACKAGED_FILES, Dataset, builder_class, data_dir, own_dir
 from mnist_jax.errors import UserError
+from mnist_jax.files import ADVICE, reason
 
 FORMAT = "array_record"
 FILES = (
@@ -169,7 +170,7 @@ def prepare(dataset: Dataset) -> None:
       UserError: files are damaged or missing, there is no network, the folder is not writable, or
         the examples are not images of one shape, each with a class.
     """
-    if folder(dataset).exists():
+    if presence.exists(folder(dataset)):
         return
     builder = open_builder(dataset)
     known = isinstance(builder, Idx)
@@ -199,7 +200,7 @@ def set_aside(dataset: Dataset) -> Path:
     old = folder(dataset)
     for number in range(1, 1000):
         new = old.with_name(f"{old.name}.damaged-{number}")
-        if not new.exists():
+        if not presence.exists(new):
             return old.rename(new)
     raise UserError(f"{old} is damaged, and 999 damaged copies are beside it; delete some of them")
 
@@ -209,8 +210,10 @@ def _root(dataset: Dataset) -> Path:
     info = data_dir() / dataset.folder / "dataset_info.json"
     try:
         other = json.loads(info.read_text()).get("fileFormat", "tfrecord") != FORMAT
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         other = False
+    except OSError as error:
+        raise UserError(f"{info} cannot be read: {reason(error)}. {ADVICE}") from error
     return own_dir() if other else data_dir()
 
 

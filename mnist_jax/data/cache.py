@@ -215,7 +215,8 @@ def _write(dataset: Dataset, path: Path) -> None:
             "Free space there, or set TFDS_DATA_DIR to another folder"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # which would hide what went wrong
+            partial.unlink(missing_ok=True)
 
 
 def _head(fields: dict) -> bytes:

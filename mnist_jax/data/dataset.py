@@ -14,6 +14,7 @@ from mnist_jax.data.joined import Joined
 from mnist_jax.data.lock import exclusive
 from mnist_jax.data.spec import DIGITS, Ink, Spec
 from mnist_jax.errors import UserError
+from mnist_jax.presence import exists
 
 if TYPE_CHECKING:
     from mnist_jax.data.records import Records
@@ -161,7 +162,7 @@ def source(name: str, split: str) -> Records:
     from mnist_jax.data import builder, records  # only needed here, and they import tfds
 
     dataset = catalog.find(name)
-    if not builder.folder(dataset).exists():
+    if not exists(builder.folder(dataset)):
         with exclusive(dataset):
             builder.prepare(dataset)
     return records.Prepared(dataset).records(split)

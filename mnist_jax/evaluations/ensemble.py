@@ -19,6 +19,7 @@ from mnist_jax.evaluations.split import EVALUATING, examined, warn_of_repeated
 from mnist_jax.files import file_name
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
+from mnist_jax.presence import is_file
 from mnist_jax.training import network, provenance, sweepdir
 from mnist_jax.training.restored import Restored, restore
 from mnist_jax.training.workdir import SWEEP
@@ -73,7 +74,7 @@ def measure(
 
 
 def _members(workdir: Path, architecture: str) -> list[tuple[str, int]]:
-    if not (workdir / SWEEP).is_file():
+    if not is_file(workdir / SWEEP):
         raise UserError(f"{workdir} holds no sweep: --ensemble takes the networks of one together")
     results = sweepdir.finished(sweepdir.populations(workdir))
     found = [

@@ -14,6 +14,7 @@ from mnist_jax.analysis.network.summary import summary
 from mnist_jax.exporting.trained import Trained
 from mnist_jax.files import read_json, write_text
 from mnist_jax.members import FINISHED
+from mnist_jax.presence import is_file
 from mnist_jax.training import sweepdir
 from mnist_jax.training.network import BEST, Network
 
@@ -98,7 +99,7 @@ def _limits(ink: bool) -> str:
 def _figures(network: Network, step: int, option: str) -> dict[str, Any]:
     """Returns what an evaluation of this checkpoint has written; empty if there was none."""
     path = network.output / FIGURES[option]
-    found = read_json(path, dict) if path.is_file() else {}
+    found = read_json(path, dict) if is_file(path) else {}
     return found if found.get("checkpoint") == step else {}
 
 

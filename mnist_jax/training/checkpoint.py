@@ -8,12 +8,14 @@ is checked against them. No other module imports orbax.
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
 import logging
 import os
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,12 +25,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnist_jax import processes
+from mnist_jax import presence, processes
 from mnist_jax.errors import UserError
 from mnist_jax.files import refuse_unknown_characters
 
 SHOWN = 12  # maximum number of differences in a message
 FORMAT = 3  # version of the format; 1 had no member axis, 2 held rows as JSON of their own
+INDEX = "manifest.ocdbt"  # of the arrays, written last
 METADATA = "_CHECKPOINT_METADATA"  # orbax's file; `ocp.metadata` would open every array, too
 ORBAX = threading.Lock()  # orbax' operations share state of the process: two at once can hang
 Arrays = dict[str, np.ndarray]
@@ -67,10 +70,27 @@ def write(
       arrays: `[M, ...]`, by name.
       sealed: their `metadata`, which gets a digest of its own.
       together: True if all processes of the run call this with equal arrays.
+
+    Raises:
+      OSError: the system refused something that orbax goes on without; nothing is left behind.
+      Exception: whatever orbax raises.
     """
     sealed["seal"] = _seal(sealed)
     with _orbax(together=together) as ocp:
         ocp.save(folder / str(step), arrays, custom_metadata=sealed)
+    if not together or processes.is_first():
+        _refuse_unmerged(folder / str(step))
+
+
+def _refuse_unmerged(path: Path) -> None:
+    """Raises OSError if the index of the arrays is missing, and removes the checkpoint.
+
+    Orbax merges what its processes have written into one index. If it cannot list the folder, it
+    takes that for nothing to merge, and the checkpoint for complete.
+    """
+    if not any(presence.is_file(its / INDEX) for its in presence.listed(path)):
+        shutil.rmtree(path, ignore_errors=True)
+        raise OSError("its folder could not be listed")
 
 
 def load(folder: Path, step: int, template: Any, member: int | None = None) -> tuple[Any, Record]:
@@ -217,6 +237,7 @@ def _import_orbax() -> Any:
     # After an error, orbax' threads log tracebacks of it, and go on to call a loop that is closed:
     # dozens of lines, which would bury the one that says what to do.
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+    logging.getLogger("asyncio").addFilter(lambda record: "_wrap_awaitable" not in str(record.msg))
     shown = sys.unraisablehook
 
     def hook(found: Any) -> None:
@@ -230,7 +251,7 @@ def _import_orbax() -> Any:
 def _read_seal(path: Path) -> Record:
     refuse_unknown_characters(path)
     try:
-        if not (path / "commit_success.txt").is_file():
+        if not presence.is_file(path / "commit_success.txt"):
             raise DamagedError("it was not written completely")
         text = (path / METADATA).read_bytes()
     except FileNotFoundError as error:
@@ -254,28 +275,52 @@ def _read_seal(path: Path) -> Record:
 
 
 def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:
-    """Loads the arrays that `shapes` names, or all arrays if it is `None`."""
+    """Loads the arrays that `shapes` names, or all arrays if it is `None`.
+
+    What cannot be loaded is tried once more before it counts as damaged: where the system refuses
+    to look at a file, orbax takes it for missing, without a word of the refusal.
+    """
+    try:
+        return _load_once(path, shapes, sealed)
+    except DamagedError:
+        return _load_once(path, shapes, sealed)
+
+
+def _load_once(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:
     try:
         with _orbax(partial=shapes is not None) as ocp:
             if shapes is None:
                 return ocp.load(path)
             dtypes = sealed["dtypes"]
             return ocp.load(path, {n: np.empty(s, dtypes[n]) for n, s in shapes.items()})
-    except (OSError, MemoryError) as error:
-        if not isinstance(error, FileNotFoundError):
-            raise _refused(path, error) from error
-        raise DamagedError(f"cannot be read: {root_cause(error)}") from error
     except Exception as error:
+        if isinstance(error, MemoryError) or _is_refusal(error):
+            raise _refused(path, error) from error
         _refuse_unreadable_files(path)
         raise DamagedError(f"cannot be read: {root_cause(error)}") from error
 
 
+def _is_refusal(error: BaseException | None) -> bool:
+    """True if the system's refusal of an operation, other than for a missing file, is the cause."""
+    while error is not None:
+        code = re.search(r"os_error_code='(\d+)'", str(error))  # of orbax' C++
+        number = int(code[1]) if code else error.errno if isinstance(error, OSError) else None
+        if number not in (None, errno.ENOENT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _refuse_unreadable_files(path: Path) -> None:
     """Raises UserError if the system refuses to read a file, which orbax's errors do not show."""
+
+    def refused(error: OSError) -> None:
+        raise error
+
     try:
-        for file in path.rglob("*"):
-            if file.is_file():
-                file.read_bytes()
+        for folder, _, files in os.walk(path, onerror=refused):
+            for name in files:
+                Path(folder, name).read_bytes()
     except FileNotFoundError:  # it is being removed
         return
     except OSError as error:

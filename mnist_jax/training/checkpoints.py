@@ -13,6 +13,7 @@ import numpy as np
 from mnist_jax import processes
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import writing
+from mnist_jax.presence import exists, is_folder, listed
 from mnist_jax.training import checkpoint
 from mnist_jax.training.checkpoint import Arrays, DamagedError, Record, root_cause
 
@@ -138,12 +139,7 @@ def steps(folder: Path) -> list[int]:
     Raises:
       UserError: the system refuses to list the folder.
     """
-    if not folder.is_dir():
-        return []
-    try:
-        names = [path.name for path in folder.iterdir() if path.is_dir()]
-    except OSError as error:
-        raise UserError(f"the system refuses to list {folder}: {error}") from error
+    names = [path.name for path in listed(folder) if is_folder(path)]
     return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
 
@@ -192,7 +188,7 @@ def _found(
     try:
         found = read(step)
     except (DamagedError, UserError) as error:
-        if not (folder / str(step)).is_dir():
+        if not is_folder(folder / str(step)):
             return
         if isinstance(error, UserError):
             raise
@@ -244,7 +240,7 @@ def _set_aside(folder: Path, step: int) -> str:
     names = itertools.chain(
         [f"{step}.damaged"], (f"{step}.damaged-{n}" for n in itertools.count(1))
     )
-    name = next(name for name in names if not (folder / name).exists())
+    name = next(name for name in names if not exists(folder / name))
     with writing(folder / name):
         (folder / str(step)).rename(folder / name)
     return name

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mnist_jax.errors import print_warning
 from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
+from mnist_jax.presence import exists
 
 
 @dataclass
@@ -32,7 +33,7 @@ class SweepClock:
 
     def __init__(self, folder: Path, started: float) -> None:
         self._path = folder / "clock.json"
-        self._earlier = self._read() if self._path.exists() else 0.0
+        self._earlier = self._read() if exists(self._path) else 0.0
         self._started = started
 
     def _read(self) -> float:

@@ -19,6 +19,7 @@ from mnist_jax import imports
 from mnist_jax.errors import UserError
 from mnist_jax.files import append, make_durable, reason, write_text, writing
 from mnist_jax.metrics import Metric, columns
+from mnist_jax.presence import exists
 
 Row = dict[str, Any]
 OnEpoch = Callable[[list[Row]], None]
@@ -191,7 +192,7 @@ class SweepLog:
         # All that the file holds.
         self._lines = _lines_of_networks(self._path)
         self._told = _epochs(self._lines)  # epochs that were passed to `on_row`
-        if not self._path.exists():
+        if not exists(self._path):
             write_text(self._path, "", durable=False)
 
     def of(self, names: Sequence[Name]) -> "SweepPart":
@@ -282,7 +283,7 @@ def _written(path: Path) -> list[Row]:
       UserError: the system refuses to read the file.
     """
     try:
-        lines = path.read_bytes().split(b"\n") if path.exists() else []
+        lines = path.read_bytes().split(b"\n") if exists(path) else []
     except OSError as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from error
     rows = []

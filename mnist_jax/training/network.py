@@ -10,6 +10,7 @@ from mnist_jax.config import Config
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import file_name
 from mnist_jax.members import FINISHED, Planned
+from mnist_jax.presence import is_file
 from mnist_jax.training import sweepdir
 from mnist_jax.training.workdir import RUN, SWEEP, read_config
 
@@ -44,9 +45,9 @@ def find(workdir: Path, member: str = "", seed: int | None = None) -> Network:
     Raises:
       UserError: there is no such network, or `member` and `seed` do not identify one.
     """
-    if (workdir / SWEEP).is_file():
+    if is_file(workdir / SWEEP):
         return _member(workdir, member, seed)
-    if (workdir / RUN).is_file() and (member or seed is not None):
+    if is_file(workdir / RUN) and (member or seed is not None):
         raise UserError(
             f"{workdir} holds a single run: leave out --member= and --seed=, which are for sweeps"
         )

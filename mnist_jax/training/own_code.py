@@ -17,6 +17,7 @@ from mnist_jax import code_digest, users_code
 from mnist_jax.config import Config, own_modules
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
+from mnist_jax.presence import exists
 from mnist_jax.training.workdir import free_name
 
 FILE = "code.json"
@@ -52,7 +53,7 @@ def read(names: Iterable[str]) -> Code:
 def recorded(folder: Path) -> Code:
     """Returns the contents of `code.json`; empty if the folder has none."""
     path = folder / FILE
-    if not path.exists():
+    if not exists(path):
         return {}
     advice = "Remove it to go on without knowing whether your code has changed"
     code = read_json(path, dict, advice=advice)

@@ -16,6 +16,7 @@ import numpy as np
 from mnist_jax import models
 from mnist_jax.config import Config
 from mnist_jax.members import Planned
+from mnist_jax.presence import is_file
 from mnist_jax.training import (
     checkpoint,
     checkpoints,
@@ -95,7 +96,7 @@ class _Replay:
     def __init__(self, workdir: Path, place: Place) -> None:
         self._place = place
         self._members: tuple[Planned, ...] = ()  # of a population; a run has none
-        if (workdir / SWEEP).is_file():
+        if is_file(workdir / SWEEP):
             folders = sweepdir.populations(workdir)
             (its,) = (one for one in folders if one.checkpoints == place.checkpoints)
             self._members = its.members

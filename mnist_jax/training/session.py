@@ -11,6 +11,7 @@ from typing import Any
 from mnist_jax import processes
 from mnist_jax.errors import StoppedError, UserError
 from mnist_jax.lock import sole_writer
+from mnist_jax.presence import listed
 from mnist_jax.training import (
     checkpoint,
     conditions,
@@ -59,7 +60,7 @@ def opened(workdir: Path, *, in_step: bool) -> Iterator[Stop]:
         try:
             yield stop
         except StoppedError as stopped:
-            folders = [workdir, *workdir.glob("populations/*")]
+            folders = [workdir, *listed(workdir / "populations")]
             there = any(steps(folder / "checkpoints") for folder in folders)
             saved = "progress is saved" if there else "there is nothing to save yet"
             raise StoppedError(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_jax import presence
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import (
     DamagedFileError,
@@ -89,7 +90,8 @@ def populations(workdir: Path) -> list[PopulationDir]:
     Raises:
       UserError: a population's `members.json` is damaged.
     """
-    paths = sorted((workdir / "populations").glob("*/members.json"))
+    folders = presence.listed(workdir / "populations")
+    paths = [path for its in folders if presence.exists(path := its / "members.json")]
     read = [_read(path) for path in paths]
     found = [folder for folder in read if folder is not None]
     order = {key(member): i for i, member in enumerate(asked(workdir))}
@@ -130,7 +132,7 @@ def claim(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
     both = merged(workdir, plan)
     values = {"format": FORMAT, "members": [_values(member) for member in both]}
     path = workdir / SWEEP
-    if not path.exists() or read_json(path) != values:
+    if not presence.exists(path) or read_json(path) != values:
         write_json(path, values)
     return both
 
@@ -201,7 +203,7 @@ def _read(path: Path) -> PopulationDir | None:
     try:
         return None if version is None else _read_members(path, version)
     except UserError:
-        if not path.exists():
+        if not presence.exists(path):
             return None
         raise
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_jax.errors import UserError
+from mnist_jax.presence import is_file
 from mnist_jax.training import checkpoints, network, sweepdir
 from mnist_jax.training.workdir import SWEEP
 
@@ -37,7 +38,7 @@ def verify(workdir: Path, member: str = "", seed: int | None = None) -> Iterator
 
 def places(workdir: Path, member: str = "", seed: int | None = None) -> list[Place]:
     """Returns the folders of the checkpoints to check; arguments and errors as for `verify`."""
-    if (workdir / SWEEP).is_file() and not member and seed is None:
+    if is_file(workdir / SWEEP) and not member and seed is None:
         folders = [its.checkpoints for its in sweepdir.populations(workdir)]
         several = len(folders) > 1
         found = [Place(its, None, f"{its.parent.name}/" if several else "") for its in folders]

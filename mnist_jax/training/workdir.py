@@ -13,6 +13,7 @@ from mnist_jax import users_code
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
+from mnist_jax.presence import exists, is_file
 
 RUN, SWEEP, RESULT = "config.json", "sweep.json", "result.json"
 SHOWN = 12  # maximum number of differences in a message
@@ -58,7 +59,7 @@ def read_result(
       UserError: the system refuses to read the file.
     """
     path = workdir / RESULT
-    if not path.exists():
+    if not exists(path):
         return None
     try:
         found = read_json(path, dict)
@@ -82,13 +83,13 @@ def claim(workdir: Path, config: Config) -> None:
     _refuse_other(workdir, config)
     asked = plain(config.to_dict())
     path = workdir / RUN
-    if not path.exists() or read_json(path) != asked:
+    if not exists(path) or read_json(path) != asked:
         write_json(path, asked)
 
 
 def _refuse_other(workdir: Path, config: Config) -> None:
     refuse_kind(workdir, SWEEP)
-    if not (workdir / RUN).exists():
+    if not exists(workdir / RUN):
         return
     advice = f"Remove it if the folder is that of the same configuration, or {_elsewhere(workdir)}"
     there = identity(spelled_out(read_json(workdir / RUN, dict, advice=advice), workdir))
@@ -111,7 +112,7 @@ def _refuse_other(workdir: Path, config: Config) -> None:
 
 def refuse_kind(workdir: Path, kind: str) -> None:
     """Raises UserError if `workdir` holds a run (`kind` is `RUN`) or a sweep (`SWEEP`)."""
-    if (workdir / kind).exists():
+    if exists(workdir / kind):
         what = "a sweep" if kind == SWEEP else "a run"
         raise UserError(f"{workdir} holds {what} (it contains {kind}); {_elsewhere(workdir)}")
 
@@ -137,7 +138,7 @@ def read_config(workdir: Path) -> Config:
       UserError: there is no run, or another version wrote it.
     """
     path = workdir / RUN
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"{workdir} holds no run: there is no {path}")
     return parsed(read_json(path), path)
 
@@ -194,7 +195,7 @@ def spelled_out(values: dict[str, Any], workdir: Path) -> dict[str, Any]:
 def free_name(workdir: Path) -> Path:
     """Returns the first of `DIR-2`, `DIR-3`, ... that does not exist yet."""
     numbers = (workdir.parent / f"{workdir.name or 'run'}-{n}" for n in range(2, 10_000))
-    return next(path for path in numbers if not path.exists())
+    return next(path for path in numbers if not exists(path))
 
 
 def _elsewhere(workdir: Path) -> str:

@@ -1,0 +1,143 @@
+"""Chooses which file operation of a command fails with which error."""
+
+import errno
+import re
+from collections import Counter
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.reliability.trial import READING, WRITING, Disturbance, Operation
+
+ONWARD = ("create,mkdir,write,fsync", "create,open,list")  # that a full disk or table refuses
+GONE = "create,mkdir,rename,rmdir,truncate,unlink,write,fsync,open,read,list,stat,lock"
+ALL = {  # what a whole system can do from some operation on: the operations, and their error
+    "ENOSPC": ONWARD[0],
+    "EMFILE": ONWARD[1],
+    "EROFS": "create,mkdir,rename,rmdir,truncate,unlink",
+    "EIO": GONE,
+    "ESTALE": GONE,
+}
+ERRORS = {  # that each operation can have
+    "create": ("ENOSPC", "EIO", "EACCES", "EMFILE", "ESTALE", "EROFS", "EDQUOT"),
+    "mkdir": ("ENOSPC", "EIO", "EACCES", "ESTALE", "EROFS", "EDQUOT"),
+    "rename": ("ENOSPC", "EIO", "EACCES", "ESTALE", "EROFS", "EDQUOT"),
+    "write": ("ENOSPC", "short", "EIO", "ESTALE", "EDQUOT"),
+    "fsync": ("EIO", "ENOSPC", "ESTALE", "EDQUOT"),
+    "truncate": ("ENOSPC", "EIO", "ESTALE"),
+    "unlink": ("EIO", "EACCES", "ESTALE", "EROFS"),
+    "rmdir": ("EIO", "EACCES", "ESTALE", "EROFS"),
+    "open": ("EIO", "ESTALE", "EACCES", "EMFILE"),
+    "list": ("EIO", "ESTALE", "EACCES", "EMFILE"),
+    "read": ("EIO", "short", "ESTALE"),
+    "stat": ("EIO", "ESTALE", "EACCES"),
+    "lock": ("EIO", "ENOLCK", "ESTALE"),
+    "close": ("EIO", "ENOSPC", "EDQUOT"),
+}
+IMPORTS = re.compile(r"made_up|tiny|widths|__pycache__|/\.$")
+SEVERAL = re.compile(r"-cache$|\.cache$|array_record")  # of equal operations, three are taken
+NUMBERS = ((r"[0-9a-f]{32,}", "HASH"), (r"\.\d+-\d+\.tmp", ".tmp"), (r"events\.out\.\S+", "events"))
+PROGRAM = (r"/jit_.*-cache$", "/PROGRAM")
+Group = tuple[str, str]  # the kind of an operation and the kind of its file
+UNFINISHED = (r"incomplete\.\w+", "incomplete")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation, by its number among those of its kind, and what happens at it."""
+
+    kinds: str  # names, separated by commas
+    number: int  # among those of these kinds, from 1
+    act: str  # the name of an error, `short` or `slow`
+    onward: bool = False
+    seconds: float = 0.0  # for `slow`
+    path: str = field(default="", compare=False)  # what it is expected to be an operation on
+
+    def __str__(self) -> str:
+        where = "all from" if self.onward else "only"
+        return f"{self.act} at {self.kinds} {self.number} ({where} this one, {self.path})"
+
+    @property
+    def disturbance(self) -> Disturbance:
+        """What the process is told."""
+        code = getattr(errno, self.act, None)
+        act = self.act if code is None else str(code)
+        kinds = tuple(self.kinds.split(","))
+        return Disturbance(self.number, act, kinds, self.onward, self.seconds)
+
+
+def single(
+    operations: Sequence[Operation],
+    known: Container[Group] = (),
+    *,
+    again: bool = False,
+) -> list[Case]:
+    """Returns cases in which one operation fails.
+
+    Each operation fails at least once, but of many equal ones on the same file of data or of
+    compiled programs the first, one in the middle and the last. On each kind of file, each kind of
+    operation has each error that it can have at least once.
+
+    Args:
+      operations: of a command, in their order.
+      known: groups of operations that have had all their errors in another command.
+      again: True to let each operation of these fail once here as well; False to leave them out.
+    """
+    cases = []
+    for group, its in groups(operations).items():
+        if SEVERAL.search(its[0][1]) and len(its) > 3:
+            its = [its[0], its[len(its) // 2], its[-1]]
+        errors = ERRORS[group[0]]
+        count = max(len(its), len(errors))
+        if group in known:
+            count = len(its) if again else 0
+        for i in range(count):
+            number, path = its[i % len(its)]
+            cases.append(Case(group[0], number, errors[i % len(errors)], path=path))
+    return cases
+
+
+def groups(operations: Sequence[Operation]) -> dict[Group, list[tuple[int, str]]]:
+    """Returns operations by their kind and their kind of file.
+
+    Each is its number among the operations of its kind, and its path. Imports are left out.
+    """
+    found: dict[Group, list[tuple[int, str]]] = {}
+    counts: Counter[str] = Counter()
+    for its in operations:
+        counts[its.kind] += 1
+        if not IMPORTS.search(its.path):
+            group = its.kind, kind_of_file(its.path)
+            found.setdefault(group, []).append((counts[its.kind], its.path))
+    return found
+
+
+def onward(operations: Sequence[Operation], every: int) -> list[Case]:
+    """Returns cases in which each operation from one on fails, for one in `every` operations."""
+    cases = []
+    for i, (error, kinds) in enumerate(ALL.items()):
+        names = kinds.split(",")
+        its = [each.path for each in operations if each.kind in names]
+        for number in range(1 + i * every // len(ALL), len(its) + 1, every):
+            if not IMPORTS.search(its[number - 1]):
+                cases.append(Case(kinds, number, error, onward=True, path=its[number - 1]))
+    return cases
+
+
+def slow(operations: Sequence[Operation], every: int, seconds: float) -> list[Case]:
+    """Returns cases in which one of `every` operations waits, and all from some on a little."""
+    kinds = ",".join(WRITING + READING)
+    paths = [its.path for its in operations]
+    one = [
+        Case(kinds, number, "slow", seconds=seconds, path=paths[number - 1])
+        for number in range(every, len(paths) + 1, every)
+    ]
+    late = len(paths) * 3 // 4
+    return [*one, Case(kinds, late, "slow", onward=True, seconds=0.02, path=paths[late - 1])]
+
+
+def kind_of_file(path: str) -> str:
+    """Returns a path without what differs between runs or between files of one kind."""
+    path = re.sub(r"^.*?/(?=bench/|shared/)", "", path)
+    for pattern, name in (PROGRAM, *NUMBERS, UNFINISHED, (r"(?<=/)\d+(?=[/.])|(?<=/)\d+$", "N")):
+        path = re.sub(pattern, name, path)
+    return path

@@ -1,0 +1,136 @@
+"""Judges how a disturbed command ended, and whether the next start goes on to the same bits."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reliability.scenes import EPOCHS, KEPT, STEPS, Scene
+from benchmarks.reliability.stage import Stage
+from benchmarks.reliability.trial import Disturbance, Trial
+from mnist_jax.errors import UserError
+from mnist_jax.training import checkpoint, checkpoints
+
+STOPPED = 75  # exit status of a command that was told to stop
+HARMLESS, MESSAGE, ABORTED = "harmless", "message", "aborted"
+KEPT_PROMISES = {  # how a case ends that loses nothing, and what the table says of it
+    HARMLESS: "changed nothing",
+    MESSAGE: "ended in order, and the next start went on to the same bits",
+    ABORTED: "were ended by the system, and the next start went on to the same bits",
+}
+
+
+def play(
+    stage: Stage, scene: Scene, disturbance: Disturbance | None, plain: Any, reason: str = ""
+) -> str:
+    """Plays a scene once, and judges it.
+
+    Args:
+      stage: where.
+      scene: what.
+      disturbance: of its first start.
+      plain: what the scene leaves if nothing disturbs it.
+      reason: words of which its message must contain one line; empty: any message.
+
+    Returns:
+      `HARMLESS` or `MESSAGE`; anything else is a sentence that says what was lost.
+    """
+    stage.reset(scene)
+    before = _steps(stage.workdir)
+    try:
+        trial = stage.run(*scene.words, disturbance=disturbance)
+    except TimeoutError:
+        return "it hangs"
+    return judged(stage, scene, trial, plain, reason, before)
+
+
+def judged(
+    stage: Stage,
+    scene: Scene,
+    trial: Trial,
+    plain: Any,
+    reason: str = "",
+    before: list[int] | None = None,
+    *,
+    names_file: bool = True,
+) -> str:
+    """Judges how a scene has ended, as `play` does."""
+    if wrong := ended_badly(trial, reason, names_file=names_file) or _lost_checkpoint(
+        stage.workdir, trial, before or []
+    ):
+        return wrong
+    if trial.status == 0:
+        return compared(stage.workdir, scene, trial, plain) or HARMLESS
+    return goes_on(stage, scene, plain) or MESSAGE
+
+
+def goes_on(stage: Stage, scene: Scene, plain: Any) -> str:
+    """Starts a scene's command again, undisturbed; returns what is then wrong, or nothing."""
+    try:
+        again = stage.run(*scene.words)
+    except TimeoutError:
+        return "the next start hangs"
+    if again.status:
+        return f"the next start ends with status {again.status}: {_last(again)}"
+    if wrong := compared(stage.workdir, scene, again, plain):
+        return f"after the next start, {wrong}"
+    return ""
+
+
+def ended_badly(trial: Trial, reason: str = "", *, names_file: bool = True) -> str:
+    """Returns what is wrong with the end of a command; empty if it ended as promised."""
+    if trial.status in (0, STOPPED):
+        return ""
+    if trial.status != 1:
+        return f"it ends with status {trial.status}: {_last(trial)}"
+    if "Traceback" in trial.errors:
+        return f"it ends with a traceback: {_last(trial)}"
+    messages = re.findall(r"^error: .*", trial.errors, re.MULTILINE)
+    if len(messages) != 1:
+        return f"it ends with {len(messages)} messages: {_last(trial)}"
+    if names_file and "/" not in messages[0]:
+        return f"its message names no file: {messages[0]}"
+    if reason and reason.lower() not in trial.errors.lower():
+        return f"its message does not say {reason!r}: {_last(trial)}"
+    return ""
+
+
+def _lost_checkpoint(workdir: Path, trial: Trial, before: list[int]) -> str:
+    """Returns which checkpoint is missing, damaged or set aside; empty if none is."""
+    folder = workdir / "checkpoints"
+    if aside := [path.name for path in folder.glob("*damaged*")]:
+        return f"checkpoints were set aside: {', '.join(aside)}"
+    there = _steps(workdir)
+    for step in there:
+        try:
+            checkpoint.check(folder, step)
+        except (checkpoint.DamagedError, UserError) as error:
+            return f"checkpoint {step} is not sound: {error}"
+    shown = re.findall(rf"^ +(\d+)/{EPOCHS} ", trial.output, re.MULTILINE)
+    # An epoch is shown once the checkpoint of the one before is on the disk.
+    written = {STEPS * epoch for epoch in range(1, max(map(int, shown), default=0))}
+    for step in sorted(written | {*before}):
+        if step not in there and step + KEPT * STEPS not in there:
+            return f"checkpoint {step} is lost; there are {there}"
+    return ""
+
+
+def compared(workdir: Path, scene: Scene, trial: Trial, plain: Any) -> str:
+    """Returns how what a scene has left differs from an undisturbed one; empty if it does not."""
+    try:
+        found = scene.left(workdir, trial)
+    except Exception as error:
+        return f"what it leaves cannot be read: {error!r}"
+    if found == plain:
+        return ""
+    differing = [name for name in plain | found if plain.get(name) != found.get(name)]
+    return f"these differ from an undisturbed one: {', '.join(differing)}"
+
+
+def _steps(workdir: Path) -> list[int]:
+    return checkpoints.steps(workdir / "checkpoints")
+
+
+def _last(trial: Trial) -> str:
+    """Returns the last lines of what a command has printed."""
+    lines = (trial.errors.strip() or trial.output.strip()).splitlines()
+    return " | ".join(line.strip() for line in lines[-3:])[-400:]
