@@ -209,9 +209,11 @@ def _orbax(*, partial: bool = False, together: bool = False) -> Iterator[Any]:
 def _import_orbax() -> Any:
     from orbax.checkpoint import v1
 
-    # After an error, orbax' threads log tracebacks of it, and go on to call a loop that is closed:
-    # dozens of lines, which would bury the one that says what to do.
+    # After an error, orbax' threads log tracebacks of it, and go on to call a loop that is closed,
+    # and asyncio logs the errors of all other arrays: dozens of lines, which would bury the one
+    # that says what to do.
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+    logging.getLogger("asyncio").addFilter(lambda record: "tensorstore" not in record.getMessage())
     shown = sys.unraisablehook
 
     def hook(found: Any) -> None:
@@ -245,6 +247,9 @@ def _read_seal(path: Path) -> Record:
             f"reads format {FORMAT}. Use the version that wrote it (its commit is in "
             f"result.json), or train again into another --workdir="
         )
+    step = sealed["record"].get("step", path.name)
+    if str(step) != path.name:
+        raise DamagedError(f"it holds step {step}; was the folder renamed?")
     return sealed
 
 
