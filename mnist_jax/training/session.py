@@ -140,7 +140,9 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
         return Position(program.layout.place(state), best, rows, status)
     tree, record, step = found
     for i, config in enumerate(program.configs):
-        model_keywords.refuse_other(f"checkpoint {folder / str(step)}", record, i, config)
+        place = f"checkpoint {folder / str(step)}"
+        model_keywords.refuse_other(place, record, i, config)
+        model_keywords.refuse_other_seed(place, tree["key"][i], config)
     record.pop(model_keywords.FIELD, None)
     clock.go_on(record.pop("clock"))
     best = tree.pop("best")
