@@ -99,10 +99,10 @@ def restore(network: Network, which: str = LATEST) -> Restored:
     tree, record, step = _load(network, which, template)
     its_place = f"checkpoint {network.checkpoints / str(step)}"
     model_keywords.refuse_other(its_place, record, network.position, config)
-    model_keywords.refuse_other_seed(its_place, tree.pop("key"), config)
     status, rows = record["status"][network.position], rows_of(record["rows"][network.position])
     if status.startswith(DIVERGED):
         raise UserError(f"{network.title} {status}: it has no weights")
+    model_keywords.refuse_other_seed(its_place, tree.pop("key"), config)
     found = metrics.find(config.metrics)
     if which == BEST:
         epoch = metrics.best_epoch(rows, config.best, metrics.of_column(found, config.best))

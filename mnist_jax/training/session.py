@@ -14,7 +14,7 @@ import numpy as np
 from mnist_jax import processes
 from mnist_jax.errors import StoppedError, UserError
 from mnist_jax.lock import sole_writer
-from mnist_jax.members import FINISHED
+from mnist_jax.members import DIVERGED, FINISHED
 from mnist_jax.training import checkpoint, layout, memory, model_keywords, shared_folder
 from mnist_jax.training.checkpoint import Record
 from mnist_jax.training.checkpoints import Checkpoints, newest_sound, steps
@@ -142,7 +142,8 @@ def _restore(program: Program, folder: Path, clock: Clock) -> Position:
     for i, config in enumerate(program.configs):
         place = f"checkpoint {folder / str(step)}"
         model_keywords.refuse_other(place, record, i, config)
-        model_keywords.refuse_other_seed(place, tree["key"][i], config)
+        if not record["status"][i].startswith(DIVERGED):  # else its state is that of another one
+            model_keywords.refuse_other_seed(place, tree["key"][i], config)
     record.pop(model_keywords.FIELD, None)
     clock.go_on(record.pop("clock"))
     best = tree.pop("best")
