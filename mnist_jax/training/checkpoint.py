@@ -247,6 +247,9 @@ def _read_seal(path: Path) -> Record:
             f"reads format {FORMAT}. Use the version that wrote it (its commit is in "
             f"result.json), or train again into another --workdir="
         )
+    parts = [sealed.get(name) for name in ("record", "digests", "shapes", "dtypes")]
+    if not all(isinstance(part, dict) for part in parts) or len({*map(frozenset, parts[1:])}) > 1:
+        raise DamagedError("its metadata do not describe arrays")
     step = sealed["record"].get("step", path.name)
     if str(step) != path.name:
         raise DamagedError(f"it holds step {step}; was the folder renamed?")
