@@ -41,7 +41,8 @@ def test_runs_whose_metrics_would_share_a_column_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", '{"epoch": 1, "val_', "[]\n", '[]\n{"epoch": 1}\n', '{"epoch": 2}\n', TEXT]
+    "content",
+    [None, "", '{"epoch": 1, "val_', "[]\n", '[]\n{"epoch": 1}\n', '{"epoch": 2}\n', TEXT],
 )
 def test_rows_that_are_damaged_or_missing_are_one_message(tmp_path: Path, content):
     folders = [run_of(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]

@@ -40,19 +40,23 @@ def every_bit(folder: Path, samples: Path) -> Callable[[int], str]:
     contents = {path: path.read_bytes() for path in files(copy.folder / copy.step)}
 
     def attempt(number: int) -> str:
-        for path, content in contents.items():
-            if number < 8 * len(content):
-                break
-            number -= 8 * len(content)
-        else:
-            raise IndexError(number)
-        path.write_bytes(flipped(content, number))
+        path, bit = _place(contents, number)
+        path.write_bytes(flipped(contents[path], bit))
         try:
             return copy.outcome()
         finally:
-            path.write_bytes(content)
+            path.write_bytes(contents[path])
 
     return attempt
+
+
+def _place(contents: dict[Path, bytes], number: int) -> tuple[Path, int]:
+    """Returns the file and the bit of it that a bit of all files is."""
+    for path, content in contents.items():
+        if number < 8 * len(content):
+            return path, number
+        number -= 8 * len(content)
+    raise IndexError(number)
 
 
 class Copy:

@@ -9,7 +9,7 @@ from typing import Any
 
 CLIMBING = ("../outside/x", "/tmp/outside", "..", "a/../../outside", "x\0y", "~root", "con:aux")
 TEXTS = (
-    "", " ", "0", "\x00", "\ud800", "𝟘", "\u202e", "a" * 5000, "<script>", "nan", "-1", "1e999",
+    "", " ", "0", "\x00", "\ud800", "\U0001d7d8", "\u202e", "a" * 5000, "<script>", "nan", "-1", "1e999",
     "os:system", "builtins:eval", "planted:Planted", "populations.planted:run", "../x:y", ":", "a:",
     "train[:10%]", "test", "%s%n", "{}", "\n", "best", "latest",
 )  # fmt: skip

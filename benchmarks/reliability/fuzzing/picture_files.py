@@ -84,7 +84,9 @@ def _valid() -> list[bytes]:
                 image = Image.fromarray(values)
             else:
                 noise = rng.integers(0, 30, rows.shape, np.uint8)
-                image = Image.fromarray(255 - rows // 2 - noise).convert("RGB" if mode == "LAB" else "L")
+                image = Image.fromarray(255 - rows // 2 - noise).convert(
+                    "RGB" if mode == "LAB" else "L"
+                )
                 image = _converted(image, mode)
             more = {"exif": exif} if kind in ("PNG", "JPEG", "WEBP", "TIFF") else {}
             buffer = io.BytesIO()

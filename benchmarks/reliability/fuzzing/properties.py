@@ -1,9 +1,10 @@
 """Properties of configurations and command lines, for any values and any arguments.
 
-    python -m benchmarks.reliability.fuzzing.properties NAME COUNT    checks one, prints the tally
+python -m benchmarks.reliability.fuzzing.properties NAME COUNT    checks one, prints the tally
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -24,7 +25,6 @@ from mnist_jax.nested import leaves
 from mnist_jax.overrides import overridden
 from mnist_jax.training.workdir import plain
 
-COMMANDS = ("main", "sweep", "evaluate", "predict", "explore", "export", "demo", "verify")
 FIELDS = [*leaves(configuration.Config().to_dict()), "model.hidden", "model.features",
           "schedule.name", "augment", "data", "model", "init.seed", "nothing", "data.nothing"]  # fmt: skip
 SCALARS = (
@@ -46,8 +46,16 @@ WORDS = st.text(max_size=12) | st.sampled_from(
     ["configs/mlp.py", "config.py", ".", "/", "..", "latest", "best", "0", "-1", "1e9", "NaN", "",
      "localhost:1", "127.0.0.1:99999", "none.png", "*", "test", "stablehlo", "--", "-", "~nobody"]
 )  # fmt: skip
-STARTS = ((), ("--config=configs/mlp.py",), ("--workdir=.",), ("--workdir=.", "--format=onnx"),
-          ("--workdir=.", "none.png"), ("--config=configs/sweeps/looped.py", "--seeds=2"))  # fmt: skip
+STARTS = (
+    *(("main", "--config=configs/mlp.py"), ("sweep", "--config=configs/sweeps/looped.py")),
+    *(
+        ("explore", "--config=configs/cnn.py"),
+        ("evaluate", "--workdir=."),
+        ("verify", "--workdir=."),
+    ),
+    *(("predict", "--workdir=.", "none.png"), ("export", "--workdir=.", "--format=onnx")),
+    *(("demo", "--workdir=."), ("main",), ("sweep",), ("predict",), ("export",)),
+)
 OVERRIDES = st.builds("--config.{}={}".format, st.sampled_from(FIELDS), WORDS)
 REST = st.one_of(
     OVERRIDES,
@@ -56,8 +64,12 @@ REST = st.one_of(
     st.sampled_from(OPTIONS),
     WORDS,
 )
-ARGUMENTS = st.builds(
-    lambda start, rest: [*start, *rest], st.sampled_from(STARTS), st.lists(REST, max_size=2)
+LINES = st.builds(
+    lambda start, rest: [*start, *rest], st.sampled_from(STARTS), st.lists(REST, max_size=1)
+) | st.builds(
+    lambda start, rest: [*start, *rest],
+    st.sampled_from([start for start in STARTS if "--config=" in start[-1]]),
+    st.lists(OVERRIDES, max_size=3),
 )
 
 
@@ -88,13 +100,13 @@ def command_lines(outcomes: Counter[str]) -> Callable[..., None]:
 
     Whatever would train ends once its configuration is read.
     """
-    import importlib
 
     def read(arguments: Any) -> int:
         config_file.load(arguments.config, arguments.overrides)
         return 0
 
-    def check(name: str, arguments: list[str]) -> None:
+    def check(line: list[str]) -> None:
+        name, *arguments = line
         module = importlib.import_module(f"mnist_jax.commands.{name}")
         main = read if name in ("main", "sweep", "explore") else module.main
         said, told = io.StringIO(), io.StringIO()
@@ -115,7 +127,7 @@ def command_lines(outcomes: Counter[str]) -> Callable[..., None]:
         assert status == 0 or "error" in told.getvalue()
         outcomes[f"status {status}"] += 1
 
-    return hypothesis.given(st.sampled_from(COMMANDS), ARGUMENTS)(check)
+    return hypothesis.given(LINES)(check)
 
 
 PROPERTIES = {"configurations": configurations, "command_lines": command_lines}

@@ -26,10 +26,10 @@ import tensorflow_datasets as tfds
 
 
 class Specks(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """16 and 8 images of one pixel, of 2 classes."""
+    """32 and 8 images of one pixel, of 2 classes."""
 
     VERSION = tfds.core.Version("1.0.0")
-    SIZES = {"train": 16, "test": 8}
+    SIZES = {"train": 32, "test": 8}
 
     def _info(self):
         features = tfds.features.FeaturesDict({
@@ -52,12 +52,12 @@ from mnist_jax.config import default
 
 def get_config():
     config = default()
-    config.batch_size = 4
+    config.batch_size = 8  # a multiple of the devices, of which tests have 8
     config.num_epochs = 3
     config.keep_latest = 3
     config.data.name = "specks:Specks"
-    config.data.train_split = "train[:12]"
-    config.data.val_split = "train[12:]"
+    config.data.train_split = "train[:24]"
+    config.data.val_split = "train[24:]"
     config.model = dict(name="mlp", hidden=())
     config.optimizer = dict(name="sgd", learning_rate=0.1)
     return config
