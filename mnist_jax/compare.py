@@ -19,6 +19,7 @@ from mnist_jax.files import damaged, read_json, read_rows
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED
 from mnist_jax.presence import exists
+from mnist_jax.training import sound
 from mnist_jax.training import workdir as workdir_files
 from mnist_jax.training.workdir import RUN, SWEEP, identity, plain, read_config
 
@@ -89,6 +90,14 @@ def _read(folder: Path) -> Result:
     result = workdir_files.result(folder)
     if result is None:
         raise UserError(f"{folder}: run not finished; rerun its command to complete it")
+    test = {
+        name.removeprefix("test_"): value
+        for name, value in result.items()
+        if name.startswith("test_") and name != "test_count"
+    }
+    counts = all(sound.is_count(result.get(name)) for name in ("parameters", "epochs"))
+    if not (counts and sound.is_number(result.get("train_seconds")) and sound.are_figures(test)):
+        raise damaged(folder / workdir_files.RESULT, "its figures are not those of a run")
     return {
         "architecture": str(folder),
         "seed": config["seed"],
@@ -96,19 +105,15 @@ def _read(folder: Path) -> Result:
         "parameters": result["parameters"],
         "history": _history(folder / "metrics.jsonl", result["epochs"]),
         "seconds": result["train_seconds"],
-        "test": {
-            name.removeprefix("test_"): value
-            for name, value in result.items()
-            if name.startswith("test_") and name != "test_count"
-        },
+        "test": test,
         "status": FINISHED,
     }
 
 
 def _history(path: Path, epochs: int) -> list[dict[str, Any]]:
     rows = read_rows(path)
-    found = [isinstance(row, dict) and row.get("epoch") for row in rows]
-    if found != [*range(1, epochs + 1)]:
+    whole = len(rows) == epochs and sound.are_rows(rows)
+    if not whole or [row["epoch"] for row in rows] != [*range(1, epochs + 1)]:
         raise damaged(path, "it does not hold the row of each epoch")
     return rows
 
@@ -151,7 +156,8 @@ def _bare(run: Result) -> str:
 
 def _common(results: Sequence[dict[str, Any]], name: str) -> Any:
     """Returns the value that all results share, or their different values joined by `; `."""
-    said = {json.dumps(result[name], sort_keys=True): result[name] for result in results}
+    values = [result.get(name) for result in results]
+    said = {json.dumps(value, sort_keys=True): value for value in values}
     return next(iter(said.values())) if len(said) == 1 else "; ".join(map(str, said.values()))
 
 

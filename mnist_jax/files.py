@@ -103,8 +103,11 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
-    """Writes a text file atomically, as `write_bytes` does."""
-    write_bytes(path, text.encode(), durable=durable)
+    """Writes a text file atomically, as `write_bytes` does.
+
+    Characters that are none, as in names of files that are not UTF-8, become such as `\\udcff`.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"), durable=durable)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -180,9 +183,9 @@ def read_rows(path: Path) -> list[Any]:
         rows = [json.loads(line) for line in lines]
     except OSError as error:
         raise UserError(f"{path} cannot be read: {reason(error)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, str(error)) from error
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         rows.append(json.loads(last))
     return rows
 

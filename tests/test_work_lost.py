@@ -365,6 +365,19 @@ def test_weights_of_another_activation_are_refused(copied, tmp_path):
     assert {n: its for n, its in fingerprint(copied).items() if n in before} == before
 
 
+def test_weights_of_another_seed_are_refused(copied):
+    """A checkpoint that was copied from another run, which would go on as a mixture of both."""
+    path = copied / "config.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 5', 1))
+    (copied / "result.json").unlink()
+    other = small()
+    other.seed = 5
+    for call in (lambda: mnist_jax.load(copied), lambda: mnist_jax.train(other, workdir=copied)):
+        with pytest.raises(ValueError, match=r"checkpoint .*14 was saved .* seed: 0 -> 5"):
+            call()
+    assert checkpoints.steps(copied / "checkpoints")[-1] == 14
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("swept") / "sweep"

@@ -25,7 +25,7 @@ from tensorflow_datasets.core.download.resource import get_dl_fname
 from tensorflow_datasets.image_classification import mnist as stock
 
 from mnist_jax import failures, presence
-from mnist_jax.data import features, idx, network, png
+from mnist_jax.data import features, idx, network, png, seal
 from mnist_jax.data.catalog import PACKAGED_FILES, Dataset, builder_class, data_dir, own_dir
 from mnist_jax.errors import UserError
 from mnist_jax.files import ADVICE, reason
@@ -193,6 +193,7 @@ def prepare(dataset: Dataset) -> None:
                 force_checksums_validation=known,
             ),
         )
+        seal.write(folder(dataset))
 
 
 def set_aside(dataset: Dataset) -> Path:

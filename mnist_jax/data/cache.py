@@ -180,7 +180,7 @@ def _write(dataset: Dataset, path: Path) -> None:
     """
     from mnist_jax.data.records import DamagedRecords, Prepared
 
-    prepared = Prepared(dataset)
+    prepared = Prepared(dataset, whole=True)
     sha256 = hashlib.sha256()
     fields = {
         "name": dataset.name,

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format, message
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mnist_jax.data import builder, features, png, splits
+from mnist_jax.data import builder, features, png, seal, splits
 from mnist_jax.data.catalog import Dataset
 from mnist_jax.data.features import Fields
 from mnist_jax.errors import UserError
@@ -77,18 +77,27 @@ class Records:
 
 
 class Prepared:
-    """A data set that tfds has prepared, with the class names and the orientation of `dataset`.
+    """A data set that tfds has prepared, with the class names and the orientation of `dataset`."""
 
-    Raises:
-      DamagedRecords: the description of the data set is damaged.
-    """
+    def __init__(self, dataset: Dataset, *, whole: bool = False) -> None:
+        """Opens it.
 
-    def __init__(self, dataset: Dataset) -> None:
+        Args:
+          dataset: the data set.
+          whole: True to compare all bytes of its files with their digests first.
+
+        Raises:
+          DamagedRecords: the files or the description of the data set are damaged.
+        """
         self.folder = builder.folder(dataset)
         try:
+            if problem := seal.damage(self.folder, whole=whole):
+                raise DamagedRecords(f"{self.folder} is damaged: {problem}")
             self._builder: Any = builder.open_builder(dataset)
             info = self._builder.info
             self.shards = {name: list(split.shard_lengths) for name, split in info.splits.items()}
+        except DamagedRecords:
+            raise
         except UserError as error:
             if isinstance(error.__cause__, DAMAGE):  # tfds could not read its description of it
                 raise DamagedRecords(f"{self.folder} is damaged: {error.__cause__}") from error

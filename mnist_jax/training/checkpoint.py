@@ -234,10 +234,14 @@ def _orbax(*, partial: bool = False, together: bool = False) -> Iterator[Any]:
 def _import_orbax() -> Any:
     from orbax.checkpoint import v1
 
-    # After an error, orbax' threads log tracebacks of it, and go on to call a loop that is closed:
-    # dozens of lines, which would bury the one that says what to do.
+    # After an error, orbax' threads log tracebacks of it, and go on to call a loop that is closed,
+    # and asyncio logs the errors of all other arrays: dozens of lines, which would bury the one
+    # that says what to do.
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-    logging.getLogger("asyncio").addFilter(lambda record: "_wrap_awaitable" not in str(record.msg))
+    loud = ("_wrap_awaitable", "tensorstore")
+    logging.getLogger("asyncio").addFilter(
+        lambda record: not any(word in record.getMessage() for word in loud)
+    )
     shown = sys.unraisablehook
 
     def hook(found: Any) -> None:
@@ -271,6 +275,12 @@ def _read_seal(path: Path) -> Record:
             f"reads format {FORMAT}. Use the version that wrote it (its commit is in "
             f"result.json), or train again into another --workdir="
         )
+    parts = [sealed.get(name) for name in ("record", "digests", "shapes", "dtypes")]
+    if not all(isinstance(part, dict) for part in parts) or len({*map(frozenset, parts[1:])}) > 1:
+        raise DamagedError("its metadata do not describe arrays")
+    step = sealed["record"].get("step", path.name)
+    if str(step) != path.name:
+        raise DamagedError(f"it holds step {step}; was the folder renamed?")
     return sealed
 
 

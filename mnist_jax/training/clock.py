@@ -7,6 +7,7 @@ from pathlib import Path
 from mnist_jax.errors import print_warning
 from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
 from mnist_jax.presence import exists
+from mnist_jax.training import sound
 
 
 @dataclass
@@ -39,7 +40,7 @@ class SweepClock:
     def _read(self) -> float:
         try:
             seconds = read_json(self._path, dict).get("seconds")
-            if isinstance(seconds, int | float):
+            if sound.is_number(seconds):
                 return seconds
             raise damaged(self._path, "there are no seconds")
         except DamagedFileError as error:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnist_jax.members import FINISHED
+from mnist_jax.members import DIVERGED, FINISHED
 from mnist_jax.training import model_keywords
 from mnist_jax.training.checkpoint import Record
 from mnist_jax.training.epoch import out_of_patience
@@ -67,10 +67,12 @@ def position(program: Program, tree: Mapping[str, Any], record: Record, what: st
       what: names the checkpoint in messages.
 
     Raises:
-      UserError: the checkpoint was saved by models with other keywords.
+      UserError: the checkpoint was saved by models with other keywords or seeds.
     """
     for i, config in enumerate(program.configs):
         model_keywords.refuse_other(what, record, i, config)
+        if not record["status"][i].startswith(DIVERGED):  # else its state is that of another one
+            model_keywords.refuse_other_seed(what, tree["key"][i], config)
     state = {name: part for name, part in tree.items() if name != "best"}
     rows, status = progress(program, record)
     others = {name: record[name] for name in RECORDED}

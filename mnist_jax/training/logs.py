@@ -20,6 +20,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.files import append, make_durable, reason, write_text, writing
 from mnist_jax.metrics import Metric, columns
 from mnist_jax.presence import exists
+from mnist_jax.training import sound
 
 Row = dict[str, Any]
 OnEpoch = Callable[[list[Row]], None]
@@ -288,9 +289,9 @@ def _written(path: Path) -> list[Row]:
         raise UserError(f"{path} cannot be read: {reason(error)}") from error
     rows = []
     for line in lines:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             rows.append(json.loads(line))
-    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("epoch"), int)]
+    return [row for row in rows if sound.is_row(row)]
 
 
 class _Board:

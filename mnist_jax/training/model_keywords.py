@@ -1,6 +1,7 @@
 """Notices weights of a network that differs in what the names and shapes of arrays do not show.
 
-An activation, for example. A checkpoint's record holds the keywords of each network's model.
+An activation, for example, or the seed. A checkpoint's record holds the keywords of each network's
+model, and its state the seed's key.
 """
 
 from typing import Any
@@ -41,4 +42,20 @@ def refuse_other(what: str, record: dict[str, Any], position: int, config: Confi
             f"{what} was saved by a network with another configuration (saved -> now): "
             f"model.{', model.'.join(lines)}. Put the right config.json, or the right checkpoint, "
             f"into its folder"
+        )
+
+
+def refuse_other_seed(what: str, key: Any, config: Config) -> None:
+    """Raises UserError if a checkpoint was saved by a network with another seed than `config` has.
+
+    Args:
+      what: names the checkpoint in the message.
+      key: of the network's state, `[2]` uint32, as `randomness.root_key` returns it.
+      config: the configuration that is there now.
+    """
+    saved = int(key[1])
+    if saved != config.seed:
+        raise UserError(
+            f"{what} was saved by a network with another seed (saved -> now): seed: {saved} -> "
+            f"{config.seed}. Put the right config.json, or the right checkpoint, into its folder"
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from mnist_jax import data, metrics, models
 from mnist_jax.config import Config
@@ -85,20 +86,23 @@ def restore(network: Network, which: str = LATEST) -> Restored:
     model = models.build(config.model, spec, config.dtype)
     params, variables = jax.eval_shape(model.init, jax.random.key(0))
     weights = {"params": params, "variables": variables}
+    template: dict[str, Any]
     if which == BEST:
         template = {"best": weights}
         _refuse_unranked(network, config)
     else:
-        template = {"average": weights} if config.ema_decay > 0.0 else weights
+        template = {"average": weights} if config.ema_decay > 0.0 else dict(weights)
     # What is read into the host's memory is then copied to the devices.
     memory.refuse(2 * memory.size(weights), memory.HOST, f"{network.title}: the network")
     memory.refuse(memory.size(weights), jax.devices(), f"{network.title}: the network")
+    template["key"] = jax.ShapeDtypeStruct((2,), np.uint32)
     tree, record, step = _load(network, which, template)
     its_place = f"checkpoint {network.checkpoints / str(step)}"
     model_keywords.refuse_other(its_place, record, network.position, config)
     status, rows = record["status"][network.position], rows_of(record["rows"][network.position])
     if status.startswith(DIVERGED):
         raise UserError(f"{network.title} {status}: it has no weights")
+    model_keywords.refuse_other_seed(its_place, tree.pop("key"), config)
     found = metrics.find(config.metrics)
     if which == BEST:
         epoch = metrics.best_epoch(rows, config.best, metrics.of_column(found, config.best))

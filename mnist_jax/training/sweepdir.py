@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax import presence
+from mnist_jax.config import parse
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import (
     DamagedFileError,
@@ -31,6 +32,7 @@ from mnist_jax.files import (
     writing,
 )
 from mnist_jax.members import Planned
+from mnist_jax.training import sound
 from mnist_jax.training.workdir import RUN, SWEEP, identity, parsed, plain, refuse, refuse_kind
 
 FORMAT = 2  # version of sweep.json; in version 1, populations were numbered
@@ -60,7 +62,7 @@ class PopulationDir:
         """
         path = self.path / "results.json"
         version = _version(path)
-        return None if version is None else _read_results(path, version, len(self.members))
+        return None if version is None else _read_results(path, version, _Members(self.members))
 
     def begin(self) -> None:
         """Creates the folder and writes the list of its members."""
@@ -221,18 +223,46 @@ def _read_members(path: Path, version: Version) -> PopulationDir:
     return PopulationDir(path.parent, _planned(values, path, again))
 
 
+@dataclass(frozen=True, eq=False)
+class _Members:
+    """The members of a population, which its path tells apart from others already."""
+
+    planned: tuple[Planned, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Members)
+
+    def __hash__(self) -> int:
+        return 0
+
+
 @functools.lru_cache(maxsize=READ)
-def _read_results(path: Path, version: Version, count: int) -> list[dict[str, Any]] | None:
+def _read_results(path: Path, version: Version, members: "_Members") -> list[dict[str, Any]] | None:
     del version
     try:
         found = read_json(path, list)
-        sound = all(isinstance(its, dict) and its.keys() >= RESULTS for its in found)
-        if len(found) != count or not sound:
+        count = len(members.planned)
+        if len(found) != count or not all(map(_is_result, found, members.planned)):
             raise damaged(path, f"expected the results of {count} members")
     except DamagedFileError as error:
         print_warning(f"{error.cause}; taken as not finished")
         return None
     return found
+
+
+def _is_result(found: Any, member: Planned) -> bool:
+    """True if a value from a file is the result of this member."""
+    if not isinstance(found, dict) or not found.keys() >= RESULTS:
+        return False
+    try:
+        config = parse(found["config"])
+    except UserError:
+        return False
+    named = (found["architecture"], found["seed"]) == key(member)
+    same = dataclasses.replace(config, loggers=()) == without_loggers(member).config
+    figures = sound.is_count(found["parameters"]) and sound.is_number(found["seconds"])
+    figures = figures and sound.are_rows(found["history"]) and sound.are_figures(found["test"])
+    return named and same and figures and isinstance(found["status"], str)
 
 
 def _planned(values: Any, path: Path, advice: str) -> tuple[Planned, ...]:

@@ -97,7 +97,11 @@ def _refuse_other(workdir: Path, config: Config) -> None:
     if there == asked:
         return
     longer = {**there, "num_epochs": asked["num_epochs"]} == asked
-    if not longer or asked["num_epochs"] < there["num_epochs"]:
+    if (
+        not longer
+        or not isinstance(there["num_epochs"], int)
+        or asked["num_epochs"] < there["num_epochs"]
+    ):
         refuse(workdir, "a run with another configuration", there, asked)
     from mnist_jax.training.schedule import fractions  # late, because it imports JAX
 

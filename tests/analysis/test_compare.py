@@ -16,12 +16,15 @@ SPECS = {
 }
 
 
+TEXT = '{"epoch": 1, "step": 10, "val_loss": "low"}\n'
+
+
 def run_of(folder: Path, **fields) -> Path:
     """The files of a finished run that a comparison reads."""
     folder.mkdir()
     values = json.dumps(parse(fields).to_dict())
     (folder / "config.json").write_text(values)
-    row = {"epoch": 1, "val_accuracy": 0.9, "val_loss": 0.1}
+    row = {"epoch": 1, "step": 10, "val_accuracy": 0.9, "val_loss": 0.1}
     (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     result = {"parameters": 10, "epochs": 1, "train_seconds": 1.0}
     result |= {"test_accuracy": 0.9, "test_loss": 0.1}
@@ -38,7 +41,8 @@ def test_runs_whose_metrics_would_share_a_column_are_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", '{"epoch": 1, "val_', "[]\n", '[]\n{"epoch": 1}\n', '{"epoch": 2}\n']
+    "content",
+    [None, "", '{"epoch": 1, "val_', "[]\n", '[]\n{"epoch": 1}\n', '{"epoch": 2}\n', TEXT],
 )
 def test_rows_that_are_damaged_or_missing_are_one_message(tmp_path: Path, content):
     folders = [run_of(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]
@@ -89,3 +93,23 @@ def test_a_network_that_cannot_be_built_or_drawn_costs_its_drawing_alone(
     assert compare._drawings([result_of("a")], tmp_path) == {}
     told = "warning: the network a cannot be drawn: RuntimeError: no ink\n"
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"parameters": "many"},
+        {"epochs": 1.5},
+        {"epochs": 10**9},
+        {"train_seconds": None},
+        {"test_loss": [1.0]},
+        {"test_loss": float("nan")},
+    ],
+    ids=str,
+)
+def test_figures_that_are_none_are_one_message(tmp_path: Path, damage):
+    folder = run_of(tmp_path / "a")
+    path = folder / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    with pytest.raises(UserError, match=rf"^{folder}/(result|metrics).json.* cannot be read: "):
+        compare.compare_runs([folder], tmp_path / "both")

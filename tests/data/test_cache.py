@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mnist_jax import data
-from mnist_jax.data import cache, catalog, records
+from mnist_jax.data import cache, catalog, records, seal
 from mnist_jax.data.lock import exclusive
 from mnist_jax.errors import UserError
 
@@ -148,6 +148,47 @@ def test_damaged_prepared_data_is_prepared_again(tiny, flip, capfd, name, damage
     err = capfd.readouterr().err
     assert f"set aside as {aside}" in err
     assert err.splitlines()[-1].startswith("preparing tiny")
+
+
+def shorten(folder):
+    path = folder / "dataset_info.json"
+    path.write_text(path.read_text().replace('"50"', '"30"'))
+
+
+def add_a_class(folder):
+    path = folder / "features.json"
+    path.write_text(path.read_text().replace('"10"', '"11"'))
+
+
+def swap(folder):
+    one, other = sorted(folder.glob("*.array_record-*"))
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def lose_the_digests(folder):
+    (folder / seal.FILE).write_text("{")
+
+
+@pytest.mark.parametrize("damage", [shorten, add_a_class, swap, lose_the_digests])
+def test_damage_that_tfds_does_not_notice_is_noticed(tiny, capfd, damage):
+    data.source(tiny.name, "train")
+    damage(tiny.prepared)
+    capfd.readouterr()
+    with pytest.raises(UserError, match=r"damaged: .*(expected|cannot be read)"):
+        data.source(tiny.name, "train")
+    assert_tiny(tiny)
+    assert data.load(tiny.name, "train").class_names == tuple("0123456789")
+    assert "set aside as" in capfd.readouterr().err
+
+
+def test_what_tfds_itself_has_prepared_is_used_without_digests(tiny, capfd):
+    data.source(tiny.name, "train")
+    (tiny.prepared / seal.FILE).unlink()
+    capfd.readouterr()
+    assert_tiny(tiny)
+    assert capfd.readouterr().err == ""
 
 
 def test_damaged_prepared_data_is_not_fetched(tiny, flip):

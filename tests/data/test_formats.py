@@ -1,5 +1,6 @@
 import gzip
 import io
+import tracemalloc
 import zipfile
 import zlib
 
@@ -88,12 +89,20 @@ def test_idx_that_is_missing(tmp_path):
     ("content", "why"),
     [
         (b"plain", "not a complete gzip file"),
-        (gzip.compress(bytes(1000), mtime=0)[:-9], "not a complete gzip file"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\x03\xe8" + bytes(1000))[:-9], "not a complete gzip file"),
         (gzip.compress(b"\0\0\x0d\x01" + bytes(8)), "not an IDX file of unsigned bytes"),
         (gzip.compress(b""), "not an IDX file of unsigned bytes"),
         (gzip.compress(b"\0\0\x08\x01\0\0\0\x05" + bytes(4)), "shape .5. but holds 4 bytes"),
+        (gzip.compress(b"\0\0\x08\x01\0\0\0\x05" + bytes(6)), "shape .5. but holds more bytes"),
+        (gzip.compress(b"\0\0\x08\x03\0\0\0\x05\0"), "it states 3 dimensions"),
+        (gzip.compress(b"\0\0\x08\xff" + bytes(4 * 255)), "it states 255 dimensions"),
+        (gzip.compress(b"\0\0\x08\x02\xff\xff\xff\xff" + bytes(4)), "it is empty"),
+        (gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff" + bytes(9)), "at most .* are unpacked"),
     ],
-    ids=["no gzip", "cut", "doubles", "empty", "too few"],  # the contents hold the time of day
+    ids=[
+        *("no gzip", "cut", "doubles", "empty", "too few", "too many", "half a header"),
+        *("many dimensions", "no values", "too large"),
+    ],  # the contents hold the time of day
 )
 def test_idx_that_is_none(tmp_path, content, why):
     path = tmp_path / "array.gz"
@@ -101,3 +110,14 @@ def test_idx_that_is_none(tmp_path, content, why):
     with pytest.raises(UserError, match=why) as caught:
         idx.read(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_small_file_that_unpacks_to_a_large_one_is_refused_at_once(tmp_path):
+    header, most = b"\0\0\x08\x01\0\0\0\x05", 64 << 20
+    path = tmp_path / "array.gz"
+    path.write_bytes(gzip.compress(header + bytes(most), 1))
+    tracemalloc.start()
+    with pytest.raises(UserError, match="holds more bytes"):
+        idx.read(path)
+    assert tracemalloc.get_traced_memory()[1] < most // 8
+    tracemalloc.stop()

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.reliability import flips, replay
 from mnist_jax.training import checkpoint, checkpoints, contents
 from tests import commands
-from tests.commands import finished, fingerprint, flip_bit, refused, run, stop_in_first_chunk
+from tests.commands import fingerprint, finished, flip_bit, refused, run, stop_in_first_chunk
 
 STEPS = (5, 10, 20, 30)  # of the checkpoints; the run was told to stop after 5
 
@@ -179,7 +179,8 @@ def test_networks_of_a_population_are_told_apart(folder):
     said = replayed(folder / "swept", status=1).stdout
     lines = verdicts(said)
     assert lines[0] == "10: sound; replayed from the start: DIFFERS"
-    assert lines[1:] and all(line.endswith(": equal") for line in lines[1:])
+    assert lines[1:]
+    assert all(line.endswith(": equal") for line in lines[1:])
     assert "DIFFERS in 1 of 3 networks (small, seed 1)" in said
     assert "DIFFERS" in replayed(folder / "swept", "--seed=1", status=1).stdout
     assert "DIFFERS" not in replayed(folder / "swept", "--seed=0").stdout

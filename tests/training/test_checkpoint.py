@@ -1,6 +1,7 @@
 """Checkpoints that can be trusted."""
 
 import errno
+import gc
 import json
 from pathlib import Path
 
@@ -465,3 +466,27 @@ def test_verify_evaluate_and_main_meet_a_damaged_checkpoint(finished):
     assert bits(finished) == good
     assert untimed(rows(finished)) == before
     assert run("verify", f"--workdir={finished}").stdout == "15: sound\n30: sound\n"
+
+
+def test_one_that_was_renamed_is_damaged(tmp_path, capsys):
+    record = {"rows": [10], "step": 10}
+    with Checkpoints(tmp_path, keep_latest=3) as writer:
+        writer.save(STATE, 10, record)
+        writer.save(STATE, 20, record | {"step": 20})
+    (tmp_path / "20").rename(tmp_path / "30")
+    state, found, step = checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
+    assert (step, found) == (10, record)
+    assert_same(state, STATE)
+    assert "30 is damaged: it holds step 20; was the folder renamed?" in capsys.readouterr().err
+
+
+def test_arrays_that_cannot_be_read_are_one_line(tmp_path, caplog):
+    save(tmp_path, 10)
+    for path in files_of(tmp_path / "10" / "state" / "d"):
+        flip_bit(path, path.stat().st_size // 2)
+    for _ in range(5):
+        with pytest.raises(DamagedError) as caught:
+            checkpoint.load(tmp_path, 10, STATE)
+        assert "\n" not in str(caught.value)
+        gc.collect()  # what has failed besides is told of when it is collected
+    assert [record.name for record in caplog.records] == []

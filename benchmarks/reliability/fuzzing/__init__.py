@@ -1,0 +1,1 @@
+"""Damaged files and arbitrary input, tried in processes that are watched."""

@@ -1,0 +1,86 @@
+"""Watches what a case does to the system, by Python's audit events.
+
+Data must run no code, and names in data must not lead out of the folder that holds them.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reliability.fuzzing.worker import Broken
+
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate",
+           "shutil.rmtree", "shutil.move", "shutil.copyfile")  # fmt: skip
+RUNS = ("pickle.find_class", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn",
+        "os.fork", "ctypes.dlopen")  # fmt: skip
+NETWORK = ("socket.connect", "socket.bind", "urllib.Request")
+
+_watching: "Guard | None" = None
+_installed = False
+
+
+class Guard:
+    """Raises `Broken` after a context in which something went beyond `inside`."""
+
+    def __init__(self, inside: Path, outside: Path | None = None) -> None:
+        """Takes the folder that may be changed, and one that nobody has a reason to open."""
+        self._inside = os.path.realpath(inside)
+        self._outside = None if outside is None else os.path.realpath(outside)
+        self.found: list[str] = []
+        global _installed
+        if not _installed:  # a hook can never be removed
+            sys.addaudithook(_hook)
+            _installed = True
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Context manager that watches; one at a time."""
+        global _watching
+        self.found, _watching = [], self
+        try:
+            yield
+        finally:
+            _watching = None
+        if self.found:
+            raise Broken(self.found[0])
+
+    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Notes an event that must not be."""
+        if event in RUNS or event in NETWORK:
+            self.found.append(f"{event} {str(arguments)[:100]}")
+        elif event == "open":
+            path, mode, flags = arguments
+            writes = (isinstance(flags, int) and flags & WRITES) or "w" in str(mode or "")
+            self._place(event, path, changes=bool(writes))
+        elif event == "exec" and (file := getattr(arguments[0], "co_filename", "")):
+            if os.path.isabs(file) and self._is_in(file, self._inside):
+                self.found.append(f"code of {file} was run")
+        elif event in CHANGES:
+            for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]:
+                self._place(event, path, changes=True)
+
+    def _place(self, event: str, path: Any, *, changes: bool) -> None:
+        if isinstance(path, int) or path is None:
+            return
+        real = os.path.abspath(os.fsdecode(path))
+        allowed = ("/dev/", "/proc/self")
+        if changes and not self._is_in(real, self._inside) and not real.startswith(allowed):
+            self.found.append(f"{event} changes {real}")
+        if self._outside is not None and self._is_in(real, self._outside):
+            self.found.append(f"{event} of {real}, outside of the folder")
+
+    @staticmethod
+    def _is_in(path: str, folder: str) -> bool:
+        return path == folder or path.startswith(folder + os.sep)
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching is not None:
+        try:
+            _watching.see(event, arguments)
+        except Exception as error:  # must not change what is watched
+            _watching.found.append(f"{event}: {type(error).__name__}: {error}")

@@ -1,0 +1,168 @@
+"""Changed picture files, read and classified as `predict` does."""
+
+import io
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.reliability.fuzzing.guard import Guard
+from benchmarks.reliability.fuzzing.mutations import generator, mutated, with_checksums
+from benchmarks.reliability.fuzzing.worker import Broken
+from mnist_jax.data.spec import Ink
+from mnist_jax.pictures import prediction
+from mnist_jax.pictures.files import File
+
+INK = Ink(longest=20, by_mass=True)
+SHAPE = (28, 28, 1)
+MODES = {
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "JPEG": ("L", "RGB", "CMYK"),
+    "GIF": ("L", "P"),
+    "BMP": ("1", "L", "P", "RGB"),
+    "TIFF": ("1", "L", "RGB", "RGBA", "CMYK", "I;16", "I", "F", "LAB"),
+    "WEBP": ("RGB", "RGBA"),
+}
+OTHERS = (b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"GIF89a", b"\x80\x04K\x01.",
+          b"%!PS-Adobe-3.0 EPSF-3.0\n(%pipe%id) (r) file\n", b"P6 9 9 255 ", b"\x89PNG\r\n\x1a\n")  # fmt: skip
+HUGE = (2**31 - 1, 2**32 - 1, 65_535, 40_000, 9_999, 0, 1)
+
+
+def reading(folder: Path, samples: Path) -> Callable[[int], str]:
+    """Target: small pictures of all kinds, changed anywhere, and headers that state huge sizes."""
+    del samples
+    guard = Guard(folder)
+    valid = _valid()
+    path = folder / "picture"
+    weights = np.random.default_rng(0).normal(size=(784, 10)).astype(np.float32)
+
+    def classify(images: np.ndarray) -> np.ndarray:
+        logits = images.reshape(len(images), -1).astype(np.float32) / 255 @ weights
+        p = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return p / p.sum(axis=1, keepdims=True)
+
+    def attempt(number: int) -> str:
+        rng = generator("pictures", number)
+        path.write_bytes(_made(valid, rng))
+        with guard.watching():
+            found = list(prediction.predict([File("picture", path)], SHAPE, INK, classify))
+        return _checked(found)
+
+    return attempt
+
+
+def _checked(found: list[prediction.Prediction]) -> str:
+    if len(found) != 1:
+        raise Broken(f"{len(found)} results for one file")
+    (its,) = found
+    record = its.record(tuple("0123456789"))
+    if its.error:
+        if "MemoryError" in its.error or "\n" in its.error:
+            raise Broken(its.error)
+        return "refused"
+    if its.probability is not None and not 0 <= its.probability <= 1:
+        raise Broken(f"the probability {its.probability}")
+    return "read" if record["digit"] is not None else "without ink"
+
+
+def _valid() -> list[bytes]:
+    """Returns small pictures of each format and mode, with metadata."""
+    rows = np.zeros((40, 30), np.uint8)
+    rows[8:32, 13:17] = 255
+    rng = np.random.default_rng(0)
+    found = []
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "digit"
+    for kind, modes in MODES.items():
+        for mode in modes:
+            if mode in ("I;16", "I", "F"):
+                values = rows.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]) * 3
+                image = Image.fromarray(values)
+            else:
+                noise = rng.integers(0, 30, rows.shape, np.uint8)
+                image = Image.fromarray(255 - rows // 2 - noise).convert(
+                    "RGB" if mode == "LAB" else "L"
+                )
+                image = _converted(image, mode)
+            more = {"exif": exif} if kind in ("PNG", "JPEG", "WEBP", "TIFF") else {}
+            buffer = io.BytesIO()
+            image.save(buffer, kind, **more)
+            found.append(buffer.getvalue())
+    frames = [Image.fromarray(np.roll(rows, n, axis=1)) for n in range(3)]
+    for kind in ("GIF", "PNG", "WEBP", "TIFF"):
+        buffer = io.BytesIO()
+        frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], duration=40)
+        found.append(buffer.getvalue())
+    for compression in ("tiff_lzw", "tiff_deflate", "packbits", "tiff_jpeg"):
+        buffer = io.BytesIO()
+        frames[0].convert("RGB").save(buffer, "TIFF", compression=compression)
+        found.append(buffer.getvalue())
+    return found
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    if mode == "LAB":
+        from PIL import ImageCms
+
+        profile = ImageCms.createProfile
+        return ImageCms.profileToProfile(  # pyright: ignore[reportReturnType]
+            image, profile("sRGB"), profile("LAB"), outputMode="LAB"
+        )
+    return image.convert(mode)
+
+
+def _made(valid: list[bytes], rng: random.Random) -> bytes:
+    kind = rng.random()
+    content = rng.choice(valid)
+    if kind < 0.02:
+        return rng.choice(OTHERS) + rng.randbytes(rng.randrange(200))
+    if kind < 0.025:
+        return _bomb(rng)
+    if kind < 0.08:
+        return _with_size(content, rng)
+    if kind < 0.1:
+        other = rng.choice(valid)
+        at = rng.randrange(len(content))
+        return content[:at] + other[at:]
+    content = mutated(content, rng)
+    png = content.startswith(b"\x89PNG") and rng.random() < 0.7
+    return with_checksums(content) if png else content
+
+
+def _with_size(content: bytes, rng: random.Random) -> bytes:
+    """Returns a picture whose header states another size."""
+    width, height = rng.choice(HUGE), rng.choice(HUGE)
+    if content.startswith(b"\x89PNG"):
+        return with_checksums(content[:16] + struct.pack(">2I", width, height) + content[24:])
+    if content.startswith(b"GIF"):
+        return content[:6] + struct.pack("<2H", width % 65536, height % 65536) + content[10:]
+    if content.startswith(b"BM"):
+        return content[:18] + struct.pack("<2I", width, height) + content[26:]
+    for marker in (b"\xff\xc0", b"\xff\xc2"):
+        at = content.find(marker)
+        if at >= 0:
+            sizes = struct.pack(">2H", height % 65536, width % 65536)
+            return content[: at + 5] + sizes + content[at + 9 :]
+    return mutated(content, rng)
+
+
+def _bomb(rng: random.Random) -> bytes:
+    """Returns a small PNG file that unpacks to up to the most pixels that are unpacked."""
+    side = rng.choice((3_000, 9_999, 10_000, 10_001))
+    depth, colour, size = rng.choice(((1, 0, 1 / 8), (8, 0, 1), (8, 2, 3), (8, 6, 4), (16, 0, 2)))
+    row = bytes(1 + int(-(-side * size // 1)))
+    packer = zlib.compressobj(1)
+    body = b"".join(packer.compress(row * 64) for _ in range(-(-side // 64))) + packer.flush()
+    chunks = [
+        (b"IHDR", struct.pack(">2I5B", side, side, depth, colour, 0, 0, 0)),
+        (b"IDAT", body),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )

@@ -1,0 +1,71 @@
+"""The short form of `python -m benchmarks.reliability inputs`, and what watches the long one."""
+
+import os
+import re
+
+import pytest
+
+from benchmarks.reliability import inputs
+from benchmarks.reliability.fuzzing import guard, watch, worker
+from tests.commands import ROOT
+
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+def test_input_of_any_kind_is_read_or_refused():
+    rows = inputs.measure(quick=True)
+    assert [line for row in rows for line in row.lost] == []
+    assert all(row.tried >= 20 for row in rows)
+    assert all("refused" in row.found for row in rows if "a page" not in row.what)
+
+
+def test_any_command_line_ends_with_a_message():
+    outcomes, lost = inputs.in_a_process("command_lines", 40)
+    assert lost == ""
+    assert {*outcomes} == {"status 0", "status 1", "status 2"}
+
+
+def test_no_code_is_made_from_data():
+    """By their names: nothing in the package reads pickles or evaluates texts."""
+    words = r"\b(eval|exec|pickle|marshal|shelve|dill|joblib|yaml)\b[.(]|allow_pickle"
+    found = {
+        (path.name, line.strip())
+        for path in (ROOT / "mnist_jax").rglob("*.py")
+        for line in path.read_text().splitlines()
+        if re.search(words, line) and not re.search(r"\bast\.literal_eval\(", line)
+    }
+    # The one exception is a configuration file, which is code of the user's.
+    assert {name for name, _ in found} == {"config_file.py"}
+
+
+def test_a_case_that_ends_its_process_is_told_of(tmp_path):
+    found = watch.watched(
+        "misbehaving:ending", tmp_path, 12, memory=600 << 20, processes=2, seconds=2.0
+    )
+    assert sorted(line.split(": ")[0] for line in found.lost) == [
+        f"misbehaving:ending, case {number}" for number in (3, 5, 7, 9)
+    ]
+    assert found.tried == 12
+    assert found.outcomes == {"fine": 8}
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        lambda place: (place / "outside" / "x").read_text(),
+        lambda place: (place / "new").write_text(""),
+        lambda place: (place / "inside" / ".." / "new").mkdir(),
+        lambda place: os.system("true"),
+        lambda place: exec(compile("1", str(place / "inside" / "planted.py"), "exec")),
+    ],
+    ids=["reads", "writes", "climbs", "runs", "executes"],
+)
+def test_what_goes_beyond_its_folder_is_told_of(tmp_path, does):
+    for name in ("inside", "outside"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "outside" / "x").write_text("")
+    its = guard.Guard(tmp_path / "inside", tmp_path / "outside")
+    with its.watching():
+        (tmp_path / "inside" / "file").write_text("")
+    with pytest.raises(worker.Broken), its.watching():
+        does(tmp_path)
