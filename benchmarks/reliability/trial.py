@@ -6,6 +6,7 @@ TensorStore, which writes the arrays of a checkpoint, are among them.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -89,7 +90,13 @@ class Bench:
         self.library = compiled(shared)
         self._server = forks.Server(self.environment | {"LD_PRELOAD": str(self.library)})
 
-    def run(self, *words: str, disturbance: Disturbance | None = None, **variables: str) -> Trial:
+    def run(
+        self,
+        *words: str,
+        disturbance: Disturbance | None = None,
+        sent: tuple[signal.Signals, float] | None = None,
+        **variables: str,
+    ) -> Trial:
         """Runs `python WORDS`, where WORDS are `-m NAME ...` or `-c CODE ...`, in a fork.
 
         Operations below the working folder, the data and the compiled programs are counted.
@@ -97,6 +104,7 @@ class Bench:
         Args:
           words: the arguments of `python`.
           disturbance: what happens to it; None: nothing.
+          sent: a signal, and the seconds after which it is sent.
           variables: of the environment.
         """
         self._log.unlink(missing_ok=True)
@@ -109,7 +117,7 @@ class Bench:
             **(disturbance or Disturbance()).variables(),
             **variables,
         }
-        done = self._server.run(list(words), cwd=self.folder, environment=its)
+        done = self._server.run(list(words), cwd=self.folder, environment=its, sent=sent)
         return Trial(done.returncode, done.stdout, done.stderr, self._operations())
 
     def _operations(self) -> list[Operation]:
