@@ -1,13 +1,14 @@
-"""Runs a command of mnist_jax as `python -m` does, notes what it does, and may kill it meanwhile.
+"""Runs a command of mnist_jax as `python -m` does, notes what it does, and may kill it.
 
   python -m benchmarks.reliability.followed mnist_jax.main --config=configs/mlp.py
 
 The environment says how:
 
   FOLLOWED_NOTES    a file that gets a line of JSON whenever a phase begins or ends, and after each
-                    chunk of steps; times are those of `time.perf_counter`
-  FOLLOWED_KILL     PHASE NUMBER SECONDS: kills the process so long after a phase has begun for the
-                    NUMBERth time
+                    chunk of steps; times are those of `time.perf_counter`. Of several processes
+                    that train together, each adds its JAX_PROCESS_ID to the name
+  FOLLOWED_SIGNAL   PHASE NUMBER SECONDS SIGNAL: the process gets this signal so long after a phase
+                    has begun for the NUMBERth time
   FOLLOWED_REPORT   0: nothing is drawn and no report is written
 """
 
@@ -37,18 +38,18 @@ PHASES = {  # name: the functions that are called at its begin, by module
 
 
 class Notes:
-    """A file of notes, and the kill that is due."""
+    """A file of notes, and the signal that is due."""
 
-    def __init__(self, path: str, kill: str) -> None:
+    def __init__(self, path: str, due: str) -> None:
         """Opens the file, which survives the process.
 
         Args:
           path: of the file, which need not exist.
-          kill: PHASE NUMBER SECONDS, or nothing.
+          due: PHASE NUMBER SECONDS SIGNAL, or nothing.
         """
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._begun: Counter[str] = Counter()
-        self._kill = kill.rsplit(" ", 2) if kill else None
+        self._due = due.rsplit(" ", 3)
 
     def write(self, **what: Any) -> None:
         """Adds a line, in one write."""
@@ -62,16 +63,20 @@ class Notes:
         def noted(*arguments: Any, **keywords: Any) -> Any:
             self._begun[name] += 1
             self.write(begins=name)
-            if self._kill and self._kill[:2] == [name, str(self._begun[name])]:
-                die = threading.Timer(float(self._kill[2]), os.kill, (os.getpid(), signal.SIGKILL))
-                die.daemon = True
-                die.start()
+            if self._due[:2] == [name, str(self._begun[name])]:
+                timer = threading.Timer(float(self._due[2]), self._send)
+                timer.daemon = True
+                timer.start()
             try:
                 return function(*arguments, **keywords)
             finally:
                 self.write(ends=name)
 
         return noted
+
+    def _send(self) -> None:
+        self.write(sends=self._due[3])
+        os.kill(os.getpid(), signal.Signals[self._due[3]])
 
 
 def _note_phases(notes: Notes) -> None:
@@ -117,7 +122,8 @@ def _draw_nothing() -> None:
 
 def main() -> None:
     """Runs the command that follows on the command line."""
-    notes = Notes(os.environ["FOLLOWED_NOTES"], os.environ.get("FOLLOWED_KILL", ""))
+    path = os.environ["FOLLOWED_NOTES"] + os.environ.get("JAX_PROCESS_ID", "")
+    notes = Notes(path, os.environ.get("FOLLOWED_SIGNAL", ""))
     if os.environ.get("FOLLOWED_REPORT") == "0":
         _draw_nothing()
     _note_steps(notes)

@@ -7,6 +7,7 @@ pictures; and nothing may be left over.
 
 import contextlib
 import dataclasses
+import os
 import queue
 import random
 import tempfile
@@ -71,8 +72,18 @@ class Found:
 class Stands:
     """Some stands, which work at the same time."""
 
-    def __init__(self, folder: Path, count: int) -> None:
-        self._all = [Stand(folder / f"stand-{i}", folder / "shared") for i in range(count)]
+    def __init__(self, folder: Path, count: int, *, warm: bool) -> None:
+        """Starts the processes of the stands.
+
+        Args:
+          folder: of all of them.
+          count: of stands.
+          warm: True to run each command once before it is followed, so that its programs are there.
+        """
+        prepared = {n: os.environ[n] for n in ("TFDS_DATA_DIR",) if n in os.environ}
+        shared = folder / "shared"
+        self._all = [Stand(folder / f"stand-{i}", shared, **prepared) for i in range(count)]
+        self._warm = warm
         self._free: queue.Queue[Stand] = queue.Queue()
         for stand in self._all:
             self._free.put(stand)
@@ -80,10 +91,11 @@ class Stands:
         self._said = time.monotonic()
 
     def undisturbed(self, command: Command) -> tuple[Start, bits.Contents]:
-        """Returns how a command goes that is left alone, with warm caches, and what it leaves."""
+        """Returns how a command goes that is left alone, and what it leaves."""
         if command not in self._expected:
             with self._one() as stand:
-                stand.undisturbed(command)  # fills the caches
+                if self._warm:
+                    stand.undisturbed(command)
                 self._expected[command] = stand.undisturbed(command)
         return self._expected[command]
 
@@ -124,10 +136,10 @@ class Stands:
 
 
 @contextlib.contextmanager
-def stands(count: int = STANDS) -> Iterator[Stands]:
+def stands(count: int = STANDS, *, warm: bool = True) -> Iterator[Stands]:
     """Context manager that sets up stands in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        found = Stands(Path(folder).resolve(), count)
+        found = Stands(Path(folder).resolve(), count, warm=warm)
         try:
             yield found
         finally:
@@ -283,6 +295,6 @@ def measure(*, quick: bool) -> list[Row]:
             lambda on: operations_row(on, FIRST, amount, amount.others),
             lambda on: fresh_row(on, amount),
         ]
-    with stands() as on:
+    with stands(warm=amount.whole) as on:
         rows = [part(on) for part in parts]
     return rows + notice.measure(quick=quick)

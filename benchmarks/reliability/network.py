@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-STEPS_PER_EPOCH = 8  # 1,000 images in batches of 128
-EPOCHS = 3
-
 # Dropout, batch statistics, distortion, an average, a schedule, and chunks that do not divide the
 # epoch; `keep_latest` is 2, so that old checkpoints are removed.
-MAIN = f"""
+MAIN = """
 from mnist_jax.config import default
 
 def get_config():
     config = default()
-    config.num_epochs = {EPOCHS}
+    config.num_epochs = 3
     config.chunk_steps = 3
     config.data.train_split = "train[:1000]"
     config.data.val_split = "train[1000:1300]"
@@ -87,11 +84,27 @@ def get_config():
     config.model = dict(name="mlp", hidden=(4,))
     return config
 """
+# Of several processes, whose number changes no bit.
+TOGETHER = """
+from mnist_jax.config import default
+
+def get_config():
+    config = default()
+    config.num_epochs = 3
+    config.chunk_steps = 3
+    config.reduction = "elastic"
+    config.data.train_split = "train[:1000]"
+    config.data.val_split = "train[1000:1300]"
+    config.model = dict(name="mlp", hidden=(8,), dropout=0.2, normalisation="batch")
+    config.ema_decay = 0.9
+    return config
+"""
 
 
 def write(folder: Path) -> None:
-    """Writes the configurations `some.py`, `several.py` (a sweep) and `first.py` into a folder."""
+    """Writes `some.py`, `several.py` (a sweep), `first.py` and `together.py` into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"some": MAIN, "several": SWEEP, "patterns": PATTERNS, "first": FIRST}
+    texts["together"] = TOGETHER
     for name, text in texts.items():
         (folder / f"{name}.py").write_text(text)

@@ -29,36 +29,42 @@ class Series:
 
     command: Command
     starts: int
-    seconds: tuple[float, float]  # from the start to the signal: the least and the most
+    epochs: int  # of a start, in one of which it gets the signal
+    seconds: float  # from the begin of this epoch to the signal, at most
     devices: int = 1
 
     def run(self, stand: Stand, number: signal.Signals, dice: random.Random) -> list[Start]:
         """Starts the command again and again in an empty folder; each gets the signal."""
         stand.empty(self.command)
-        kills = [Kill(after=dice.uniform(*self.seconds), number=number) for _ in range(self.starts)]
+        phases = [
+            ("training", dice.randint(1, self.epochs), dice.uniform(0, self.seconds))
+            for _ in range(self.starts)
+        ]
+        devices = str(self.devices)
         return [
-            stand.start(self.command, kill, JAX_NUM_CPU_DEVICES=str(self.devices)) for kill in kills
+            stand.start(self.command, Kill(phase=its, number=number), JAX_NUM_CPU_DEVICES=devices)
+            for its in phases
         ]
 
 
 def _main(name: str, *words: str) -> Command:
     path = readme.ROOT / "configs" / name
     words = ("mnist_jax.main", f"--config={path}", f"--workdir={RUN}", *words)
-    return Command(f"configs/{name}", words, report=False)
+    return Command(f"`configs/{name}`", words, report=False)
 
 
 def _series(quick: bool) -> list[Series]:
     longer = f"--config.num_epochs={EPOCHS}"
     if quick:
         small = ("--config.data.train_split=train[:5000]", "--config.data.val_split=")
-        return [Series(_main("mlp.py", longer, *small), 3, (1.0, 3.0))]
+        return [Series(_main("mlp.py", longer, *small), 2, 2, 0.05)]
     path = readme.ROOT / "configs" / "sweeps" / "looped.py"
     words = ("mnist_jax.sweep", f"--config={path}", f"--workdir={RUN}")
-    sweep = Command("configs/sweeps/looped.py", words, report=False)
+    sweep = Command("`configs/sweeps/looped.py`", words, report=False)
     return [
-        Series(_main("mlp.py", longer), 10, (0.2, 6.0)),
-        Series(_main("cnn.py", longer), 8, (0.2, 16.0)),
-        Series(sweep, 6, (0.2, 8.0), devices=processors.count()),
+        Series(_main("mlp.py", longer), 12, 6, 0.4),
+        Series(_main("cnn.py", longer), 8, 2, 6.0),
+        Series(sweep, 8, 5, 0.5, devices=processors.count()),
     ]
 
 

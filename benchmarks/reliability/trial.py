@@ -86,7 +86,7 @@ class Bench:
         self.folder = folder
         self._log = folder / "operations.txt"
         folder.mkdir(parents=True, exist_ok=True)
-        self.environment = _environment(folder, shared) | variables
+        self.environment = environment(folder, shared) | variables
         self.library = compiled(shared)
         self._server = forks.Server(self.environment | {"LD_PRELOAD": str(self.library)})
 
@@ -118,16 +118,7 @@ class Bench:
             **variables,
         }
         done = self._server.run(list(words), cwd=self.folder, environment=its, sent=sent)
-        return Trial(done.returncode, done.stdout, done.stderr, self._operations())
-
-    def _operations(self) -> list[Operation]:
-        if not self._log.exists():
-            return []
-        lines = [line.split(" ", 2) for line in self._log.read_text().splitlines()]
-        return [
-            Operation(int(number.rstrip("*")), kind, path, number.endswith("*"))
-            for number, kind, path in lines
-        ]
+        return Trial(done.returncode, done.stdout, done.stderr, operations(self._log))
 
     def close(self) -> None:
         """Ends the process."""
@@ -138,6 +129,17 @@ class Bench:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def operations(log: Path) -> list[Operation]:
+    """Reads the operations that `interposed.c` has logged; none if there is no such file."""
+    if not log.exists():
+        return []
+    lines = [line.split(" ", 2) for line in log.read_text().splitlines()]
+    return [
+        Operation(int(number.rstrip("*")), kind, path, number.endswith("*"))
+        for number, kind, path in lines
+    ]
 
 
 def compiled(folder: Path) -> Path:
@@ -162,7 +164,8 @@ def compiled(folder: Path) -> Path:
     return library
 
 
-def _environment(folder: Path, shared: Path) -> dict[str, str]:
+def environment(folder: Path, shared: Path) -> dict[str, str]:
+    """Returns the environment of commands in a folder, with data and programs of their own."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return kept | {
         "PYTHONPATH": str(readme.ROOT),

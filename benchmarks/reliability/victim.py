@@ -49,7 +49,7 @@ class Kill:
     at: Disturbance | None = None
     phase: tuple[str, int, float] | None = None  # name, how often it has begun, seconds since then
     after: float | None = None  # seconds
-    number: signal.Signals = signal.SIGKILL  # that is sent then
+    number: signal.Signals = signal.SIGKILL  # that is sent in the phase, or after some time
     fresh: bool = False  # the process is no fork: it imports everything for itself
 
     def __str__(self) -> str:
@@ -68,6 +68,7 @@ class Note:
     at: float  # seconds
     begins: str = ""  # a phase
     ends: str = ""
+    sends: str = ""  # a signal
     folder: str = ""  # of checkpoints
     step: int = -1  # that was reached there
     per_epoch: int = 0  # steps
@@ -77,7 +78,6 @@ class Note:
 class Start:
     """One start of a command, from which it was killed or ended by itself."""
 
-    kill: Kill
     trial: Trial
     notes: list[Note]
     folder: Path  # of the bench
@@ -91,9 +91,9 @@ class Start:
 
     @property
     def since_signal(self) -> float:
-        """Seconds from the signal, which was sent after some time, to the end."""
-        assert self.kill.after is not None
-        return self.ended - self.began - self.kill.after
+        """Seconds to the end from the signal, if one was sent in a phase, else from the start."""
+        sent = [note.at for note in self.notes if note.sends]
+        return self.ended - (sent[0] if sent else self.began)
 
     @property
     def phase(self) -> str:
@@ -203,7 +203,7 @@ class Stand:
             variables |= self._cold
         kill = kill or Kill()
         if kill.phase is not None:
-            variables["FOLLOWED_KILL"] = " ".join(map(str, kill.phase))
+            variables["FOLLOWED_SIGNAL"] = " ".join(map(str, [*kill.phase, kill.number.name]))
         sent = None if kill.after is None else (kill.number, kill.after)
         words = (*FOLLOWED, *command.words)
         began = time.perf_counter()
@@ -212,7 +212,7 @@ class Stand:
         else:
             trial = self.bench.run(*words, disturbance=kill.at, sent=sent, **variables)
         notes = read_notes(self._notes)
-        return Start(kill, trial, notes, self.bench.folder, began, time.perf_counter())
+        return Start(trial, notes, self.bench.folder, began, time.perf_counter())
 
     def _fresh(self, words: Sequence[str], variables: dict[str, str], after: float | None) -> Trial:
         """Runs `python WORDS` in a new process, and kills it after some seconds."""

@@ -1,0 +1,268 @@
+"""Kills processes that train one network together, and starts all of them again.
+
+`launch/local.py` starts two processes, each of which is killed at random operations and moments, or
+all of them with the launcher. Whatever was killed is started again in the same folder. In the end,
+the folder holds what two processes leave there that nobody killed, and the bits of a single one.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import readme
+from benchmarks.reliability import bits, network, trial, victim
+from benchmarks.reliability.row import Row
+from benchmarks.reliability.trial import Disturbance, Trial
+from benchmarks.reliability.victim import FOLLOWED, RUN, Start
+
+SEED = 20
+PROCESSES = 2
+LAUNCHER = readme.ROOT / "launch" / "local.py"
+COMMAND = ("mnist_jax.main", "--config=together.py", f"--workdir={RUN}")
+ALL = "all"  # processes, and the launcher
+LONGEST = 200.0  # seconds that a start may take
+AGAIN = 75  # the status of the launcher after which the same command goes on
+SILENCE = 30.0  # seconds between two lines that show progress
+
+
+@dataclass(frozen=True)
+class Blow:
+    """Which process is killed, and when."""
+
+    whom: str  # the number of a process, or ALL
+    operation: int = 0  # of that process, from 1 on
+    after: float = 0.0  # seconds since the start, if at no operation
+
+    def __str__(self) -> str:
+        when = f"operation {self.operation}" if self.operation else f"{self.after:.2f} s"
+        return f"{'all' if self.whom == ALL else f'process {self.whom}'} at {when}"
+
+
+class Place:
+    """A folder in which processes train together, are killed, and are started again."""
+
+    def __init__(self, folder: Path, shared: Path) -> None:
+        """Writes the configuration.
+
+        Args:
+          folder: the working folder of the processes.
+          shared: the data, the programs and the notes.
+        """
+        network.write(folder)
+        self.folder, self.run = folder, folder / RUN
+        self._shared = shared
+        self._library = trial.compiled(shared)
+
+    def start(self, blow: Blow | None = None, count: int = PROCESSES) -> Start:
+        """Starts the processes, and waits until all have ended.
+
+        Args:
+          blow: what happens to them; None: nothing.
+          count: of processes; with one, there is no launcher.
+        """
+        log, notes = self._shared / "operations.txt", self._shared / "notes.jsonl"
+        for path in self._shared.glob("*.jsonl*"):
+            path.unlink()
+        log.unlink(missing_ok=True)
+        launched = [str(LAUNCHER), f"--processes={count}", *FOLLOWED, "--", *COMMAND]
+        words = launched if count > 1 else [*FOLLOWED, *COMMAND]
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=self.folder,
+            env=self._environment(log, notes, blow),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        if blow is not None and blow.after:
+            _kill_later(process, blow)
+        output, errors = self._ended(process)
+        done = Trial(process.returncode, output, errors, trial.operations(log))
+        first = victim.read_notes(Path(f"{notes}0" if count > 1 else notes))
+        return Start(done, first, self.folder, began, time.perf_counter())
+
+    def _ended(self, process: subprocess.Popen[str]) -> tuple[str, str]:
+        try:
+            return process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            children = _children(process.pid)
+            for number in [process.pid, *children]:
+                os.kill(number, signal.SIGKILL)
+            output, errors = process.communicate()
+            return output, f"{errors}\nstill there after {LONGEST:.0f} s"
+
+    def _environment(self, log: Path, notes: Path, blow: Blow | None) -> dict[str, str]:
+        variables = trial.environment(self.folder, self._shared)
+        caches = [variables[name] for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME")]
+        act = Disturbance(blow.operation, "kill") if blow and blow.operation else Disturbance()
+        return {
+            **variables,
+            "FOLLOWED_NOTES": str(notes),
+            "FOLLOWED_REPORT": "0",
+            "LD_PRELOAD": str(self._library),
+            "INTERPOSED_FOLDERS": ":".join([str(self.folder), *caches]),
+            "INTERPOSED_LOG": str(log),
+            "INTERPOSED_PROCESS": blow.whom if blow and blow.whom != ALL else "0",
+            **act.variables(),
+        }
+
+
+def _kill_later(process: subprocess.Popen[str], blow: Blow) -> None:
+    """Kills processes of the launcher after some time, unless it has ended by then."""
+    try:
+        process.wait(blow.after)
+        return
+    except subprocess.TimeoutExpired:
+        pass
+    children = _children(process.pid)
+    victims = [process.pid, *children] if blow.whom == ALL else children[int(blow.whom) :][:1]
+    for number in victims:
+        os.kill(number, signal.SIGKILL)
+
+
+def _children(process: int) -> list[int]:
+    """Returns the processes that another one has started, in this order."""
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return [int(number) for number in path.read_text().split()] if path.exists() else []
+
+
+def _killed(start: Start) -> bool:
+    return start.trial.status != 0 and (
+        start.trial.status == -signal.SIGKILL or "was killed by SIGKILL" in start.trial.errors
+    )
+
+
+def _wrong(start: Start) -> str:
+    """Returns what is wrong with how a start ended; nothing after a kill or a success."""
+    its = start.trial
+    if "still there after" in its.errors:
+        return its.errors[-300:]
+    if its.status not in (0, AGAIN, -signal.SIGKILL) or (
+        its.status == AGAIN and not _killed(start)
+    ):
+        return f"ended with {its.status}: {(its.errors or its.output)[-300:]}"
+    if "checkpoint" in its.errors and "damaged" in its.errors:
+        return f"a damaged checkpoint: {its.errors[:300]}"
+    return ""
+
+
+class Found:
+    """Counts the kills, and collects what was lost."""
+
+    def __init__(self) -> None:
+        self.kills: Counter[str] = Counter()  # by whom they met, and how
+        self.lost: list[str] = []
+        self.work: list[tuple[float, float]] = []
+        self.ends: list[float] = []  # seconds from a kill to the end of all others
+
+    def add(self, place: Place, blows: Sequence[Blow], expected: bits.Contents) -> None:
+        """Lets each blow meet a start, then lets the processes end, and compares what is there."""
+        shutil.rmtree(place.run, ignore_errors=True)
+        starts = []
+        for blow in [*blows, None]:
+            starts.append(place.start(blow))
+            if blow is not None and _killed(starts[-1]):
+                self.kills[f"{blow.whom}{' at an operation' if blow.operation else ''}"] += 1
+                self.ends += [starts[-1].since_signal - blow.after] if blow.after else []
+            if starts[-1].trial.status == 0:
+                break
+        lost = next(filter(None, map(_wrong, starts)), "")
+        lost = lost or bits.differences(bits.contents(place.run), expected)
+        if lost:
+            self.lost.append(f"{', '.join(map(str, blows))}: {lost}")
+        self.work += victim.lost_work(starts)
+
+
+def _chains(count: int, operations: dict[str, int], seconds: float, size: int) -> list[list[Blow]]:
+    """Returns blows in chains, each for one folder: at operations and at moments, in turn."""
+    dice, blows = random.Random(SEED), []
+    for i in range(count):
+        whom = ("0", "1", "0", "1", ALL)[i % 5]
+        if whom != ALL and i % 2:
+            blows.append(Blow(whom, after=dice.uniform(0.3, 0.9) * seconds))
+        elif whom != ALL:
+            blows.append(Blow(whom, operation=dice.randint(1, operations[whom])))
+        else:
+            blows.append(Blow(whom, after=dice.uniform(0.1, 0.9) * seconds))
+    return [blows[i : i + size] for i in range(0, count, size)]
+
+
+def measure(*, quick: bool) -> list[Row]:
+    """Kills processes that train together, and returns a row with what came of it."""
+    found = Found()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder).resolve() / "folder", Path(folder).resolve() / "shared")
+        alone = _left_alone(place, 1)
+        single = bits.contents(place.run)
+        both = [_left_alone(place, PROCESSES), _left_alone(place, PROCESSES, log="1")]
+        expected = bits.contents(place.run)
+        found.lost += _other_bits(expected, single)
+        operations = {str(i): len(start.trial.operations) for i, start in enumerate(both)}
+        said = time.monotonic()
+        seconds = both[-1].ended - both[-1].began
+        del alone
+        for blows in _chains(2 if quick else 70, operations, seconds, 2 if quick else 5):
+            found.add(place, blows, expected)
+            if time.monotonic() - said > SILENCE:
+                said = time.monotonic()
+                print(f"{found.kills.total()} kills, {len(found.lost)} lost", flush=True)
+    return [_row(found)]
+
+
+def _left_alone(place: Place, count: int, log: str = "0") -> Start:
+    """Trains in an empty folder; the operations are those of one process.
+
+    Raises:
+      RuntimeError: it did not end with status 0.
+    """
+    shutil.rmtree(place.run, ignore_errors=True)
+    start = place.start(Blow(log) if count > 1 else None, count)
+    if start.trial.status:
+        raise RuntimeError(f"{count} processes ended with {start.trial.status}: {start.trial}")
+    return start
+
+
+def _other_bits(found: bits.Contents, single: bits.Contents) -> list[str]:
+    """Returns a line if the checkpoints and rows are not those of a single process."""
+
+    def compared(contents: bits.Contents) -> bits.Contents:
+        return {n: its for n, its in contents.items() if not n.endswith("result.json")}
+
+    text = bits.differences(compared(found), compared(single))
+    return [f"two processes, without a kill, do not end as one does: {text}"] if text else []
+
+
+def _row(found: Found) -> Row:
+    kills = found.kills
+    whom = {
+        "the first process": "0",
+        "the second one": "1",
+        "all with the launcher": ALL,
+    }
+    parts = [
+        f"{name} {kills[key] + kills[f'{key} at an operation']} times"
+        for name, key in whom.items()
+        if kills[key] or kills[f"{key} at an operation"]
+    ]
+    at = sum(n for key, n in kills.items() if "operation" in key)
+    same = "all ended with the bits of a single process that nobody killed"
+    texts = [
+        f"{', '.join(parts)}, {at} of these at an operation that writes",
+        "not all the same" if found.lost else same,
+        victim.summary(found.work) if found.work else "no work was lost",
+    ]
+    if found.ends:
+        texts.append(f"all had ended {max(found.ends):.0f} s after a kill at the latest")
+    what = f"{PROCESSES} processes of `launch/local.py`, killed up to five times in a row"
+    return Row(what, kills.total(), "; ".join(texts), found.lost)
