@@ -83,9 +83,10 @@ def _table(path: Path) -> list[dict[str, str]]:
 
 
 def _untimed(value: Any) -> Any:
-    """Returns a value of JSON without the fields that hold a time or a speed, at any depth."""
+    """Returns a value of JSON without times, speeds and the commit of the code, at any depth."""
     if isinstance(value, dict):
-        return {name: _untimed(its) for name, its in value.items() if "second" not in name}
+        kept = [name for name in value if "second" not in name and name != "commit"]
+        return {name: _untimed(value[name]) for name in kept}
     return [_untimed(its) for its in value] if isinstance(value, list) else value
 
 

@@ -7,7 +7,6 @@ pictures; and nothing may be left over.
 
 import contextlib
 import dataclasses
-import os
 import queue
 import random
 import tempfile
@@ -80,9 +79,8 @@ class Stands:
           count: of stands.
           warm: True to run each command once before it is followed, so that its programs are there.
         """
-        prepared = {n: os.environ[n] for n in ("TFDS_DATA_DIR",) if n in os.environ}
-        shared = folder / "shared"
-        self._all = [Stand(folder / f"stand-{i}", shared, **prepared) for i in range(count)]
+        names = [folder / f"stand-{i}" for i in range(count)]
+        self._all = [Stand(name, folder / "shared", **victim.prepared()) for name in names]
         self._warm = warm
         self._free: queue.Queue[Stand] = queue.Queue()
         for stand in self._all:

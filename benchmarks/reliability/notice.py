@@ -72,7 +72,8 @@ def measure(*, quick: bool) -> list[Row]:
     """Returns a row for SIGTERM and one for SIGKILL, at random moments of real configurations."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        stand = Stand(Path(folder).resolve() / "stand", Path(folder).resolve() / "shared")
+        where = Path(folder).resolve()
+        stand = Stand(where / "stand", where / "shared", **victim.prepared())
         try:
             all_series = _series(quick)
             rows.append(_told(stand, all_series, bound=None if quick else BOUND))

@@ -29,6 +29,8 @@ PROCESSES = 2
 LAUNCHER = readme.ROOT / "launch" / "local.py"
 COMMAND = ("mnist_jax.main", "--config=together.py", f"--workdir={RUN}")
 ALL = "all"  # processes, and the launcher
+KILLS = 55
+CHAIN = 5  # kills in one folder
 LONGEST = 200.0  # seconds that a start may take
 AGAIN = 75  # the status of the launcher after which the same command goes on
 SILENCE = 30.0  # seconds between two lines that show progress
@@ -103,7 +105,7 @@ class Place:
             return output, f"{errors}\nstill there after {LONGEST:.0f} s"
 
     def _environment(self, log: Path, notes: Path, blow: Blow | None) -> dict[str, str]:
-        variables = trial.environment(self.folder, self._shared)
+        variables = trial.environment(self.folder, self._shared) | victim.prepared()
         caches = [variables[name] for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME")]
         act = Disturbance(blow.operation, "kill") if blow and blow.operation else Disturbance()
         return {
@@ -113,7 +115,7 @@ class Place:
             "LD_PRELOAD": str(self._library),
             "INTERPOSED_FOLDERS": ":".join([str(self.folder), *caches]),
             "INTERPOSED_LOG": str(log),
-            "INTERPOSED_PROCESS": blow.whom if blow and blow.whom != ALL else "0",
+            "INTERPOSED_PROCESS": blow.whom if blow else ALL,
             **act.variables(),
         }
 
@@ -184,50 +186,61 @@ class Found:
         self.work += victim.lost_work(starts)
 
 
-def _chains(count: int, operations: dict[str, int], seconds: float, size: int) -> list[list[Blow]]:
-    """Returns blows in chains, each for one folder: at operations and at moments, in turn."""
-    dice, blows = random.Random(SEED), []
-    for i in range(count):
-        whom = ("0", "1", "0", "1", ALL)[i % 5]
-        if whom != ALL and i % 2:
-            blows.append(Blow(whom, after=dice.uniform(0.3, 0.9) * seconds))
-        elif whom != ALL:
-            blows.append(Blow(whom, operation=dice.randint(1, operations[whom])))
-        else:
-            blows.append(Blow(whom, after=dice.uniform(0.1, 0.9) * seconds))
-    return [blows[i : i + size] for i in range(0, count, size)]
+def _chain(number: int, size: int, operations: dict[str, int], seconds: float) -> list[Blow]:
+    """Returns blows for one folder, at operations and at moments in turn.
+
+    Args:
+      number: of the chain, from 0 on.
+      size: the number of blows.
+      operations: of each process, in a start that nobody kills.
+      seconds: of such a start.
+    """
+    dice, blows = random.Random(SEED + number), []
+    for i in range(size):
+        kind = (number + i) % 5
+        if kind == 4:
+            blows.append(Blow(ALL, after=dice.uniform(0.1, 0.9) * seconds))
+        elif kind % 2:
+            blows.append(Blow("01"[kind == 1], after=dice.uniform(0.3, 0.9) * seconds))
+        else:  # later starts have less to do
+            whom = "01"[kind == 2]
+            last = max(1, operations[whom] // (i + 1))
+            blows.append(Blow(whom, operation=dice.randint(1, last)))
+    return blows
 
 
 def measure(*, quick: bool) -> list[Row]:
     """Kills processes that train together, and returns a row with what came of it."""
+    goal, size = (2, 2) if quick else (KILLS, CHAIN)
     found = Found()
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder).resolve() / "folder", Path(folder).resolve() / "shared")
-        alone = _left_alone(place, 1)
+        _left_alone(place, 1)
         single = bits.contents(place.run)
-        both = [_left_alone(place, PROCESSES), _left_alone(place, PROCESSES, log="1")]
+        both = [_left_alone(place, PROCESSES, process) for process in ("0", "1")]
         expected = bits.contents(place.run)
         found.lost += _other_bits(expected, single)
         operations = {str(i): len(start.trial.operations) for i, start in enumerate(both)}
         said = time.monotonic()
         seconds = both[-1].ended - both[-1].began
-        del alone
-        for blows in _chains(2 if quick else 70, operations, seconds, 2 if quick else 5):
-            found.add(place, blows, expected)
+        for number in range(goal):  # more than it takes, unless many come too late
+            found.add(place, _chain(number, size, operations, seconds), expected)
             if time.monotonic() - said > SILENCE:
                 said = time.monotonic()
                 print(f"{found.kills.total()} kills, {len(found.lost)} lost", flush=True)
+            if found.kills.total() >= goal:
+                break
     return [_row(found)]
 
 
-def _left_alone(place: Place, count: int, log: str = "0") -> Start:
-    """Trains in an empty folder; the operations are those of one process.
+def _left_alone(place: Place, count: int, counted: str = "") -> Start:
+    """Trains in an empty folder; the operations are those of the process that is counted.
 
     Raises:
       RuntimeError: it did not end with status 0.
     """
     shutil.rmtree(place.run, ignore_errors=True)
-    start = place.start(Blow(log) if count > 1 else None, count)
+    start = place.start(Blow(counted) if counted else None, count)
     if start.trial.status:
         raise RuntimeError(f"{count} processes ended with {start.trial.status}: {start.trial}")
     return start

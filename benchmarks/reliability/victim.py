@@ -243,6 +243,11 @@ class Stand:
         self.bench.close()
 
 
+def prepared() -> dict[str, str]:
+    """Returns the setting of the data's folder, if there is one, so that stands find them there."""
+    return {name: os.environ[name] for name in ("TFDS_DATA_DIR",) if name in os.environ}
+
+
 def read_notes(path: Path) -> list[Note]:
     """Reads what a command has noted; nothing if it was killed before that."""
     if not path.exists():
