@@ -55,6 +55,7 @@ class Found:
         self.work: list[tuple[float, float]] = []
         self.phases: Counter[str] = Counter()
         self.met: set[str] = set()  # kinds of operations
+        self.programs = 0  # starts that found a half-written program
 
     def add(self, story: Story, folder: Path) -> None:
         """Adds how a command fared, which was killed on a stand in `folder`."""
@@ -62,6 +63,7 @@ class Found:
         self.lost += [story.wrong] if story.wrong else []
         self.work += story.work
         for start in story.starts:
+            self.programs += "are damaged, and are compiled again" in start.trial.errors
             if start.killed:
                 self.phases[start.phase] += 1
                 if start.trial.disturbed is not None:
@@ -275,7 +277,10 @@ def fresh_row(on: Stands, amount: Amount) -> Row:
 def _row(what: str, found: Found, more: str = "") -> Row:
     same = "all ended with the bits of an undisturbed run" if not found.lost else "not all the same"
     work = f"; {victim.summary(found.work)}" if found.work else ""
-    return Row(what, found.kills, f"{more}{same}{work}", found.lost)
+    again = f"; {found.programs} starts compiled a half-written program again"
+    return Row(
+        what, found.kills, f"{more}{same}{work}{again if found.programs else ''}", found.lost
+    )
 
 
 def measure(*, quick: bool) -> list[Row]:
