@@ -5,29 +5,21 @@ holds that was left alone: the SHA-256 of each array of each checkpoint, the row
 pictures; and nothing may be left over.
 """
 
-import contextlib
 import dataclasses
-import queue
 import random
-import tempfile
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.reliability import bits, notice, victim
+from benchmarks.reliability import notice, story
 from benchmarks.reliability.followed import PHASES
 from benchmarks.reliability.row import Row
+from benchmarks.reliability.stands import Found, Stands, stands
 from benchmarks.reliability.trial import Disturbance
-from benchmarks.reliability.victim import FIRST, MAIN, SWEEP, Command, Kill, Stand, Start, Story
+from benchmarks.reliability.victim import FIRST, MAIN, SWEEP, Command, Kill
 
 SEED = 0
-STANDS = 2  # as many as there are cores
 TAIL = 15  # operations, more than come after the report
 TRIES = 6  # to meet an operation whose number differs from run to run
-SILENCE = 30.0  # seconds between two lines that show progress
 
 
 @dataclass(frozen=True)
@@ -44,106 +36,6 @@ class Amount:
 
 ALL = Amount()
 QUICK = Amount(operations=40, others=90, moments=1, chains=1, fresh=0, whole=False)
-
-
-class Found:
-    """Counts the kills of a row, and collects what was lost."""
-
-    def __init__(self) -> None:
-        self.kills = 0
-        self.lost: list[str] = []
-        self.work: list[tuple[float, float]] = []
-        self.phases: Counter[str] = Counter()
-        self.met: set[str] = set()  # kinds of operations
-        self.programs = 0  # starts that found a half-written program
-
-    def add(self, story: Story, folder: Path) -> None:
-        """Adds how a command fared, which was killed on a stand in `folder`."""
-        self.kills += story.kills
-        self.lost += [story.wrong] if story.wrong else []
-        self.work += story.work
-        for start in story.starts:
-            self.programs += "are damaged, and are compiled again" in start.trial.errors
-            if start.killed:
-                self.phases[start.phase] += 1
-                if start.trial.disturbed is not None:
-                    self.met.add(victim.kind(start.trial.disturbed, folder))
-
-
-class Stands:
-    """Some stands, which work at the same time."""
-
-    def __init__(self, folder: Path, count: int, *, warm: bool) -> None:
-        """Starts the processes of the stands.
-
-        Args:
-          folder: of all of them.
-          count: of stands.
-          warm: True to run each command once before it is followed, so that its programs are there.
-        """
-        names = [folder / f"stand-{i}" for i in range(count)]
-        self._all = [Stand(name, folder / "shared", **victim.prepared()) for name in names]
-        self._warm = warm
-        self._free: queue.Queue[Stand] = queue.Queue()
-        for stand in self._all:
-            self._free.put(stand)
-        self._expected: dict[Command, tuple[Start, bits.Contents]] = {}
-        self._said = time.monotonic()
-
-    def undisturbed(self, command: Command) -> tuple[Start, bits.Contents]:
-        """Returns how a command goes that is left alone, and what it leaves."""
-        if command not in self._expected:
-            with self._one() as stand:
-                if self._warm:
-                    stand.undisturbed(command)
-                self._expected[command] = stand.undisturbed(command)
-        return self._expected[command]
-
-    def kill(self, command: Command, chains: Iterable[Sequence[Kill]], found: Found) -> None:
-        """Runs the command once for each chain of kills, and adds what came of it to `found`."""
-        _, expected = self.undisturbed(command)
-        chains = list(chains)
-
-        def run(chain: Sequence[Kill]) -> None:
-            with self._one() as stand:
-                found.add(stand.story(command, chain, expected), stand.bench.folder)
-            if time.monotonic() - self._said > SILENCE:
-                self._said = time.monotonic()
-                text = f"{command.name}: {found.kills} kills, {len(found.lost)} lost"
-                print(f"{text}, of {len(chains)} cases", flush=True)
-
-        with ThreadPoolExecutor(len(self._all)) as pool:
-            list(pool.map(run, chains))
-
-    @contextlib.contextmanager
-    def _one(self) -> Iterator[Stand]:
-        stand = self._free.get()
-        try:
-            yield stand
-        finally:
-            self._free.put(stand)
-
-    def kinds(self, command: Command) -> dict[str, int]:
-        """Returns the kinds of operations of a command that is left alone, with a number each."""
-        start, _ = self.undisturbed(command)
-        folder = start.folder
-        return {victim.kind(its, folder): its.number for its in start.trial.operations}
-
-    def close(self) -> None:
-        """Ends the processes of all stands."""
-        for stand in self._all:
-            stand.close()
-
-
-@contextlib.contextmanager
-def stands(count: int = STANDS, *, warm: bool = True) -> Iterator[Stands]:
-    """Context manager that sets up stands in a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = Stands(Path(folder).resolve(), count, warm=warm)
-        try:
-            yield found
-        finally:
-            found.close()
 
 
 # At operations
@@ -192,10 +84,11 @@ def operations_row(on: Stands, command: Command, amount: Amount, every: int) -> 
     command = _without_report(command)
     met = at_operations(on, command, found, every=every, all_kinds=amount.whole)
     where = {1: "each operation", 2: "every second operation", 3: "every third operation"}
-    what = f"`{command.name}` killed before {where.get(every, f'every {every}th operation')}"
+    what = f"{command.name} killed before {where.get(every, f'every {every}th operation')}"
+    what += " that writes, and in the middle of writes"
     if command.cold:
         what += ", as it prepares its data and compiles its programs for the first time"
-    return _row(f"{what} that writes, and in the middle of writes", found, f"{met} were met; ")
+    return _row(what, found, f"{met} were met; ")
 
 
 def report_row(on: Stands, amount: Amount) -> Row:
@@ -242,7 +135,7 @@ def moments_row(on: Stands, amount: Amount) -> Row:
         kill(_without_report(SWEEP), others, amount.moments)
         kill(SWEEP, ["report"], amount.moments)
         kill(FIRST, ["data preparation", "compilation"], amount.moments)
-        mnist = dataclasses.replace(MAIN, name="main on a new machine", report=False, cold=True)
+        mnist = dataclasses.replace(MAIN, name="`main` on a new machine", report=False, cold=True)
         kill(mnist, ["data preparation", "compilation"], amount.moments // 2)
     hit = ", ".join(f"{phase} {n}" for phase, n in found.phases.most_common())
     what = "`main` and `sweep`" if amount.whole else "`main`"
@@ -276,7 +169,7 @@ def fresh_row(on: Stands, amount: Amount) -> Row:
 
 def _row(what: str, found: Found, more: str = "") -> Row:
     same = "all ended with the bits of an undisturbed run" if not found.lost else "not all the same"
-    work = f"; {victim.summary(found.work)}" if found.work else ""
+    work = f"; {story.summary(found.work)}" if found.work else ""
     again = f"; {found.programs} starts compiled a half-written program again"
     return Row(
         what, found.kills, f"{more}{same}{work}{again if found.programs else ''}", found.lost

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import readme
-from benchmarks.reliability import victim
+from benchmarks.reliability import story
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.victim import RUN, Command, Kill, Stand, Start
+from benchmarks.reliability.stand import Stand, prepared
+from benchmarks.reliability.story import Start
+from benchmarks.reliability.victim import RUN, Command, Kill
 from mnist_jax import processors
 from mnist_jax.training.stop import EXIT_STATUS
 
@@ -73,7 +75,7 @@ def measure(*, quick: bool) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder).resolve()
-        stand = Stand(where / "stand", where / "shared", **victim.prepared())
+        stand = Stand(where / "stand", where / "shared", **prepared())
         try:
             all_series = _series(quick)
             rows.append(_told(stand, all_series, bound=None if quick else BOUND))
@@ -110,7 +112,7 @@ def _not_as_told(starts: Sequence[Start]) -> list[str]:
     ]
     return lost + [
         f"{epochs:.2f} epochs ({seconds:.1f} s) were lost after SIGTERM"
-        for epochs, seconds in victim.lost_work(starts)
+        for epochs, seconds in story.lost_work(starts)
         if epochs
     ]
 
@@ -121,11 +123,9 @@ def _killed(stand: Stand, all_series: Sequence[Series]) -> Row:
     for series in all_series:
         starts = series.run(stand, signal.SIGKILL, dice)
         name = series.command.name
-        lost += [
-            f"{name}: {text}" for text in filter(None, (victim.wrong(s.trial) for s in starts))
-        ]
-        work = victim.lost_work(starts)
+        lost += [f"{name}: {text}" for text in filter(None, (story.wrong(s.trial) for s in starts))]
+        work = story.lost_work(starts)
         count += len(work)
         if work:
-            texts.append(f"{name}: {victim.summary(work)}")
+            texts.append(f"{name}: {story.summary(work)}")
     return Row("SIGKILL at random moments of trainings", count, "; ".join(texts), lost)

@@ -5,158 +5,23 @@ all of them with the launcher. Whatever was killed is started again in the same 
 the folder holds what two processes leave there that nobody killed, and the bits of a single one.
 """
 
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import readme
-from benchmarks.reliability import bits, network, trial, victim
+from benchmarks.reliability import bits, story
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.trial import Disturbance, Trial
-from benchmarks.reliability.victim import FOLLOWED, RUN, Start
+from benchmarks.reliability.story import Start
+from benchmarks.reliability.together import ALL, PROCESSES, Blow, Place, killed, wrong
 
 SEED = 20
-PROCESSES = 2
-LAUNCHER = readme.ROOT / "launch" / "local.py"
-COMMAND = ("mnist_jax.main", "--config=together.py", f"--workdir={RUN}")
-ALL = "all"  # processes, and the launcher
 KILLS = 55
 CHAIN = 5  # kills in one folder
-LONGEST = 200.0  # seconds that a start may take
-AGAIN = 75  # the status of the launcher after which the same command goes on
 SILENCE = 30.0  # seconds between two lines that show progress
-
-
-@dataclass(frozen=True)
-class Blow:
-    """Which process is killed, and when."""
-
-    whom: str  # the number of a process, or ALL
-    operation: int = 0  # of that process, from 1 on
-    after: float = 0.0  # seconds since the start, if at no operation
-
-    def __str__(self) -> str:
-        when = f"operation {self.operation}" if self.operation else f"{self.after:.2f} s"
-        return f"{'all' if self.whom == ALL else f'process {self.whom}'} at {when}"
-
-
-class Place:
-    """A folder in which processes train together, are killed, and are started again."""
-
-    def __init__(self, folder: Path, shared: Path) -> None:
-        """Writes the configuration.
-
-        Args:
-          folder: the working folder of the processes.
-          shared: the data, the programs and the notes.
-        """
-        network.write(folder)
-        self.folder, self.run = folder, folder / RUN
-        self._shared = shared
-        self._library = trial.compiled(shared)
-
-    def start(self, blow: Blow | None = None, count: int = PROCESSES) -> Start:
-        """Starts the processes, and waits until all have ended.
-
-        Args:
-          blow: what happens to them; None: nothing.
-          count: of processes; with one, there is no launcher.
-        """
-        log, notes = self._shared / "operations.txt", self._shared / "notes.jsonl"
-        for path in self._shared.glob("*.jsonl*"):
-            path.unlink()
-        log.unlink(missing_ok=True)
-        launched = [str(LAUNCHER), f"--processes={count}", *FOLLOWED, "--", *COMMAND]
-        words = launched if count > 1 else [*FOLLOWED, *COMMAND]
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, *words],
-            cwd=self.folder,
-            env=self._environment(log, notes, blow),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        if blow is not None and blow.after:
-            _kill_later(process, blow)
-        output, errors = self._ended(process)
-        done = Trial(process.returncode, output, errors, trial.operations(log))
-        first = victim.read_notes(Path(f"{notes}0" if count > 1 else notes))
-        return Start(done, first, self.folder, began, time.perf_counter())
-
-    def _ended(self, process: subprocess.Popen[str]) -> tuple[str, str]:
-        try:
-            return process.communicate(timeout=LONGEST)
-        except subprocess.TimeoutExpired:
-            children = _children(process.pid)
-            for number in [process.pid, *children]:
-                os.kill(number, signal.SIGKILL)
-            output, errors = process.communicate()
-            return output, f"{errors}\nstill there after {LONGEST:.0f} s"
-
-    def _environment(self, log: Path, notes: Path, blow: Blow | None) -> dict[str, str]:
-        variables = trial.environment(self.folder, self._shared) | victim.prepared()
-        caches = [variables[name] for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME")]
-        act = Disturbance(blow.operation, "kill") if blow and blow.operation else Disturbance()
-        return {
-            **variables,
-            "FOLLOWED_NOTES": str(notes),
-            "FOLLOWED_REPORT": "0",
-            "LD_PRELOAD": str(self._library),
-            "INTERPOSED_FOLDERS": ":".join([str(self.folder), *caches]),
-            "INTERPOSED_LOG": str(log),
-            "INTERPOSED_PROCESS": blow.whom if blow else ALL,
-            **act.variables(),
-        }
-
-
-def _kill_later(process: subprocess.Popen[str], blow: Blow) -> None:
-    """Kills processes of the launcher after some time, unless it has ended by then."""
-    try:
-        process.wait(blow.after)
-        return
-    except subprocess.TimeoutExpired:
-        pass
-    children = _children(process.pid)
-    victims = [process.pid, *children] if blow.whom == ALL else children[int(blow.whom) :][:1]
-    for number in victims:
-        os.kill(number, signal.SIGKILL)
-
-
-def _children(process: int) -> list[int]:
-    """Returns the processes that another one has started, in this order."""
-    path = Path(f"/proc/{process}/task/{process}/children")
-    return [int(number) for number in path.read_text().split()] if path.exists() else []
-
-
-def _killed(start: Start) -> bool:
-    return start.trial.status != 0 and (
-        start.trial.status == -signal.SIGKILL or "was killed by SIGKILL" in start.trial.errors
-    )
-
-
-def _wrong(start: Start) -> str:
-    """Returns what is wrong with how a start ended; nothing after a kill or a success."""
-    its = start.trial
-    if "still there after" in its.errors:
-        return its.errors[-300:]
-    if its.status not in (0, AGAIN, -signal.SIGKILL) or (
-        its.status == AGAIN and not _killed(start)
-    ):
-        return f"ended with {its.status}: {(its.errors or its.output)[-300:]}"
-    if "checkpoint" in its.errors and "damaged" in its.errors:
-        return f"a damaged checkpoint: {its.errors[:300]}"
-    return ""
 
 
 class Found:
@@ -174,16 +39,16 @@ class Found:
         starts = []
         for blow in [*blows, None]:
             starts.append(place.start(blow))
-            if blow is not None and _killed(starts[-1]):
+            if blow is not None and killed(starts[-1]):
                 self.kills[f"{blow.whom}{' at an operation' if blow.operation else ''}"] += 1
                 self.ends += [starts[-1].since_signal - blow.after] if blow.after else []
             if starts[-1].trial.status == 0:
                 break
-        lost = next(filter(None, map(_wrong, starts)), "")
+        lost = next(filter(None, map(wrong, starts)), "")
         lost = lost or bits.differences(bits.contents(place.run), expected)
         if lost:
             self.lost.append(f"{', '.join(map(str, blows))}: {lost}")
-        self.work += victim.lost_work(starts)
+        self.work += story.lost_work(starts)
 
 
 def _chain(number: int, size: int, operations: dict[str, int], seconds: float) -> list[Blow]:
@@ -273,7 +138,7 @@ def _row(found: Found) -> Row:
     texts = [
         f"{', '.join(parts)}, {at} of these at an operation that writes",
         "not all the same" if found.lost else same,
-        victim.summary(found.work) if found.work else "no work was lost",
+        story.summary(found.work) if found.work else "no work was lost",
     ]
     if found.ends:
         texts.append(f"all had ended {max(found.ends):.0f} s after a kill at the latest")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reliability import bits, kills, notice, victim
+from benchmarks.reliability import bits, kills, notice, story
+from benchmarks.reliability.stand import Stand
+from benchmarks.reliability.story import Note, Start
 from benchmarks.reliability.trial import Disturbance, Trial
-from benchmarks.reliability.victim import Kill, Note, Stand, Start
+from benchmarks.reliability.victim import FIRST, Kill
 from tests.commands import flip_bit
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
@@ -36,7 +38,7 @@ def stand(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(stand):
     """A small run that was left alone, and what it left."""
-    return stand.undisturbed(victim.FIRST)
+    return stand.undisturbed(FIRST)
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def copied(stand, first):
 
 def test_each_save_and_each_file_is_among_the_operations(first):
     start, contents = first
-    kinds = {victim.kind(its, start.folder) for its in start.trial.operations}
+    kinds = {story.kind(its, start.folder) for its in start.trial.operations}
     saving = "run/checkpoints/N.orbax-checkpoint-tmp"
     assert {
         f"rename {saving}",
@@ -108,9 +110,9 @@ def test_a_kill_that_leaves_something_is_found_out(stand, first, monkeypatch):
         (stand.run / "checkpoints" / "1.damaged").mkdir(parents=True)
 
     monkeypatch.setattr(stand, "empty", soil)
-    story = stand.story(victim.FIRST, [Kill(phase=("save", 1, 0.0))], expected)
-    assert "checkpoints/1.damaged is left over" in story.wrong
-    assert "begin of save no. 1" in story.wrong
+    found = stand.story(FIRST, [Kill(phase=("save", 1, 0.0))], expected)
+    assert "checkpoints/1.damaged is left over" in found.wrong
+    assert "begin of save no. 1" in found.wrong
 
 
 def start(*notes: Note, ended: float, status: int = -signal.SIGKILL) -> Start:
@@ -125,10 +127,10 @@ def test_work_that_a_kill_loses_is_what_is_done_again():
     early = start(ended=1.0)  # killed before it has restored anything
     second = start(at(1, 8), at(2, 12), ended=2.5)
     last = start(at(1, 12), at(2, 16), ended=3.0, status=0)
-    assert victim.lost_work([first, early, second, last]) == [(0.5, 1.5), (0, 0), (0, 0)]
+    assert story.lost_work([first, early, second, last]) == [(0.5, 1.5), (0, 0), (0, 0)]
     other = start(at(1, 0, "b"), ended=2.0, status=0)  # the first population was finished
-    assert victim.lost_work([first, other]) == [(0, 0)]
-    assert victim.lost_work([first, early]) == []  # which is not known yet
+    assert story.lost_work([first, other]) == [(0, 0)]
+    assert story.lost_work([first, early]) == []  # which is not known yet
 
 
 def test_a_stop_whose_work_is_lost_is_found_out():
@@ -149,10 +151,10 @@ def test_kinds_of_operations_do_not_depend_on_numbers():
         ("data/incomplete.A1B2C3_1.0.0/x", "data/incomplete.RANDOM_N.N.N/x"),
     ]
     for path, expected in names:
-        assert victim.generalised(path) == expected
+        assert story.generalised(path) == expected
 
 
 def test_a_disturbance_that_never_comes_is_no_kill(stand, first):
     _, expected = first
-    story = stand.story(victim.FIRST, [Kill(at=Disturbance(100_000, "kill"))], expected)
-    assert (story.kills, story.wrong, len(story.starts)) == (0, "", 1)
+    found = stand.story(FIRST, [Kill(at=Disturbance(100_000, "kill"))], expected)
+    assert (found.kills, found.wrong, len(found.starts)) == (0, "", 1)

@@ -5,9 +5,10 @@ import shutil
 import pytest
 
 from benchmarks.reliability import processes
-from benchmarks.reliability.processes import ALL, _chain, _wrong
+from benchmarks.reliability.processes import _chain
+from benchmarks.reliability.story import Start
+from benchmarks.reliability.together import ALL, wrong
 from benchmarks.reliability.trial import Trial
-from benchmarks.reliability.victim import Start
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 
@@ -44,5 +45,5 @@ def test_each_process_and_all_are_killed_at_operations_and_moments():
     ],
 )
 def test_what_went_wrong_is_seen(status, errors, said, tmp_path):
-    found = _wrong(Start(Trial(status, "", errors, []), [], tmp_path, 0.0, 1.0))
+    found = wrong(Start(Trial(status, "", errors, []), [], tmp_path, 0.0, 1.0))
     assert (said in found) if said else not found
