@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,14 +69,28 @@ class Server:
         return all(environment.get(name) == self.environment.get(name) for name in names)
 
     def run(
-        self, arguments: list[str], *, cwd: Path, environment: dict[str, str]
+        self,
+        arguments: list[str],
+        *,
+        cwd: Path,
+        environment: dict[str, str],
+        sent: tuple[signal.Signals, float] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Runs `-m NAME ...` or `-c CODE ...` in a fork, as `subprocess.run` does with text."""
+        """Runs `-m NAME ...` or `-c CODE ...` in a fork, as `subprocess.run` does with text.
+
+        Args:
+          arguments: of Python.
+          cwd: the working folder.
+          environment: of the fork.
+          sent: a signal, and after how many seconds it is sent if the fork still runs.
+        """
         with tempfile.TemporaryDirectory() as folder:
             files = [Path(folder, name) for name in ("stdout", "stderr")]
-            self._start(arguments, cwd, environment, files)
+            number = self._start(arguments, cwd, environment, files)
+            with _sending(number, sent):
+                status = self._answer()
             return subprocess.CompletedProcess(
-                arguments, self._answer(), *(file.read_text() for file in files)
+                arguments, status, *(file.read_text() for file in files)
             )
 
     @contextlib.contextmanager
@@ -114,6 +129,26 @@ class Server:
         self._answers.close()  # which holds the socket, too
         self._socket.close()
         self._process.wait()
+
+
+@contextlib.contextmanager
+def _sending(process: int, sent: tuple[signal.Signals, float] | None) -> Iterator[None]:
+    """Sends a process a signal after some seconds, unless the context has ended by then."""
+    if sent is None:
+        yield
+        return
+
+    def send() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, sent[0])
+
+    timer = threading.Timer(sent[1], send)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 class Started:

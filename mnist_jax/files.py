@@ -4,6 +4,7 @@ Whatever keeps the system from writing or reading a file becomes a `UserError`.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mnist_jax.errors import UserError
 
@@ -79,6 +80,8 @@ def file_name(text: str) -> str:
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file atomically: a reader sees the whole new content or what was there before.
 
+    Removes what processes that were killed meanwhile have left in the folder.
+
     Args:
       path: the file.
       content: what it will hold.
@@ -90,16 +93,39 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")
     with writing(path):
+        _remove_left_over(path.parent)
         try:
-            with temporary.open("wb") as file:
+            with _open_locked(temporary) as file:
                 file.write(content)
+                file.flush()
                 if durable:
-                    file.flush()
                     os.fsync(file.fileno())
-            os.replace(temporary, path)
+                os.replace(temporary, path)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _open_locked(path: Path) -> IO[bytes]:
+    """Opens a new file to write; its lock, where there are locks, says that its writer lives."""
+    while True:
+        file = path.open("wb")
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # removed as a leftover before it was locked
+
+
+def _remove_left_over(folder: Path) -> None:
+    """Removes temporary files of `write_bytes` whose writers were killed."""
+    found: list[Path] = []
+    with contextlib.suppress(OSError):
+        found += folder.glob(".[0-9]*-[0-9]*.tmp")
+    for path in found:
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails as long as its writer lives
+            path.unlink()
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:

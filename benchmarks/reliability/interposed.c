@@ -5,6 +5,7 @@
 
    INTERPOSED_FOLDERS  absolute paths, separated by colons
    INTERPOSED_MATCH    act only in processes whose command line contains this
+   INTERPOSED_PROCESS  act only in processes whose JAX_PROCESS_ID is this
    INTERPOSED_KINDS    names of the operations that are counted, as ",write,fsync,rename,"; without
                        it, all of them
    INTERPOSED_AT       number of the operation to act at; 0: only count
@@ -94,7 +95,9 @@ static void read_settings(void) {
                   : !strcmp(act, "short")   ? SHORT
                   : !strcmp(act, "slow")    ? SLOW
                                             : NOTHING;
-        its.active = *its.folders && matches(setting("INTERPOSED_MATCH"));
+        const char *process = setting("INTERPOSED_PROCESS");
+        its.active = *its.folders && matches(setting("INTERPOSED_MATCH")) &&
+                     (!*process || !strcmp(process, setting("JAX_PROCESS_ID")));
         its.log = -1;
         if (its.active && *log)
             its.log = syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,

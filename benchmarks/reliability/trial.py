@@ -6,6 +6,7 @@ TensorStore, which writes the arrays of a checkpoint, are among them.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -89,11 +90,17 @@ class Bench:
         self.folder = folder
         self._log = folder / "operations.txt"
         folder.mkdir(parents=True, exist_ok=True)
-        self.environment = _environment(folder, shared) | variables
+        self.environment = environment(folder, shared) | variables
         self.library = compiled(shared)
         self._server = forks.Server(self.environment | {"LD_PRELOAD": str(self.library)}, timeout)
 
-    def run(self, *words: str, disturbance: Disturbance | None = None, **variables: str) -> Trial:
+    def run(
+        self,
+        *words: str,
+        disturbance: Disturbance | None = None,
+        sent: tuple[signal.Signals, float] | None = None,
+        **variables: str,
+    ) -> Trial:
         """Runs `python WORDS`, where WORDS are `-m NAME ...` or `-c CODE ...`, in a fork.
 
         Operations below the working folder, the data and the compiled programs are counted.
@@ -101,6 +108,7 @@ class Bench:
         Args:
           words: the arguments of `python`.
           disturbance: what happens to it; None: nothing.
+          sent: a signal, and the seconds after which it is sent.
           variables: of the environment.
         """
         self._log.unlink(missing_ok=True)
@@ -113,17 +121,8 @@ class Bench:
             **(disturbance or Disturbance()).variables(),
             **variables,
         }
-        done = self._server.run(list(words), cwd=self.folder, environment=its)
-        return Trial(done.returncode, done.stdout, done.stderr, self._operations())
-
-    def _operations(self) -> list[Operation]:
-        if not self._log.exists():
-            return []
-        lines = [line.split(" ", 2) for line in self._log.read_text().splitlines()]
-        return [
-            Operation(int(number.rstrip("*")), kind, path, number.endswith("*"))
-            for number, kind, path in lines
-        ]
+        done = self._server.run(list(words), cwd=self.folder, environment=its, sent=sent)
+        return Trial(done.returncode, done.stdout, done.stderr, operations(self._log))
 
     def close(self) -> None:
         """Ends the process."""
@@ -134,6 +133,17 @@ class Bench:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def operations(log: Path) -> list[Operation]:
+    """Reads the operations that `interposed.c` has logged; none if there is no such file."""
+    if not log.exists():
+        return []
+    lines = [line.split(" ", 2) for line in log.read_text().splitlines()]
+    return [
+        Operation(int(number.rstrip("*")), kind, path, number.endswith("*"))
+        for number, kind, path in lines
+    ]
 
 
 def compiled(folder: Path) -> Path:
@@ -158,7 +168,8 @@ def compiled(folder: Path) -> Path:
     return library
 
 
-def _environment(folder: Path, shared: Path) -> dict[str, str]:
+def environment(folder: Path, shared: Path) -> dict[str, str]:
+    """Returns the environment of commands in a folder, with data and programs of their own."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return kept | {
         "PYTHONPATH": str(readme.ROOT),

@@ -1,0 +1,146 @@
+"""Kills processes that train one network together, and starts all of them again.
+
+`launch/local.py` starts two processes, each of which is killed at random operations and moments, or
+all of them with the launcher. Whatever was killed is started again in the same folder. In the end,
+the folder holds what two processes leave there that nobody killed, and the bits of a single one.
+"""
+
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.reliability import bits, story
+from benchmarks.reliability.row import Row
+from benchmarks.reliability.story import Start
+from benchmarks.reliability.together import ALL, PROCESSES, Blow, Place, killed, wrong
+
+SEED = 20
+KILLS = 55
+CHAIN = 5  # kills in one folder
+SILENCE = 30.0  # seconds between two lines that show progress
+
+
+class Found:
+    """Counts the kills, and collects what was lost."""
+
+    def __init__(self) -> None:
+        self.kills: Counter[str] = Counter()  # by whom they met, and how
+        self.lost: list[str] = []
+        self.work: list[tuple[float, float]] = []
+        self.ends: list[float] = []  # seconds from a kill to the end of all others
+
+    def add(self, place: Place, blows: Sequence[Blow], expected: bits.Contents) -> None:
+        """Lets each blow meet a start, then lets the processes end, and compares what is there."""
+        shutil.rmtree(place.run, ignore_errors=True)
+        starts = []
+        for blow in [*blows, None]:
+            starts.append(place.start(blow))
+            if blow is not None and killed(starts[-1]):
+                self.kills[f"{blow.whom}{' at an operation' if blow.operation else ''}"] += 1
+                self.ends += [starts[-1].since_signal - blow.after] if blow.after else []
+            if starts[-1].trial.status == 0:
+                break
+        lost = next(filter(None, map(wrong, starts)), "")
+        lost = lost or bits.differences(bits.contents(place.run), expected)
+        if lost:
+            self.lost.append(f"{', '.join(map(str, blows))}: {lost}")
+        self.work += story.lost_work(starts)
+
+
+def _chain(number: int, size: int, operations: dict[str, int], seconds: float) -> list[Blow]:
+    """Returns blows for one folder, at operations and at moments in turn.
+
+    Args:
+      number: of the chain, from 0 on.
+      size: the number of blows.
+      operations: of each process, in a start that nobody kills.
+      seconds: of such a start.
+    """
+    dice, blows = random.Random(SEED + number), []
+    for i in range(size):
+        kind = (number + i) % 5
+        if kind == 4:
+            blows.append(Blow(ALL, after=dice.uniform(0.1, 0.9) * seconds))
+        elif kind % 2:
+            blows.append(Blow("01"[kind == 1], after=dice.uniform(0.3, 0.9) * seconds))
+        else:  # later starts have less to do
+            whom = "01"[kind == 2]
+            last = max(1, operations[whom] // (i + 1))
+            blows.append(Blow(whom, operation=dice.randint(1, last)))
+    return blows
+
+
+def measure(*, quick: bool) -> list[Row]:
+    """Kills processes that train together, and returns a row with what came of it."""
+    goal, size = (2, 2) if quick else (KILLS, CHAIN)
+    found = Found()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder).resolve() / "folder", Path(folder).resolve() / "shared")
+        _left_alone(place, 1)
+        single = bits.contents(place.run)
+        both = [_left_alone(place, PROCESSES, process) for process in ("0", "1")]
+        expected = bits.contents(place.run)
+        found.lost += _other_bits(expected, single)
+        operations = {str(i): len(start.trial.operations) for i, start in enumerate(both)}
+        said = time.monotonic()
+        seconds = both[-1].ended - both[-1].began
+        for number in range(goal):  # more than it takes, unless many come too late
+            found.add(place, _chain(number, size, operations, seconds), expected)
+            if time.monotonic() - said > SILENCE:
+                said = time.monotonic()
+                print(f"{found.kills.total()} kills, {len(found.lost)} lost", flush=True)
+            if found.kills.total() >= goal:
+                break
+    return [_row(found)]
+
+
+def _left_alone(place: Place, count: int, counted: str = "") -> Start:
+    """Trains in an empty folder; the operations are those of the process that is counted.
+
+    Raises:
+      RuntimeError: it did not end with status 0.
+    """
+    shutil.rmtree(place.run, ignore_errors=True)
+    start = place.start(Blow(counted) if counted else None, count)
+    if start.trial.status:
+        raise RuntimeError(f"{count} processes ended with {start.trial.status}: {start.trial}")
+    return start
+
+
+def _other_bits(found: bits.Contents, single: bits.Contents) -> list[str]:
+    """Returns a line if the checkpoints and rows are not those of a single process."""
+
+    def compared(contents: bits.Contents) -> bits.Contents:
+        return {n: its for n, its in contents.items() if not n.endswith("result.json")}
+
+    text = bits.differences(compared(found), compared(single))
+    return [f"two processes, without a kill, do not end as one does: {text}"] if text else []
+
+
+def _row(found: Found) -> Row:
+    kills = found.kills
+    whom = {
+        "the first process": "0",
+        "the second one": "1",
+        "all with the launcher": ALL,
+    }
+    parts = [
+        f"{name} {kills[key] + kills[f'{key} at an operation']} times"
+        for name, key in whom.items()
+        if kills[key] or kills[f"{key} at an operation"]
+    ]
+    at = sum(n for key, n in kills.items() if "operation" in key)
+    same = "all ended with the bits of a single process that nobody killed"
+    texts = [
+        f"{', '.join(parts)}, {at} of these at an operation that writes",
+        "not all the same" if found.lost else same,
+        story.summary(found.work) if found.work else "no work was lost",
+    ]
+    if found.ends:
+        texts.append(f"all had ended {max(found.ends):.0f} s after a kill at the latest")
+    what = f"{PROCESSES} processes of `launch/local.py`, killed up to five times in a row"
+    return Row(what, kills.total(), "; ".join(texts), found.lost)

@@ -1,0 +1,131 @@
+"""Commands that are killed and started again until they have ended by themselves."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reliability import bits, network
+from benchmarks.reliability.story import Start, Story, lost_work, read_notes, wrong
+from benchmarks.reliability.trial import Bench, Trial
+from benchmarks.reliability.victim import RUN, Command, Kill
+
+FOLLOWED = ("-m", "benchmarks.reliability.followed")
+STARTS = 10  # at most, of a command that should end
+
+
+class Stand:
+    """A bench with the small configurations, in which commands are killed and started again."""
+
+    def __init__(self, folder: Path, shared: Path, **variables: str) -> None:
+        """Starts the process of the bench.
+
+        Args:
+          folder: of the bench.
+          shared: the data, the programs and the notes of all benches.
+          variables: of the environment.
+        """
+        network.write(folder)
+        self._notes = shared / f"notes-{folder.name}.jsonl"
+        self.bench = Bench(folder, shared, **variables)
+        self.run = folder / RUN
+        self._cold = {name: str(folder / name) for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME")}
+
+    def undisturbed(self, command: Command) -> tuple[Start, bits.Contents]:
+        """Runs a command in an empty folder; returns how it went and what is there then.
+
+        Raises:
+          RuntimeError: it did not end with status 0.
+        """
+        self.empty(command)
+        start = self.start(command)
+        if start.trial.status:
+            raise RuntimeError(f"{command.name} ended with {start.trial.status}: {start.trial}")
+        return start, bits.contents(self.run)
+
+    def story(self, command: Command, kills: Sequence[Kill], expected: Mapping[str, Any]) -> Story:
+        """Runs a command in an empty folder, kills it, and starts it until it ends by itself.
+
+        Args:
+          command: the command.
+          kills: of its first starts, in this order.
+          expected: what is in its folder if it is left alone.
+        """
+        self.empty(command)
+        starts = []
+        for kill in [*kills, *[None] * STARTS]:
+            starts.append(self.start(command, kill))
+            if not starts[-1].killed:
+                break
+        lost = next(filter(None, (wrong(start.trial) for start in starts)), "")
+        if not lost:
+            lost = bits.differences(bits.contents(self.run), dict(expected))
+        if not lost and bits.rows_differ(self.run):
+            lost = "metrics.csv does not hold the rows of metrics.jsonl"
+        if lost:
+            lost = f"{command.name}, {', '.join(map(str, kills))}: {lost}"
+        return Story(starts, lost, lost_work(starts))
+
+    def start(self, command: Command, kill: Kill | None = None, **more: str) -> Start:
+        """Runs a command in the folder as it is.
+
+        Args:
+          command: the command.
+          kill: what happens to it; None: nothing.
+          more: variables of the environment.
+        """
+        self._notes.unlink(missing_ok=True)
+        variables = {"FOLLOWED_NOTES": str(self._notes)} | more
+        if not command.report:
+            variables["FOLLOWED_REPORT"] = "0"
+        if command.cold:
+            variables |= self._cold
+        kill = kill or Kill()
+        if kill.phase is not None:
+            variables["FOLLOWED_SIGNAL"] = " ".join(map(str, [*kill.phase, kill.number.name]))
+        sent = None if kill.after is None else (kill.number, kill.after)
+        words = (*FOLLOWED, *command.words)
+        began = time.perf_counter()
+        if kill.fresh:
+            trial = self._fresh(words, variables, kill.after)
+        else:
+            trial = self.bench.run(*words, disturbance=kill.at, sent=sent, **variables)
+        notes = read_notes(self._notes)
+        return Start(trial, notes, self.bench.folder, began, time.perf_counter())
+
+    def _fresh(self, words: Sequence[str], variables: dict[str, str], after: float | None) -> Trial:
+        """Runs `python WORDS` in a new process, and kills it after some seconds."""
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=self.bench.folder,
+            env=self.bench.environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        output, errors = process.communicate()
+        return Trial(process.returncode, output, errors, [])
+
+    def empty(self, command: Command) -> None:
+        """Removes what earlier commands have left that this one would find."""
+        shutil.rmtree(self.run, ignore_errors=True)
+        if command.cold:
+            for folder in self._cold.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Ends the process of the bench."""
+        self.bench.close()
+
+
+def prepared() -> dict[str, str]:
+    """Returns the setting of the data's folder, if there is one, so that stands find them there."""
+    return {name: os.environ[name] for name in ("TFDS_DATA_DIR",) if name in os.environ}
