@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks import measured
 from mnist_jax.analysis import canvas
 
-HEIGHT = 2.9  # height of a row of panels, in inches
+HEIGHT = 2.2  # height of a row of panels, in inches
 SMOOTHED = 10  # differences over which the CPU time is averaged
 
 
@@ -19,15 +19,16 @@ def draw(found: dict[str, Any], path: Path) -> Path:
     rows = len(curves[0])
     note = f"Sampled from outside the process. {measured.sentence(found['conditions'])}"
     with canvas.styled():
-        height = canvas.HEAD + HEIGHT * rows + 0.2
+        height = canvas.HEAD + HEIGHT * rows + 0.35
         figure = canvas.headed(11.0, height, "What long trainings need", note)
         for column, ((title, _), its) in enumerate(zip(trainings, curves, strict=True)):
             left, right = (0.85, 5.75) if column == 0 else (6.35, 0.25)
             for row, (label, (xs, ys)) in enumerate(its.items()):
-                bottom = 0.75 + HEIGHT * (rows - 1 - row)
-                top = canvas.HEAD + 0.4 + HEIGHT * row
+                bottom = 0.55 + HEIGHT * (rows - 1 - row)
+                top = 0.3 + HEIGHT * row
                 axes = canvas.panel(figure, left, bottom, right, top)
                 axes.plot(xs, ys, color=canvas.SERIES[row % len(canvas.SERIES)], lw=1.4)
+                axes.set_xlim(0, max(its["memory, MB"][0], default=1))
                 axes.set_ylim(0, 1.15 * max(ys, default=1.0) or 1.0)
                 axes.set_ylabel(label)
                 axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -45,7 +45,9 @@ MOST_POINTS = 200  # that are kept of a curve
 SAID_EVERY = 30.0  # seconds
 # How much more the last tenth of a training may need than the second one.
 MEMORY, MEMORY_BYTES = 1.05, 20e6
+THREADS = 4  # a pool starts them as they are needed
 TIME = 1.15
+LEAST_TIME = 5.0  # CPU seconds of a tenth, below which its time says nothing
 DISK, DISK_BYTES = 1.05, 1e6
 
 
@@ -203,8 +205,8 @@ def row(what: str, samples: Sequence[Sample], unit: str, tried: int = 0) -> Row:
     wrong = {
         "memory": memory[1] > MEMORY * memory[0] + MEMORY_BYTES,
         "open files": handles[1] > handles[0],
-        "threads": threads[1] > threads[0],
-        "CPU time": times[1] > TIME * times[0],
+        "threads": threads[1] > threads[0] + THREADS,
+        "CPU time": times[1] > TIME * times[0] and late[-1].cpu - late[0].cpu > LEAST_TIME,
         "disk": disk[1] > DISK * disk[0] + DISK_BYTES,
     }
     found = (

@@ -26,7 +26,7 @@ runpy.run_module("mnist_jax.main", run_name="__main__", alter_sys=True)
 def test_a_training_needs_no_more_at_its_end():
     (row,) = endurance.measure(quick=True)
     assert row.tried == endurance.QUICK_EPOCHS
-    assert [line for line in row.lost if "CPU time" not in line] == []  # of a machine under load
+    assert row.lost == []
     assert "open files" in row.found
 
 
@@ -59,7 +59,7 @@ def samples(**growth):
         ({"memory": 40_000}, []),  # within 5 % and 20 MB
         ({"memory": 60_000}, ["memory"]),
         ({"handles": 0.01}, ["open files"]),
-        ({"threads": 0.01}, ["threads"]),
+        ({"threads": 0.02}, ["threads"]),
         ({"disk": 2_000}, ["disk"]),
     ],
 )
