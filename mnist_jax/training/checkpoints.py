@@ -14,7 +14,7 @@ from mnist_jax import processes
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import writing
 from mnist_jax.presence import exists, is_folder, listed
-from mnist_jax.training import checkpoint
+from mnist_jax.training import checkpoint, memory
 from mnist_jax.training.checkpoint import Arrays, DamagedError, Record, root_cause
 
 UNFINISHED = ".orbax-checkpoint-tmp"  # orbax's suffix of a checkpoint while it is being written
@@ -43,6 +43,7 @@ class Checkpoints:
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
         self._pending_step = -1
+        memory.return_large_blocks()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

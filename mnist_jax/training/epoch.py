@@ -11,15 +11,28 @@ from mnist_jax.training.inference import Outputs
 from mnist_jax.training.logs import Row, make_row
 from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program
-from mnist_jax.training.state import evaluation_weights
+from mnist_jax.training.state import SOME_STEP, evaluation_weights
 
 LOST = "the loss, the gradient or the parameters are not finite"
+LOST_WITHIN = "the parameters, an average or the optimizer's state are not finite"
 
 
-def take_out_diverged(program: Program, at: Position) -> None:
-    """Stops networks whose loss, gradient or parameters became NaN or infinite; others continue."""
-    steps = program.layout.members(at.state["bad_step"])
-    _take_out(program, at, {i: f"step {steps[i] + 1}: {LOST}" for i in np.flatnonzero(steps >= 0)})
+def take_out_diverged(program: Program, at: Position, steps: int) -> None:
+    """Stops networks in which a number became NaN or infinite; others continue.
+
+    Args:
+      program: the compiled networks.
+      at: the networks' position, after a chunk of steps.
+      steps: the number of steps in that chunk.
+    """
+    bad = program.layout.members(at.state["bad_step"])
+    found = {i: f"step {bad[i] + 1}: {LOST}" for i in np.flatnonzero(bad >= 0)}
+    within = f"{_span(at.step - steps + 1, at.step)}: {LOST_WITHIN}"
+    _take_out(program, at, found | dict.fromkeys(np.flatnonzero(bad == SOME_STEP), within))
+
+
+def _span(first: int, last: int) -> str:
+    return f"step {last}" if first == last else f"steps {first} to {last}"
 
 
 def end_epoch(program: Program, at: Position) -> None:

@@ -6,7 +6,7 @@ batch: under `jit` the step sees the global batch and the compiler splits it; un
 axis. `MembersLayout` gives each device whole networks, which need no communication.
 
 Both compile a function of one network, which does not see the member axis. No other module reads
-`config.parallel` and `config.reduction`.
+`config.parallel`, `config.reduction` and `config.deterministic`.
 
 The devices of one network may belong to several processes, each of which calls the same functions
 in the same order. The members of a sweep are divided among processes beforehand; a `MembersLayout`
@@ -26,6 +26,7 @@ from jax.sharding import PartitionSpec as P
 
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
+from mnist_jax.training import deterministic
 from mnist_jax.training.reduction import SHARDS, Elastic, Mean, Reduction
 
 DATA, MEMBERS = "data", "members"
@@ -129,6 +130,7 @@ class BatchLayout:
     mode: str  # jit, pmap or shard_map
     devices: tuple[Any, ...]  # of jax.Device
     elastic: bool = False  # so that the number of devices changes no bit
+    deterministic: bool = False  # so that a GPU gives the same bits each time
 
     @property
     def reduction(self) -> Reduction:
@@ -146,6 +148,10 @@ class BatchLayout:
     def several(self) -> bool:
         """True if some of the devices belong to other processes."""
         return not self.shared.is_fully_addressable
+
+    @property
+    def _platform(self) -> str:
+        return self.devices[0].platform
 
     @property
     def _mesh(self) -> Mesh:
@@ -199,7 +205,8 @@ class BatchLayout:
         wrap = {"jit": self._jit, "pmap": self._pmap, "shard_map": self._shard_map}[self.mode]
         program, place, shape = wrap(steps)
         shapes = jax.tree.map(shape, rows)
-        compiled = program.lower(state, numbers, shapes, resident).compile()
+        lowered = program.lower(state, numbers, shapes, resident)
+        compiled = deterministic.compiled(lowered, self._platform, asked=self.deterministic)
 
         def call(state: Any, numbers: Any, active: Any, rows: Any, resident: Any) -> Any:
             return compiled(state, numbers, place(rows), resident)
@@ -225,7 +232,8 @@ class BatchLayout:
         # Each process needs all outputs, which the host can read from its own devices only.
         to = self.shared if self.several else None
         program = jax.jit(mapped, in_shardings=shardings, out_shardings=to)
-        return program.lower(weights, numbers, blocks).compile()
+        lowered = program.lower(weights, numbers, blocks)
+        return deterministic.compiled(lowered, self._platform, asked=self.deterministic)
 
     def _jit(self, steps: Function) -> tuple[Any, Function, Function]:
         shardings = (self.shared, self.shared, self.by_batch, self.shared)
@@ -300,6 +308,7 @@ class MembersLayout:
     count: int  # M
     devices: tuple[Any, ...]  # of jax.Device
     width: int  # networks that a device computes at the same time, by vmap
+    deterministic: bool = False  # so that a GPU gives the same bits each time
 
     reduction = Mean()
     block_multiple = 1
@@ -401,7 +410,8 @@ class MembersLayout:
         )
         shardings = (self.by_member, self.by_member, self.shared)
         program = jax.jit(mapped, in_shardings=shardings, donate_argnums=0 if donate else ())
-        return program.lower(state, member, shared).compile()
+        lowered = program.lower(state, member, shared)
+        return deterministic.compiled(lowered, self.devices[0].platform, asked=self.deterministic)
 
     def _padded(self, x: Any) -> Any:
         """Pads an array `[M, ...]` to `[P, ...]`; returns an array `[P, ...]` unchanged."""
@@ -434,7 +444,7 @@ def for_batch(config: Config, devices: Sequence[Any] | None = None) -> BatchLayo
             f"config.batch_size: {config.batch_size} cannot be split over {len(devices)} devices; "
             f"use a multiple of {len(devices)}"
         )
-    return BatchLayout(mode, devices, elastic)
+    return BatchLayout(mode, devices, elastic, config.deterministic)
 
 
 def refuse_unreachable() -> None:
@@ -460,7 +470,8 @@ def refuse_unreachable() -> None:
 
 def for_evaluation(config: Config) -> BatchLayout:
     """Returns the layout in which all devices of this process evaluate one network."""
-    return BatchLayout("jit", tuple(jax.local_devices()), config.reduction == "elastic")
+    devices, elastic = tuple(jax.local_devices()), config.reduction == "elastic"
+    return BatchLayout("jit", devices, elastic, config.deterministic)
 
 
 def for_members(config: Config, count: int, devices: Sequence[Any] | None = None) -> MembersLayout:
@@ -482,7 +493,8 @@ def for_members(config: Config, count: int, devices: Sequence[Any] | None = None
             )
     devices = tuple(devices or jax.local_devices())[:count]
     each = -(-count // len(devices))
-    return MembersLayout(count, devices, 1 if devices[0].platform == "cpu" else each)
+    width = 1 if devices[0].platform == "cpu" else each
+    return MembersLayout(count, devices, width, config.deterministic)
 
 
 def _refuse_unknown(config: Config) -> None:

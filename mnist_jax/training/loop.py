@@ -58,12 +58,13 @@ def train_epoch(
     console.start_epoch(at.epochs, done)
     before = time.perf_counter()
     for chunk in program.feed.chunks(at.epochs, done, end):
+        steps = chunk.stop - chunk.start
         at.state = program.advance(at.state, chunk, at.training)
-        at.step += chunk.stop - chunk.start
+        at.step += steps
         at.seconds += time.perf_counter() - before
         before = time.perf_counter()
-        take_out_diverged(program, at)
-        console.update(chunk.stop - chunk.start)
+        take_out_diverged(program, at, steps)
+        console.update(steps)
         stop.poll()
         if stop.requested or not at.training.any():
             break

@@ -10,6 +10,7 @@ from mnist_jax.models import Tree
 from mnist_jax.randomness import root_key, stream_key
 from mnist_jax.training.task import Task
 
+NO_STEP, SOME_STEP = -1, -2  # values of `bad_step`: no step, and one of the last chunk
 Sums = dict[str, jax.Array]  # `count` [] int32, and one [] float32 per metric
 
 
@@ -23,7 +24,7 @@ class TrainState(TypedDict):
     step: jax.Array  # [] int32: steps done
     key: jax.Array  # [2] uint32: the seed's key
     sums: Sums  # over the training examples of the current epoch so far
-    bad_step: jax.Array  # [] int32: first step that led to a NaN or infinity; -1: none
+    bad_step: jax.Array  # [] int32: first step that met NaN or infinity; or `NO_STEP`, `SOME_STEP`
 
 
 def init_state(task: Task, seed: Any) -> TrainState:
@@ -39,7 +40,7 @@ def init_state(task: Task, seed: Any) -> TrainState:
         step=jnp.int32(0),
         key=key,
         sums=zero_sums(task),
-        bad_step=jnp.int32(-1),
+        bad_step=jnp.int32(NO_STEP),
     )
 
 

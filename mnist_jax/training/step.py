@@ -14,7 +14,7 @@ from mnist_jax.metrics import ALWAYS
 from mnist_jax.models import Tree
 from mnist_jax.randomness import example_keys
 from mnist_jax.training.loss import smooth_labels
-from mnist_jax.training.state import Sums, TrainState
+from mnist_jax.training.state import NO_STEP, SOME_STEP, Sums, TrainState
 from mnist_jax.training.task import Task, refuse_odd
 
 
@@ -35,7 +35,10 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
     gradients, sums, variables = _gradients(task, state, batch)
     updates, optimizer = task.optimizer.update(gradients, state["optimizer"], state["params"])
     params: Any = optax.apply_updates(state["params"], updates)
-    finite = jnp.isfinite(sums["loss"]) & _all_finite(gradients)
+    sums = jax.tree.map(jnp.add, state["sums"], sums)
+    finite = _all_finite(gradients)
+    for name in ALWAYS:  # not further metrics: the user's own may be undefined for some examples
+        finite &= jnp.isfinite(sums[name])
     return TrainState(
         params=params,
         variables=variables,
@@ -43,7 +46,7 @@ def train_step(task: Task, state: TrainState, batch: Batch) -> TrainState:
         average=_average(task.config.ema_decay, state, params, variables),
         step=state["step"] + 1,
         key=state["key"],
-        sums=jax.tree.map(jnp.add, state["sums"], sums),
+        sums=sums,
         bad_step=_first_bad(state["bad_step"], finite, state["step"]),
     )
 
@@ -113,8 +116,8 @@ def forward(
 
 
 def _first_bad(bad_step: jax.Array, finite: jax.Array, step: jax.Array) -> jax.Array:
-    """Returns the first step that produced NaN or infinity, possibly this one; -1 if none has."""
-    return jnp.where((bad_step < 0) & ~finite, step, bad_step)
+    """Returns the first step that met NaN or infinity, possibly this one; -1 if none has."""
+    return jnp.where((bad_step == NO_STEP) & ~finite, step, bad_step)
 
 
 def _all_finite(tree: Any) -> jax.Array:
@@ -161,9 +164,19 @@ def run_steps(task: Task, fetch: Any, state: TrainState, data: Any, batches: Any
         batch = lax.optimization_barrier(fetch(data, row))
         return train_step(task, state, batch), None
 
+    finite = _finite_leaves(state["optimizer"])
     after = lax.scan(body, state, batches)[0]
-    # Without this, non-finite numbers from the last update would only show in the next step's loss.
-    kept = [after["params"], after["variables"], after["average"]]
-    real = [x for x in jax.tree.leaves(kept) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    finite = _all_finite(real)
-    return {**after, "bad_step": _first_bad(after["bad_step"], finite, after["step"] - 1)}
+    # What no loss and no gradient shows: the last update, what only the evaluation uses, and the
+    # optimizer's state, in which an infinite second moment would stop the learning in silence. It
+    # may have been infinite from the start, as the best loss of optax's `reduce_on_plateau` is.
+    lost = jnp.any(finite & ~_finite_leaves(after["optimizer"]))
+    sums = [after["sums"][name] for name in ALWAYS]
+    kept = [after["params"], after["variables"], after["average"], sums]
+    lost |= ~_finite_leaves(kept).all()
+    bad_step = jnp.where((after["bad_step"] == NO_STEP) & lost, SOME_STEP, after["bad_step"])
+    return {**after, "bad_step": bad_step}
+
+
+def _finite_leaves(tree: Any) -> jax.Array:
+    """Returns which leaves hold finite numbers only, `[leaves]` bool; integers always are."""
+    return jnp.stack([jnp.bool_(True), *(jnp.isfinite(x).all() for x in jax.tree.leaves(tree))])

@@ -120,8 +120,25 @@ def test_a_network_whose_very_last_update_spoils_it_has_diverged(user_module):
     assert program.steps_per_epoch == 1
     at = trained(program, saved.append)
     (status,) = at.status
-    assert status.startswith("diverged in epoch 1, step 1: ")
-    assert "parameters are not finite" in status
+    assert status == (
+        "diverged in epoch 1, step 1: the parameters, an average or the optimizer's state "
+        "are not finite"
+    )
+    assert (saved, at.rows) == ([], [[]])
+
+
+def test_a_network_whose_optimizer_overflows_has_diverged_within_a_chunk(user_module):
+    """Its updates are then 0, and every number but the second moments is finite."""
+    user_module("steep_loss", STEEP.replace("100.0", "1e22"))
+    config = parse(SMALL | {"chunk_steps": 5, "loss": "steep_loss:steep"})
+    saved = []
+    with on_devices(1):
+        program = prepare_one(config)
+    at = trained(program, saved.append)
+    assert at.status == [
+        "diverged in epoch 1, steps 1 to 5: the parameters, an average or the optimizer's state "
+        "are not finite"
+    ]
     assert (saved, at.rows) == ([], [[]])
 
 

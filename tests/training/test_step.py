@@ -9,7 +9,7 @@ import pytest
 
 from mnist_jax.data import Spec
 from mnist_jax.training.loss import cross_entropy
-from mnist_jax.training.state import evaluation_weights
+from mnist_jax.training.state import NO_STEP, SOME_STEP, evaluation_weights
 from mnist_jax.training.step import augmented, run_steps, train_step
 
 ADAM = {"name": "adam", "learning_rate": 0.01}
@@ -230,7 +230,7 @@ def test_parameters_that_the_last_update_of_a_chunk_has_spoilt_are_found(
 
     rows = jax.tree.map(lambda x: np.broadcast_to(x, (steps, *x.shape)), batch)
     chunk = jax.jit(functools.partial(run_steps, task, lambda data, row: row))
-    assert int(chunk(state, (), rows)["bad_step"]) == (0 if steps == 1 else 1)
+    assert int(chunk(state, (), rows)["bad_step"]) == (SOME_STEP if steps == 1 else 1)
     task, state = make_task(model=TINY, optimizer=SGD)
     chunk = jax.jit(functools.partial(run_steps, task, lambda data, row: row))
     assert int(chunk(state, (), rows)["bad_step"]) == -1
@@ -242,7 +242,56 @@ def test_batch_statistics_that_are_not_finite_are_found(make_task, fake_batch):
     state["variables"] = jax.tree.map(lambda x: x * jnp.nan, state["variables"])
     rows = jax.tree.map(lambda x: x[None], fake_batch(8))
     after = jax.jit(functools.partial(run_steps, task, lambda data, row: row))(state, (), rows)
-    assert int(after["bad_step"]) == 0
+    assert int(after["bad_step"]) == SOME_STEP
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_a_second_moment_that_overflows_is_found(make_task, fake_batch):
+    """Loss, gradient and parameters stay finite, and the network would learn no more."""
+    task, state = make_task(model=TINY, optimizer=ADAM)
+    batch = fake_batch(8)
+    chunk = jax.jit(functools.partial(run_steps, task, lambda data, row: row))
+    rows = jax.tree.map(lambda x: np.broadcast_to(x, (3, *x.shape)), batch)
+    assert int(chunk(state, (), rows)["bad_step"]) == NO_STEP
+
+    def steep(outputs, targets, *, output_activation):
+        return 1e22 * cross_entropy(outputs, targets, output_activation=output_activation)
+
+    steeply = dataclasses.replace(task, loss=steep)
+    after = jax.jit(functools.partial(run_steps, steeply, lambda data, row: row))(state, (), rows)
+    moments = after["optimizer"][0][0]
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(after["params"]))
+    assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(moments.mu))
+    assert not all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(moments.nu))
+    assert int(after["bad_step"]) == SOME_STEP
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_what_an_optimizer_holds_as_infinite_from_the_start_may_stay_so(make_task, fake_batch):
+    task, state = make_task(model=TINY, optimizer=SGD)
+
+    def update(gradients, held, params):
+        updates, inner = task.optimizer.update(gradients, held["inner"], params)
+        return updates, held | {"inner": inner}
+
+    optimizer = optax.GradientTransformation(lambda params: None, update)
+    state["optimizer"] = {"best": jnp.array(jnp.inf), "inner": state["optimizer"]}
+    rows = jax.tree.map(lambda x: x[None], fake_batch(8))
+    chunk = functools.partial(run_steps, dataclasses.replace(task, optimizer=optimizer))
+    after = jax.jit(functools.partial(chunk, lambda data, row: row))(state, (), rows)
+    assert int(after["bad_step"]) == NO_STEP
+    assert float(after["optimizer"]["best"]) == np.inf
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_sums_of_the_loss_and_the_accuracy_must_be_finite_and_further_ones_need_not(
+    make_task, fake_batch
+):
+    task, state = make_task(model=TINY, optimizer=SGD, metrics=("brier",))
+    step = stepper(task)
+    for name, expected in (("loss", 0), ("accuracy", 0), ("brier", NO_STEP)):
+        spoilt = {**state, "sums": {**state["sums"], name: jnp.float32(jnp.nan)}}
+        assert int(step(spoilt, fake_batch(8))["bad_step"]) == expected, name
 
 
 @pytest.mark.slow

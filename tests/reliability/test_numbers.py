@@ -1,0 +1,65 @@
+"""NaN and infinity in a training: named by step, nothing of it saved, and the others go on."""
+
+import json
+import math
+
+import pytest
+
+from benchmarks.reliability import numbers
+from benchmarks.reliability.poison import PLACES, Dose
+
+
+def test_no_number_that_is_not_finite_is_missed_or_saved():
+    of_main, of_settings, of_sweeps = numbers.measure(quick=True)
+    assert (of_main.lost, of_settings.lost, of_sweeps.lost) == ([], [], [])
+    assert of_main.tried >= 5
+    assert of_settings.tried == 2
+    assert of_sweeps.tried == len(numbers.VALUES) * len(numbers.WHEN)
+
+
+def test_the_long_form_has_each_place_and_value_and_setting():
+    found = list(numbers.cases())
+    assert {case.place for case in found} == {*PLACES}
+    assert {str(case.dose.value) for case in found} == {"nan", "inf", "-inf", "-1.0"}
+    assert {case.setting for case in numbers.in_settings()} == {*numbers.SETTINGS}
+    assert len({*map(str, found)}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "said", "right"),
+    [
+        ("gradient", 5, "diverged in epoch 1, step 6: the loss", True),
+        ("gradient", 5, "diverged in epoch 1, step 7: the loss", False),
+        ("parameter", 5, "diverged in epoch 1, step 7: the loss", True),
+        ("parameter", 5, "diverged in epoch 1, step 8: the loss", False),
+        ("second moment", 5, "diverged in epoch 1, steps 5 to 8: the parameters", True),
+        ("second moment", 5, "diverged in epoch 1, steps 1 to 10: the parameters", False),
+        ("second moment", 8, "diverged in epoch 1, steps 5 to 8: the parameters", False),
+        ("average", 15, "diverged in epoch 1, step 16: the loss", False),
+        ("output in validation", 1, "diverged in epoch 2, validation: an output", True),
+        ("output in validation", 1, "diverged in epoch 1, validation: an output", False),
+        ("gradient", 5, "a matrix is singular", False),
+    ],
+)
+def test_a_message_must_name_the_step(place, step, said, right):
+    dose = Dose(step, math.nan)
+    _, wrong = numbers._judged(place, dose, f"error: {said}", "", numbers.Named())
+    assert (wrong == []) == right
+
+
+def test_what_is_saved_beyond_the_epoch_before_is_seen(tmp_path, monkeypatch):
+    saved = {
+        "run": {"10/params": "a", "20/params": "b"},
+        "clean": {"10/params": "a", "20/params": "c"},
+    }
+    monkeypatch.setattr(bits, "digests", lambda workdir: saved[workdir.name])
+    for name in saved:
+        (tmp_path / name).mkdir()
+        lines = [json.dumps({"epoch": epoch}) + "\n" for epoch in (1, 2)]
+        (tmp_path / name / "metrics.jsonl").write_text("".join(lines))
+    run, clean = tmp_path / "run", tmp_path / "clean"
+    assert numbers._differences(run, clean, 3) == ["checkpoints differ: ['20/params'] and 0 more"]
+    assert len(numbers._differences(run, clean, 2)) == 2  # a checkpoint and a row too many
+    del saved["run"]["20/params"]
+    (run / "metrics.jsonl").write_text(lines[0])
+    assert numbers._differences(run, clean, 2) == []
