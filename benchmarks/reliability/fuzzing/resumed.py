@@ -84,7 +84,7 @@ def _judged(
         return "", "another network, or other rows"
     for name, content in kept.items():
         path = folder / name
-        if path.exists() and path.read_bytes() != content or not path.parent.exists():
+        if (path.exists() and path.read_bytes() != content) or not path.parent.exists():
             return "", f"the sound checkpoint's {name} was changed"
     return ("set aside" if aside else "harmless"), ""
 
