@@ -14,7 +14,7 @@ from benchmarks.reliability.row import Row
 
 RESUMED = 150  # runs that go on after damage
 CACHE = 2_000  # damages of the cache besides flipped bits
-PREPARED, WORKDIR = 2_000, 600
+PREPARED, WORKDIR = 2_000, 1_000
 STEP = 997  # of a quick run: one case in so many
 
 
@@ -41,7 +41,7 @@ def _rows(place: Path, *, quick: bool) -> Iterator[Row]:
     yield _row(
         "each file of a checkpoint cut at many lengths, emptied, removed, torn, zeroed in blocks, "
         "extended, and exchanged for each other file of it, of the one before and of another run",
-        _tried("bits:every_damage", place, bits.count_of_damages(place), 53 if quick else 0),
+        _tried("bits:every_damage", place, bits.count_of_damages(place), 101 if quick else 0),
     )
     with tempfile.TemporaryDirectory() as folder:
         its = resumed.tried(Path(folder).resolve(), place, 4 if quick else RESUMED)
@@ -55,16 +55,16 @@ def _rows(place: Path, *, quick: bool) -> Iterator[Row]:
     cache = data_files.bits_of_cache(place)
     yield _row(
         f"every bit of the cache of a data set flipped ({cache // 8:,} bytes), and other damage",
-        _tried("data_files:cache", place, cache + CACHE, 397 if quick else 0),
+        _tried("data_files:cache", place, cache + CACHE, 997 if quick else 0),
     )
     yield _row(
         "files that tfds has prepared damaged, removed and exchanged, with the cache removed",
-        _tried("data_files:prepared", place, PREPARED, 199 if quick else 0),
+        _tried("data_files:prepared", place, PREPARED, 399 if quick else 0),
     )
     yield _row(
         "`config.json`, `result.json`, `metrics.jsonl`, `metrics.csv` and `code.json` of a run "
         "damaged; then the run goes on, and is loaded and evaluated",
-        _tried("workdirs:damaged", place, WORKDIR, 149 if quick else 0),
+        _tried("unfinished:damaged", place, WORKDIR, 249 if quick else 0),
     )
 
 

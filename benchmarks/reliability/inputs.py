@@ -17,9 +17,9 @@ from benchmarks.reliability.fuzzing.watch import ROOT, Tally
 from benchmarks.reliability.row import Row
 
 TARGETS = {  # what is tried: the target, its cases, and one in how many in a quick run
-    "IDX files: headers, sizes, gzip streams and bombs": ("idx_files:reading", 60_000, 400),
+    "IDX files: headers, sizes, gzip streams and bombs": ("idx_files:reading", 60_000, 600),
     "pictures for `predict`: PNG, JPEG, GIF, BMP, TIFF and WebP of all modes, sizes that are not "
-    "theirs, and bombs": ("picture_files:reading", 25_000, 250),
+    "theirs, and bombs": ("picture_files:reading", 25_000, 500),
     "names of networks and classes, and operations, in the JSON of a page": (
         "pages:names",
         15_000,
@@ -28,7 +28,7 @@ TARGETS = {  # what is tried: the target, its cases, and one in how many in a qu
     "`config.json`, `result.json`, `metrics.jsonl` and `code.json` of a run": (
         "workdirs:of_run",
         50_000,
-        1_000,
+        2_000,
     ),
     "`sweep.json`, `members.json`, `results.json`, `sweep.jsonl` and `clock.json` of a sweep": (
         "workdirs:of_sweep",
@@ -38,7 +38,7 @@ TARGETS = {  # what is tried: the target, its cases, and one in how many in a qu
     "the metadata of a checkpoint, half of them with a seal that fits": (
         "workdirs:of_checkpoint",
         40_000,
-        1_000,
+        2_000,
     ),
 }
 PROPERTIES = {

@@ -13,10 +13,27 @@ from typing import Any
 from benchmarks.reliability.fuzzing.worker import Broken
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate",
-           "shutil.rmtree", "shutil.move", "shutil.copyfile")  # fmt: skip
-RUNS = ("pickle.find_class", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn",
-        "os.fork", "ctypes.dlopen")  # fmt: skip
+CHANGES = (
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "shutil.rmtree",
+    "shutil.move",
+    "shutil.copyfile",
+)
+RUNS = (
+    "pickle.find_class",
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "ctypes.dlopen",
+)
 NETWORK = ("socket.connect", "socket.bind", "urllib.Request")
 
 _watching: "Guard | None" = None

@@ -9,14 +9,55 @@ from typing import Any
 
 CLIMBING = ("../outside/x", "/tmp/outside", "..", "a/../../outside", "x\0y", "~root", "con:aux")
 TEXTS = (
-    "", " ", "0", "\x00", "\ud800", "\U0001d7d8", "\u202e", "a" * 5000, "<script>", "nan", "-1", "1e999",
-    "os:system", "builtins:eval", "planted:Planted", "populations.planted:run", "../x:y", ":", "a:",
-    "train[:10%]", "test", "%s%n", "{}", "\n", "best", "latest",
-)  # fmt: skip
+    "",
+    " ",
+    "0",
+    "\x00",
+    "\ud800",
+    "\U0001d7d8",
+    "\u202e",
+    "a" * 5000,
+    "<script>",
+    "nan",
+    "-1",
+    "1e999",
+    "os:system",
+    "builtins:eval",
+    "planted:Planted",
+    "populations.planted:run",
+    "../x:y",
+    ":",
+    "a:",
+    "train[:10%]",
+    "test",
+    "%s%n",
+    "{}",
+    "\n",
+    "best",
+    "latest",
+)
 NUMBERS = (
-    0, -1, 1, 2, -0.0, 0.5, 1e308, -1e308, float("nan"), float("inf"), float("-inf"), 2**31, 2**32,
-    2**63, -(2**63), 10**40, 10**400, 1e-320, True, False,
-)  # fmt: skip
+    0,
+    -1,
+    1,
+    2,
+    -0.0,
+    0.5,
+    1e308,
+    -1e308,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+    2**31,
+    2**32,
+    2**63,
+    -(2**63),
+    10**40,
+    10**400,
+    1e-320,
+    True,
+    False,
+)
 TOKENS = (b"null", b"NaN", b"[", b"]", b"{", b"}", b'"', b",", b":", b"\\u0000", b"\xff", b"\n")
 
 
@@ -73,8 +114,9 @@ def _remove(content: bytes, rng: random.Random) -> bytes:
 
 def _insert(content: bytes, rng: random.Random) -> bytes:
     at = rng.randrange(len(content) + 1)
-    more = rng.choice((rng.randbytes(rng.randrange(1, 20)), bytes(rng.randrange(1, 600)),
-                       rng.choice(TOKENS)))  # fmt: skip
+    more = rng.choice(
+        (rng.randbytes(rng.randrange(1, 20)), bytes(rng.randrange(1, 600)), rng.choice(TOKENS))
+    )
     return content[:at] + more + content[at:]
 
 
@@ -91,8 +133,16 @@ def _zero(content: bytes, rng: random.Random) -> bytes:
 
 
 CHANGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
-    _flip, _flip, _set, _word, _cut, _remove, _insert, _repeat, _zero,
-)  # fmt: skip
+    _flip,
+    _flip,
+    _set,
+    _word,
+    _cut,
+    _remove,
+    _insert,
+    _repeat,
+    _zero,
+)
 
 
 def with_checksums(content: bytes) -> bytes:
@@ -115,8 +165,19 @@ def json_text(value: Any, rng: random.Random) -> bytes:
     if kind < 0.25:
         return mutated(json.dumps(value, indent=rng.choice((None, 2))).encode(), rng)
     if kind < 0.28:
-        return rng.choice((b"[" * 100_000, b'{"a":' * 50_000, b"", b"\xef\xbb\xbf{}", b"\xff\xfe",
-                           b"1" * 5000, b'"\\ud800"', b"[1e999]", b"nul"))  # fmt: skip
+        return rng.choice(
+            (
+                b"[" * 100_000,
+                b'{"a":' * 50_000,
+                b"",
+                b"\xef\xbb\xbf{}",
+                b"\xff\xfe",
+                b"1" * 5000,
+                b'"\\ud800"',
+                b"[1e999]",
+                b"nul",
+            )
+        )
     for _ in range(rng.choice((1, 1, 2, 3))):
         value = json_changed(value, rng)
     text = json.dumps(value)
@@ -152,8 +213,12 @@ def json_changed(value: Any, rng: random.Random) -> Any:
     if isinstance(value, str) and value and rng.random() < 0.4:
         return mutated(value.encode(errors="surrogatepass"), rng).decode(errors="replace")
     if type(value) in (int, float) and rng.random() < 0.5:
-        return rng.choice((value + 1, -value, value * 1000, value // 3, str(value), [value]))
+        return _other_number(value, rng)
     return any_value(rng)
+
+
+def _other_number(value: Any, rng: random.Random) -> Any:
+    return rng.choice((value + 1, -value, value * 1000, value // 3, str(value), [value]))
 
 
 def any_value(rng: random.Random) -> Any:

@@ -13,15 +13,40 @@ from benchmarks.reliability.fuzzing.worker import Broken
 from mnist_jax.analysis import pad, page
 
 BREAKING = (
-    "</script>", "<script>alert(1)</script>", "<!--", "-->", "]]>", "<!--<script>", "\u2028", "'",
-    '"',     "</title>", "&lt;", "&#60;", "`${1}`", "\\", "\\u003c", "{{ 7 * 7 }}", "{% raw %}", "\0", "\r",
-    "javascript:alert(1)", '"><img src=x onerror=alert(1)>', "__proto__", "\ud800",
-)  # fmt: skip
+    "</script>",
+    "<script>alert(1)</script>",
+    "<!--",
+    "-->",
+    "]]>",
+    "<!--<script>",
+    "\u2028",
+    "'",
+    '"',
+    "</title>",
+    "&lt;",
+    "&#60;",
+    "`${1}`",
+    "\\",
+    "\\u003c",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "\0",
+    "\r",
+    "javascript:alert(1)",
+    '"><img src=x onerror=alert(1)>',
+    "__proto__",
+    "\ud800",
+)
 NETWORK = {
-    "name": "mlp", "classes": ["0", "1"], "ink": {"longest": 20, "by_mass": True},
+    "name": "mlp",
+    "classes": ["0", "1"],
+    "ink": {"longest": 20, "by_mass": True},
     "input": [1, 2, 2, 1],
-    "values": "AACAPw==", "constants": [[1]], "steps": [], "output": 0,
-}  # fmt: skip
+    "values": "AACAPw==",
+    "constants": [[1]],
+    "steps": [],
+    "output": 0,
+}
 
 
 class _Reader(HTMLParser):

@@ -27,8 +27,15 @@ MODES = {
     "TIFF": ("1", "L", "RGB", "RGBA", "CMYK", "I;16", "I", "F", "LAB"),
     "WEBP": ("RGB", "RGBA"),
 }
-OTHERS = (b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"GIF89a", b"\x80\x04K\x01.",
-          b"%!PS-Adobe-3.0 EPSF-3.0\n(%pipe%id) (r) file\n", b"P6 9 9 255 ", b"\x89PNG\r\n\x1a\n")  # fmt: skip
+OTHERS = (
+    b"%PDF-1.7\n",
+    b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    b"GIF89a",
+    b"\x80\x04K\x01.",
+    b"%!PS-Adobe-3.0 EPSF-3.0\n(%pipe%id) (r) file\n",
+    b"P6 9 9 255 ",
+    b"\x89PNG\r\n\x1a\n",
+)
 HUGE = (2**31 - 1, 2**32 - 1, 65_535, 40_000, 9_999, 0, 1)
 
 

@@ -25,12 +25,26 @@ from mnist_jax.nested import leaves
 from mnist_jax.overrides import overridden
 from mnist_jax.training.workdir import plain
 
-FIELDS = [*leaves(configuration.Config().to_dict()), "model.hidden", "model.features",
-          "schedule.name", "augment", "data", "model", "init.seed", "nothing", "data.nothing"]  # fmt: skip
+FIELDS = [
+    *leaves(configuration.Config().to_dict()),
+    "model.hidden",
+    "model.features",
+    "schedule.name",
+    "augment",
+    "data",
+    "model",
+    "init.seed",
+    "nothing",
+    "data.nothing",
+]
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
     | st.sampled_from(["mlp", "cnn", "adam", "cross_entropy", "a:b", "os:system", "test", "1e999"])
-)  # fmt: skip
+)
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3),
@@ -38,14 +52,54 @@ VALUES = st.recursive(
 )
 CONFIGURATIONS = st.lists(st.tuples(st.sampled_from(FIELDS), VALUES), max_size=4) | VALUES
 OPTIONS = (
-    "--config", "--workdir", "--seeds", "--seed", "--member", "--checkpoint", "--split", "--json",
-    "--test_image", "--format", "--replay", "--profile", "--outside", "--ensemble", "--robustness",
-    "--accept_code", "--processes", "--process", "--coordinator", "--no_open", "--compare", "--show",
-)  # fmt: skip
+    "--config",
+    "--workdir",
+    "--seeds",
+    "--seed",
+    "--member",
+    "--checkpoint",
+    "--split",
+    "--json",
+    "--test_image",
+    "--format",
+    "--replay",
+    "--profile",
+    "--outside",
+    "--ensemble",
+    "--robustness",
+    "--accept_code",
+    "--processes",
+    "--process",
+    "--coordinator",
+    "--no_open",
+    "--compare",
+    "--show",
+)
 WORDS = st.text(max_size=12) | st.sampled_from(
-    ["configs/mlp.py", "config.py", ".", "/", "..", "latest", "best", "0", "-1", "1e9", "NaN", "",
-     "localhost:1", "127.0.0.1:99999", "none.png", "*", "test", "stablehlo", "--", "-", "~nobody"]
-)  # fmt: skip
+    [
+        "configs/mlp.py",
+        "config.py",
+        ".",
+        "/",
+        "..",
+        "latest",
+        "best",
+        "0",
+        "-1",
+        "1e9",
+        "NaN",
+        "",
+        "localhost:1",
+        "127.0.0.1:99999",
+        "none.png",
+        "*",
+        "test",
+        "stablehlo",
+        "--",
+        "-",
+        "~nobody",
+    ]
+)
 STARTS = (
     *(("main", "--config=configs/mlp.py"), ("sweep", "--config=configs/sweeps/looped.py")),
     *(
@@ -79,12 +133,11 @@ def configurations(outcomes: Counter[str]) -> Callable[..., None]:
     def check(given: Any) -> None:
         try:
             if isinstance(given, list) and all(isinstance(its, tuple) for its in given):
-                values = overridden(configuration.default().to_dict(), given)
+                values: Any = overridden(configuration.default().to_dict(), given)
             else:
                 values = given
             found = configuration.parse(values)
-        except UserError as error:
-            assert str(error)
+        except UserError:
             outcomes["refused"] += 1
             return
         text = json.dumps(plain(found.to_dict()), allow_nan=False)
@@ -137,9 +190,12 @@ def checked(name: str, count: int) -> tuple[Counter[str], str]:
     """Checks a property for many examples, the same in every run; returns what fails, if any."""
     outcomes: Counter[str] = Counter()
     settings = hypothesis.settings(
-        max_examples=count, database=None, derandomize=True, deadline=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )  # fmt: skip
+        max_examples=count,
+        database=None,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=[*hypothesis.HealthCheck.__members__.values()],
+    )
     try:
         settings(PROPERTIES[name](outcomes))()
     except BaseException as error:

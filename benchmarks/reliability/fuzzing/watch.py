@@ -1,8 +1,9 @@
 """Tries numbered cases in processes that are watched: for crashes, hangs and memory.
 
-A target is a function `module:name` that takes a folder of its own and that of the `samples`, and returns a function from the
-number of a case to the name of its outcome. Whatever that function raises is a case in which the
-promise did not hold, and so are the end of the process, its memory and its time.
+A target is a function `module:name` that takes a folder of its own and that of the `samples`, and
+returns a function from the number of a case to the name of its outcome. Whatever that function
+raises is a case in which the promise did not hold, and so are the end of the process, its memory
+and its time.
 """
 
 import json

@@ -13,7 +13,6 @@ from typing import Any
 from benchmarks.reliability.fuzzing import bits
 from benchmarks.reliability.fuzzing.guard import Guard
 from benchmarks.reliability.fuzzing.mutations import generator, json_changed, json_text, mutated
-from benchmarks.reliability.fuzzing.samples import without_pictures
 from benchmarks.reliability.fuzzing.worker import Broken
 from mnist_jax import compare, metrics
 from mnist_jax.analysis.sweep.table import Comparison
@@ -73,7 +72,7 @@ class Place:
         """Lets a file have another content, and reads the folder."""
         path.write_bytes(content)
         try:
-            with self.guard.watching(), contextlib.redirect_stderr(_Nowhere()):
+            with self.guard.watching(), contextlib.redirect_stderr(Nowhere()):
                 reads()
             outcome = "read"
         except (UserError, DamagedError):
@@ -85,15 +84,18 @@ class Place:
         return outcome
 
 
-class _Nowhere:
+class Nowhere:
+    """A stream that drops what is written to it."""
+
     def write(self, text: str) -> int:
+        """Drops a text."""
         return len(text)
 
     def flush(self) -> None:
-        pass
+        """Does nothing."""
 
 
-def _content(original: bytes, rng: random.Random) -> bytes:
+def other_content(original: bytes, rng: random.Random) -> bytes:
     """Returns another content for a file of JSON, JSON lines or anything else."""
     try:
         return json_text(json.loads(original), rng)
@@ -131,7 +133,7 @@ def of_run(folder: Path, samples: Path) -> Callable[[int], str]:
     def attempt(number: int) -> str:
         rng = generator("run", number)
         path = there / rng.choice(names)
-        content = _content(place.original[path], rng)
+        content = other_content(place.original[path], rng)
         reads = rng.choice((_finds, _goes_on, _compares, _logs))
         return place.tried(path, content, lambda: reads(there, config, rows))
 
@@ -197,7 +199,7 @@ def of_sweep(folder: Path, samples: Path) -> Callable[[int], str]:
     def attempt(number: int) -> str:
         rng = generator("sweep", number)
         path = rng.choice(files)
-        return place.tried(path, _content(place.original[path], rng), reads)
+        return place.tried(path, other_content(place.original[path], rng), reads)
 
     return attempt
 
@@ -231,48 +233,3 @@ def of_checkpoint(folder: Path, samples: Path) -> Callable[[int], str]:
         )
 
     return attempt
-
-
-def damaged(folder: Path, samples: Path) -> Callable[[int], str]:
-    """Target: the files of an unfinished run, damaged; then the run goes on to its end.
-
-    A run goes on to the same rows, or is refused with a message.
-    """
-    import mnist_jax
-
-    expected = _rows(samples / "run")
-    run = folder / "run"
-    names = ("config.json", "result.json", "metrics.jsonl", "metrics.csv", "code.json", "report.html",
-             "evaluation.json")  # fmt: skip
-    os.chdir(samples)
-
-    def attempt(number: int) -> str:
-        rng = generator("damaged", number)
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(samples / "run", run)
-        if rng.random() < 0.5:
-            (run / "result.json").unlink()
-        path = rng.choice([run / name for name in names if (run / name).exists()])
-        content = path.read_bytes()
-        path.write_bytes(_content(content, rng) if rng.random() < 0.7 else mutated(content, rng))
-        with contextlib.redirect_stderr(_Nowhere()), contextlib.redirect_stdout(_Nowhere()):
-            try:
-                with without_pictures():
-                    mnist_jax.train(str(samples / "config.py"), workdir=run)
-                    mnist_jax.load(run).evaluate()
-            except UserError:
-                return "refused"
-        if (path.name != "metrics.jsonl" or not finished(run)) and _rows(run) != expected:
-            raise Broken(f"{path.name}: the rows of the run are others")
-        return "the same"
-
-    def finished(run: Path) -> bool:
-        return (run / "result.json").exists()
-
-    return attempt
-
-
-def _rows(run: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    timings = ("seconds", "images_per_second")
-    return [{name: row[name] for name in row if name not in timings} for row in rows]
