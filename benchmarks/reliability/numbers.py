@@ -147,7 +147,7 @@ def measure(*, quick: bool) -> list[Row]:
             plain, others = list(cases()), list(in_settings())
             places = list(poison.PLACES)
             if quick:
-                plain, others, places = plain[::60], others[:: len(others) - 1], places[9:10]
+                plain, others, places = plain[::100], others[:: len(others) - 1], places[9:10]
             return [
                 _of_main(runs, plain, "one network: NaN, infinity or minus infinity put into one "
                          "value of an array in one step"),
@@ -261,7 +261,7 @@ def _some(ours: dict[str, str], expected: dict[str, str]) -> str:
 
 def _of_sweeps(runs: Runs, places: Sequence[str]) -> Row:
     """Gives each network of a population a dose of its own, and leaves two without any."""
-    lost, named, tried_ = [], Named(), 0
+    lost, named, networks = [], Named(), 0
     for number, place in enumerate(its for its in places if its != "learning rate"):
         runs.say(f"  {number:,} of {len(places):,} sweeps")
         if place == VALIDATION:
@@ -270,14 +270,14 @@ def _of_sweeps(runs: Runs, places: Sequence[str]) -> Row:
             values = (-1.0,) if place == "step count of Adam" else VALUES
             both = [(value, step) for value in values for step in WHEN]
         doses = [Dose(step, value, seed) for seed, (value, step) in enumerate(both)]
-        tried_ += len(doses)
+        networks += len(doses)
         lost += [f"{place}: {wrong}" for wrong in _sweep(runs, place, doses, named)]
     found = (
         "each of these networks was reported as diverged, the others of its population ended with "
         f"the bits of a sweep without it, and every number in the checkpoints is finite; {named}"
     )
     what = "a network of a sweep with a dose of its own, among networks of one population"
-    return Row(what, tried_, found, lost)
+    return Row(what, networks, found, lost)
 
 
 def _sweep(runs: Runs, place: str, doses: Sequence[Dose], named: Named) -> list[str]:

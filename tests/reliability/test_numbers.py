@@ -12,7 +12,7 @@ from benchmarks.reliability.poison import PLACES, Dose
 def test_no_number_that_is_not_finite_is_missed_or_saved():
     of_main, of_settings, of_sweeps = numbers.measure(quick=True)
     assert (of_main.lost, of_settings.lost, of_sweeps.lost) == ([], [], [])
-    assert of_main.tried >= 5
+    assert of_main.tried == 3
     assert of_settings.tried == 2
     assert of_sweeps.tried == len(numbers.VALUES) * len(numbers.WHEN)
 
