@@ -13,7 +13,7 @@ import pytest
 from benchmarks.reliability import flips, replay
 from mnist_jax.training import checkpoint, checkpoints, contents
 from tests import commands
-from tests.commands import finished, fingerprint, flip_bit, refused, run, stop_in_first_chunk
+from tests.commands import fingerprint, finished, flip_bit, refused, run, stop_in_first_chunk
 
 STEPS = (5, 10, 20, 30)  # of the checkpoints; the run was told to stop after 5
 
@@ -51,6 +51,13 @@ def verdicts(said: str) -> list[str]:
     """The lines on checkpoints, without the details and what follows the word."""
     lines = [line for line in said.splitlines() if re.match(r"(\w+/)?\d+: ", line)]
     return [re.sub(r"(DAMAGED|DIFFERS).*", r"\1", line) for line in lines]
+
+
+def reasons(said: str, step: str) -> list[str]:
+    """What follows the names of the arrays, up to the first colon."""
+    (its,) = (part for part in re.split(r"\n(?=\d)", said) if part.startswith(f"{step}: "))
+    lines = [line.strip() for line in its.splitlines()]
+    return [line.partition(":")[0] for line in lines if re.match("a second|trained under", line)]
 
 
 def save_again(workdir: Path, step: int, change: Callable[[dict, dict], None]) -> None:
@@ -94,14 +101,7 @@ def test_what_was_saved_wrongly_with_matching_digests_is_named(copied):
     said = replayed(copied, status=1).stdout
     assert verdicts(said)[2] == "20: sound; replayed from 10: DIFFERS"
     assert "DIFFERS in 1 of 43 arrays\n  optimizer/0/0/mu/layers/output/kernel: 1 of 160 " in said
-    assert replay_says_why(said, "20") == ["a second replay gives the same as the first"]
-
-
-def replay_says_why(said: str, step: str) -> list[str]:
-    """What follows the names of the arrays, up to the first colon."""
-    (its,) = (part for part in re.split(r"\n(?=\d)", said) if part.startswith(f"{step}: "))
-    lines = [line.strip() for line in its.splitlines()]
-    return [line.partition(":")[0] for line in lines if re.match("a second|trained under", line)]
+    assert reasons(said, "20") == ["a second replay gives the same as the first"]
 
 
 def test_a_replay_that_goes_wrong_itself_is_told_from_the_training(resumed):
@@ -113,7 +113,7 @@ def test_a_replay_that_goes_wrong_itself_is_told_from_the_training(resumed):
         "20: sound; replayed from 10: DIFFERS",
         "30: sound; replayed from 20: equal",
     ]
-    assert replay_says_why(said, "20") == ["a second replay is equal to what was saved"]
+    assert reasons(said, "20") == ["a second replay is equal to what was saved"]
 
 
 def test_other_conditions_are_named_rather_than_blamed_on_the_arithmetic(copied):
@@ -127,8 +127,8 @@ def test_other_conditions_are_named_rather_than_blamed_on_the_arithmetic(copied)
     save_again(copied, 20, trained_elsewhere)
     save_again(copied, 30, unknown)
     said = replayed(copied, status=1).stdout
-    assert replay_says_why(said, "20") == replay_says_why(said, "30")
-    assert replay_says_why(said, "20")[0].startswith("trained under other conditions")
+    assert reasons(said, "20") == reasons(said, "30")
+    assert reasons(said, "20")[0].startswith("trained under other conditions")
     assert "    versions.jax: '0.0.1' -> '" in said
     assert "did not record them" in said
 
@@ -179,7 +179,8 @@ def test_networks_of_a_population_are_told_apart(folder):
     said = replayed(folder / "swept", status=1).stdout
     lines = verdicts(said)
     assert lines[0] == "10: sound; replayed from the start: DIFFERS"
-    assert lines[1:] and all(line.endswith(": equal") for line in lines[1:])
+    assert lines[1:]
+    assert all(line.endswith(": equal") for line in lines[1:])
     assert "DIFFERS in 1 of 3 networks (small, seed 1)" in said
     assert "DIFFERS" in replayed(folder / "swept", "--seed=1", status=1).stdout
     assert "DIFFERS" not in replayed(folder / "swept", "--seed=0").stdout
@@ -192,7 +193,7 @@ def test_a_run_on_several_devices_is_replayed_on_as_many(folder):
     run("main", "--config=small.py", "--workdir=on-two", cwd=folder, devices=2)
     assert replayed(folder / "on-two", devices=2).stdout.count(": equal") == 3
     said = replayed(folder / "on-two", status=1).stdout
-    assert replay_says_why(said, "10")[0].startswith("trained under other conditions")
+    assert reasons(said, "10")[0].startswith("trained under other conditions")
     assert "devices: 2 -> 1" in said
 
 
