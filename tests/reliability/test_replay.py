@@ -122,7 +122,8 @@ def test_other_conditions_are_named_rather_than_blamed_on_the_arithmetic(copied)
         record["conditions"][-1]["conditions"]["versions"]["jax"] = "0.0.1"
 
     def unknown(arrays: dict, record: dict) -> None:
-        del arrays, record["conditions"]
+        flip_moment(arrays, record)
+        del record["conditions"]
 
     save_again(copied, 20, trained_elsewhere)
     save_again(copied, 30, unknown)
@@ -173,7 +174,7 @@ def test_networks_of_a_population_are_told_apart(folder):
     finished(planted, cwd=folder)
     (its,) = (folder / "swept").glob("populations/*/checkpoints")
     newest = checkpoints.steps(its)[-1]
-    _, record = checkpoint.read(its, newest, ())
+    _, record = checkpoint.read(its, newest, ("step",))
     assert len({len(text.splitlines()) for text in record["rows"]}) > 1  # some stopped earlier
     before = fingerprint(folder / "swept")
     said = replayed(folder / "swept", status=1).stdout
@@ -198,7 +199,7 @@ def test_a_run_on_several_devices_is_replayed_on_as_many(folder):
 
 
 def test_the_record_of_a_checkpoint_says_under_which_conditions_it_was_trained(resumed):
-    _, record = checkpoint.read(resumed / "checkpoints", 30, ())
+    _, record = checkpoint.read(resumed / "checkpoints", 30, ("step",))
     (its,) = record["conditions"]
     result = json.loads((resumed / "result.json").read_text())
     assert its["step"] == 0
