@@ -169,7 +169,7 @@ def test_a_run_that_went_on_to_more_epochs_is_equal(copied, folder):
 def test_networks_of_a_population_are_told_apart(folder):
     """Trained together, until each is out of patience."""
     words = ("--config=small.py", "--seeds=3", "--workdir=swept", "--config.patience=1")
-    words += ("--config.optimizer.learning_rate=0.1",)
+    words += ("--config.optimizer.learning_rate=0.3", "--config.num_epochs=6")
     planted = flips.arguments("sweep", *words, where="params", at=5, seed=3, member=1)
     finished(planted, cwd=folder)
     (its,) = (folder / "swept").glob("populations/*/checkpoints")
