@@ -96,10 +96,10 @@ def _note_steps(notes: Notes) -> None:
     its: dict[str, Any] = {}
 
     def restored(program: Any, folder: Any, clock: Any) -> Any:
-        at = restore(program, folder, clock)
+        found = restore(program, folder, clock)
         its.update(folder=str(folder), per_epoch=program.steps_per_epoch)
-        notes.write(step=at.step, **its)
-        return at
+        notes.write(step=found[0].step, **its)
+        return found
 
     def trained(program: Any, at: Any, *rest: Any) -> None:
         its_position.append(at)

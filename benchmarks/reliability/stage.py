@@ -68,7 +68,7 @@ class Stage:
         if self._bench is None:
             self._bench = Bench(self._folder, self.shared, timeout=SECONDS)
         try:
-            return self._bench.run(*words, disturbance=disturbance, **variables)
+            return self._bench.run(*words, disturbance=disturbance, sent=None, **variables)
         except TimeoutError:
             self._bench.close()
             self._bench = None

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.forks import TIMEOUT
 from benchmarks.reliability import bits, network
 from benchmarks.reliability.story import Start, Story, lost_work, read_notes, wrong
 from benchmarks.reliability.trial import Bench, Trial
@@ -31,7 +32,7 @@ class Stand:
         """
         network.write(folder)
         self._notes = shared / f"notes-{folder.name}.jsonl"
-        self.bench = Bench(folder, shared, **variables)
+        self.bench = Bench(folder, shared, timeout=TIMEOUT, **variables)
         self.run = folder / RUN
         self._cold = {name: str(folder / name) for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME")}
 

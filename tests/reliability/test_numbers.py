@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks.reliability import numbers
+from benchmarks.reliability import numbers, saved
 from benchmarks.reliability.poison import PLACES, Dose
 
 
@@ -48,18 +48,18 @@ def test_a_message_must_name_the_step(place, step, said, right):
 
 
 def test_what_is_saved_beyond_the_epoch_before_is_seen(tmp_path, monkeypatch):
-    saved = {
+    digests = {
         "run": {"10/params": "a", "20/params": "b"},
         "clean": {"10/params": "a", "20/params": "c"},
     }
-    monkeypatch.setattr(bits, "digests", lambda workdir: saved[workdir.name])
-    for name in saved:
+    monkeypatch.setattr(saved, "digests", lambda workdir: digests[workdir.name])
+    for name in digests:
         (tmp_path / name).mkdir()
         lines = [json.dumps({"epoch": epoch}) + "\n" for epoch in (1, 2)]
         (tmp_path / name / "metrics.jsonl").write_text("".join(lines))
     run, clean = tmp_path / "run", tmp_path / "clean"
     assert numbers._differences(run, clean, 3) == ["checkpoints differ: ['20/params'] and 0 more"]
     assert len(numbers._differences(run, clean, 2)) == 2  # a checkpoint and a row too many
-    del saved["run"]["20/params"]
+    del digests["run"]["20/params"]
     (run / "metrics.jsonl").write_text(lines[0])
     assert numbers._differences(run, clean, 2) == []
