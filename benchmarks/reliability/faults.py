@@ -136,7 +136,8 @@ def rows(jobs: Sequence[Job], verdicts: Sequence[str]) -> list[Row]:
         ends = [f"{counts[end]:,} {text}" for end, text in verdict.KEPT_PROMISES.items()]
         ends = [text for text in ends if not text.startswith("0 ")]
         lost = [f"{name}: {end}" for name, end in its.items() if end not in verdict.KEPT_PROMISES]
-        found.append(Row(what, len(its), "; ".join(ends), lost))
+        tried = len(its) - counts[verdict.UNMET]
+        found.append(Row(what, tried, "; ".join(ends), lost))
     return found
 
 
