@@ -33,7 +33,8 @@ def play(
       reason: words of which its message must contain one line; empty: any message.
 
     Returns:
-      `HARMLESS` or `MESSAGE`, or `UNMET` if it ended before the operation; anything else is a sentence that says what was lost.
+      `HARMLESS` or `MESSAGE`, or `UNMET` if it ended before the operation; anything else is a
+      sentence that says what was lost.
     """
     stage.reset(scene)
     before = _steps(stage.workdir)
