@@ -79,12 +79,12 @@ def every(stage: Stage) -> list[Job]:
 def few(stage: Stage) -> list[Job]:
     """Returns a few cases of each kind."""
     jobs: list[Job] = []
-    for scene, count in ((scenes.RESTORING, 6), (scenes.SAVING, 6), (scenes.TRAINING, 3)):
+    for scene, count in ((scenes.RESTORING, 4), (scenes.SAVING, 4), (scenes.TRAINING, 2)):
         operations, _ = stage.listed(scene)
         jobs += _failing(scene, spread(cases.single(operations), count))
     return [
         *jobs,
-        *_onward(scene, spread(cases.onward(operations, 5), 2)),
+        *_onward(scene, spread(cases.onward(operations, 5), 1)),
         *_slow(scene, cases.slow(operations, len(operations) // 2, 0.5)[:1]),
         *_mishaps(mishaps.FEW),
     ]
@@ -136,7 +136,8 @@ def rows(jobs: Sequence[Job], verdicts: Sequence[str]) -> list[Row]:
         ends = [f"{counts[end]:,} {text}" for end, text in verdict.KEPT_PROMISES.items()]
         ends = [text for text in ends if not text.startswith("0 ")]
         lost = [f"{name}: {end}" for name, end in its.items() if end not in verdict.KEPT_PROMISES]
-        found.append(Row(what, len(its), "; ".join(ends), lost))
+        tried = len(its) - counts[verdict.UNMET]
+        found.append(Row(what, tried, "; ".join(ends), lost))
     return found
 
 

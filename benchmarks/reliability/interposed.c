@@ -17,7 +17,8 @@
    INTERPOSED_LOG      a file that gets one line per operation: its number, name and path; the one
                        that was acted at is marked with a star
 
-   A process that is forked counts anew. */
+   A process that is forked counts anew, once the settings are in its environment. The child of a
+   vfork, which has its parent's memory, is left alone. */
 
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -44,8 +45,8 @@
 enum act { NOTHING, KILL, KILLED, TORN, ERROR, SHORT, SLOW };
 
 static struct {
-    pid_t pid; /* of the process that has read the settings */
-    int active, log, error;
+    pid_t pid; /* of this process; the child of a vfork finds its parent's */
+    int read, active, log, error;
     char folders[4 * PATH_MAX], kinds[1024];
     long at, onward, microseconds, clock;
     enum act act;
@@ -79,7 +80,7 @@ static int matches(const char *wanted) {
 
 static void read_settings(void) {
     pthread_mutex_lock(&reading);
-    if (its.pid != getpid()) {
+    if (!its.read && its.pid == getpid() && *setting("INTERPOSED_FOLDERS")) {
         const char *act = setting("INTERPOSED_ACT"), *log = setting("INTERPOSED_LOG");
         snprintf(its.folders, sizeof its.folders, "%s", setting("INTERPOSED_FOLDERS"));
         snprintf(its.kinds, sizeof its.kinds, "%s", setting("INTERPOSED_KINDS"));
@@ -103,9 +104,18 @@ static void read_settings(void) {
             its.log = syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
                               0600);
         atomic_store(&counted, 0);
-        its.pid = getpid();
+        its.read = 1;
     }
     pthread_mutex_unlock(&reading);
+}
+
+static void begin(void) {
+    its.pid = getpid();
+    its.read = its.active = 0;
+}
+__attribute__((constructor)) static void watch_forks(void) {
+    begin();
+    pthread_atfork(NULL, NULL, begin);
 }
 
 static int below(const char *path) {
@@ -125,7 +135,7 @@ static int is_counted(const char *name) {
 
 /* Counts an operation on a path; returns what to do at it. */
 static enum act met(const char *name, const char *path) {
-    if (!is_counted(name)) return NOTHING;
+    if (!is_counted(name) || its.pid != getpid()) return NOTHING;
     long number = atomic_fetch_add(&counted, 1) + 1;
     int here = its.act && its.at && (number == its.at || (its.onward && number > its.at));
     if (its.log >= 0) {
@@ -143,7 +153,7 @@ static enum act at_path(const char *name, int folder, const char *path) {
     char whole[2 * PATH_MAX], link[64];
     int saved = errno;
     enum act found = NOTHING;
-    if (its.pid != getpid()) read_settings();
+    if (!its.read) read_settings();
     if (its.active && path && *path) {
         if (*path == '/') {
             snprintf(whole, sizeof whole, "%s", path);
@@ -165,7 +175,7 @@ static enum act at_file(const char *name, int file) {
     char path[PATH_MAX], link[64];
     int saved = errno;
     enum act found = NOTHING;
-    if (its.pid != getpid()) read_settings();
+    if (!its.read) read_settings();
     if (its.active) {
         snprintf(link, sizeof link, "/proc/self/fd/%d", file);
         ssize_t size = readlink(link, path, sizeof path - 1);
@@ -317,7 +327,7 @@ VECTOR("read", preadv64, (int file, const struct iovec *parts, int count, off64_
 
 /* The seconds that the wall clock has lost by now. */
 static long lost_seconds(void) {
-    if (its.pid != getpid()) read_settings();
+    if (!its.read) read_settings();
     return its.active && its.clock ? its.clock * (atomic_fetch_add(&read_clock, 1) + 1) : 0;
 }
 

@@ -11,11 +11,12 @@ from mnist_jax.errors import UserError
 from mnist_jax.training import checkpoint, checkpoints
 
 STOPPED = 75  # exit status of a command that was told to stop
-HARMLESS, MESSAGE, ABORTED = "harmless", "message", "aborted"
+HARMLESS, MESSAGE, ABORTED, UNMET = "harmless", "message", "aborted", "unmet"
 KEPT_PROMISES = {  # how a case ends that loses nothing, and what the table says of it
     HARMLESS: "changed nothing",
     MESSAGE: "ended in order, and the next start went on to the same bits",
     ABORTED: "were ended by the system, and the next start went on to the same bits",
+    UNMET: "did not come to the operation, and are not counted",
 }
 
 
@@ -32,7 +33,8 @@ def play(
       reason: words of which its message must contain one line; empty: any message.
 
     Returns:
-      `HARMLESS` or `MESSAGE`; anything else is a sentence that says what was lost.
+      `HARMLESS` or `MESSAGE`, or `UNMET` if it ended before the operation; anything else is a
+      sentence that says what was lost.
     """
     stage.reset(scene)
     before = _steps(stage.workdir)
@@ -40,7 +42,12 @@ def play(
         trial = stage.run(*scene.words, disturbance=disturbance)
     except TimeoutError:
         return "it hangs"
-    return judged(stage, scene, trial, plain, reason, before)
+    met = trial.disturbed
+    if disturbance is not None and met is None:
+        return UNMET
+    end = judged(stage, scene, trial, plain, reason, before)
+    # Threads may do the same operations in another order, so what was met is named.
+    return end if end in KEPT_PROMISES or met is None else f"{end} (met: {met.kind} {met.path})"
 
 
 def judged(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mnist_jax.data.catalog import Dataset, own_dir
 from mnist_jax.errors import UserError
 from mnist_jax.lock import acquired
+from mnist_jax.presence import exists
 
 
 @contextlib.contextmanager
@@ -24,8 +25,10 @@ def exclusive(dataset: Dataset) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = path.open("w")
-        except PermissionError:  # another user's, whose lock can be held all the same
-            file = path.open()
+        except PermissionError:
+            if not exists(path):
+                raise
+            file = path.open()  # another user's, whose lock can be held all the same
     except OSError as error:
         raise UserError(
             f"{path.parent} is not writable, and holds no valid cache of {dataset.name}: {error}. "

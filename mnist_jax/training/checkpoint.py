@@ -312,7 +312,9 @@ def _load_once(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> 
 
 def _is_refusal(error: BaseException | None) -> bool:
     """True if the system's refusal of an operation, other than for a missing file, is the cause."""
-    while error is not None:
+    seen: set[int] = set()  # an error that is raised again may be its own context
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         code = re.search(r"os_error_code='(\d+)'", str(error))  # of orbax' C++
         number = int(code[1]) if code else error.errno if isinstance(error, OSError) else None
         if number not in (None, errno.ENOENT):

@@ -28,6 +28,7 @@ from mnist_jax.files import (
     damaged,
     make_folder,
     read_json,
+    reading,
     write_json,
     writing,
 )
@@ -192,10 +193,11 @@ def _name(values: Any) -> str:
 
 def _version(path: Path) -> Version | None:
     """Identifies the content of a file without reading it; `None` if there is no file."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return None
+    with reading(path):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
