@@ -127,6 +127,7 @@ def _children(process: int) -> list[int]:
 
 
 def killed(start: Start) -> bool:
+    """True if at least one of the processes was killed."""
     return start.trial.status != 0 and (
         start.trial.status == -signal.SIGKILL or "was killed by SIGKILL" in start.trial.errors
     )
