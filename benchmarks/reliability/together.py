@@ -140,6 +140,8 @@ def wrong(start: Start) -> str:
         return its.errors[-300:]
     if its.status not in (0, AGAIN, -signal.SIGKILL) or (its.status == AGAIN and not killed(start)):
         return f"ended with {its.status}: {(its.errors or its.output)[-300:]}"
+    if "Traceback" in its.errors:
+        return f"a traceback: {its.errors[-300:]}"
     if "checkpoint" in its.errors and "damaged" in its.errors:
         return f"a damaged checkpoint: {its.errors[:300]}"
     return ""
