@@ -19,7 +19,7 @@ from benchmarks.reliability.story import Start
 from benchmarks.reliability.together import ALL, PROCESSES, Blow, Place, killed, wrong
 
 SEED = 20
-KILLS = 55
+KILLS = 52
 CHAIN = 5  # kills in one folder
 SILENCE = 30.0  # seconds between two lines that show progress
 
@@ -66,7 +66,7 @@ def _chain(number: int, size: int, operations: dict[str, int], seconds: float) -
         if kind == 4:
             blows.append(Blow(ALL, after=dice.uniform(0.1, 0.9) * seconds))
         elif kind % 2:
-            blows.append(Blow("01"[kind == 1], after=dice.uniform(0.3, 0.9) * seconds))
+            blows.append(Blow("01"[kind == 1], after=dice.uniform(0.4, 0.9) * seconds))
         else:  # later starts have less to do
             whom = "01"[kind == 2]
             last = max(1, operations[whom] // (i + 1))
