@@ -192,6 +192,6 @@ def measure(*, quick: bool) -> list[Row]:
             lambda on: operations_row(on, FIRST, amount, amount.others),
             lambda on: fresh_row(on, amount),
         ]
-    with stands(warm=amount.whole) as on:
+    with stands() as on:
         rows = [part(on) for part in parts]
     return rows + notice.measure(quick=quick)

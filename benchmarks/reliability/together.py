@@ -58,10 +58,9 @@ class Place:
           blow: what happens to them; None: nothing.
           count: of processes; with one, there is no launcher.
         """
-        log, notes = self._shared / "operations.txt", self._shared / "notes.jsonl"
-        for path in self._shared.glob("*.jsonl*"):
+        log, notes = (self._shared / f"{self.folder.name}-{its}" for its in ("operations", "notes"))
+        for path in self._shared.glob(f"{self.folder.name}-*"):
             path.unlink()
-        log.unlink(missing_ok=True)
         launched = [str(LAUNCHER), f"--processes={count}", *FOLLOWED, "--", *COMMAND]
         words = launched if count > 1 else [*FOLLOWED, *COMMAND]
         began = time.perf_counter()
