@@ -27,7 +27,7 @@ class Amount:
     """How often the kills of each kind are tried."""
 
     operations: int = 1  # every how many of those of `main`
-    others: int = 3  # the same of `sweep`, of the reports and of the first start
+    others: int = 4  # the same of `sweep`, of the reports and of the first start
     moments: int = 6  # in each phase
     chains: int = 12
     fresh: int = 10  # processes that are no forks
@@ -83,8 +83,9 @@ def operations_row(on: Stands, command: Command, amount: Amount, every: int) -> 
     found = Found()
     command = _without_report(command)
     met = at_operations(on, command, found, every=every, all_kinds=amount.whole)
-    where = {1: "each operation", 2: "every second operation", 3: "every third operation"}
-    what = f"{command.name} killed before {where.get(every, f'every {every}th operation')}"
+    where = "each operation" if every == 1 else f"every {every}th operation"
+    where += ", and each kind of them," if amount.whole and every > 1 else ""
+    what = f"{command.name} killed before {where}"
     what += " that writes, and in the middle of writes"
     if command.cold:
         what += ", as it prepares its data and compiles its programs for the first time"
@@ -191,6 +192,6 @@ def measure(*, quick: bool) -> list[Row]:
             lambda on: operations_row(on, FIRST, amount, amount.others),
             lambda on: fresh_row(on, amount),
         ]
-    with stands(warm=amount.whole) as on:
+    with stands() as on:
         rows = [part(on) for part in parts]
     return rows + notice.measure(quick=quick)

@@ -64,9 +64,9 @@ def _series(quick: bool) -> list[Series]:
     words = ("mnist_jax.sweep", f"--config={path}", f"--workdir={RUN}")
     sweep = Command("`configs/sweeps/looped.py`", words, report=False)
     return [
-        Series(_main("mlp.py", longer), 12, 6, 0.4),
-        Series(_main("cnn.py", longer), 8, 2, 6.0),
-        Series(sweep, 8, 5, 0.5, devices=processors.count()),
+        Series(_main("mlp.py", longer), 8, 6, 0.4),
+        Series(_main("cnn.py", longer), 5, 2, 6.0),
+        Series(sweep, 5, 5, 0.5, devices=processors.count()),
     ]
 
 

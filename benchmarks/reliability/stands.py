@@ -45,17 +45,15 @@ class Found:
 class Stands:
     """Some stands, which work at the same time."""
 
-    def __init__(self, folder: Path, count: int, *, warm: bool) -> None:
+    def __init__(self, folder: Path, count: int) -> None:
         """Starts the processes of the stands.
 
         Args:
           folder: of all of them.
           count: of stands.
-          warm: True to run each command once before it is followed, so that its programs are there.
         """
         names = [folder / f"stand-{i}" for i in range(count)]
         self._all = [Stand(name, folder / "shared", **prepared()) for name in names]
-        self._warm = warm
         self._free: queue.Queue[Stand] = queue.Queue()
         for stand in self._all:
             self._free.put(stand)
@@ -66,8 +64,7 @@ class Stands:
         """Returns how a command goes that is left alone, and what it leaves."""
         if command not in self._expected:
             with self._one() as stand:
-                if self._warm:
-                    stand.undisturbed(command)
+                stand.undisturbed(command)  # keeps its programs, whose writes are not met again
                 self._expected[command] = stand.undisturbed(command)
         return self._expected[command]
 
@@ -108,10 +105,10 @@ class Stands:
 
 
 @contextlib.contextmanager
-def stands(count: int = STANDS, *, warm: bool = True) -> Iterator[Stands]:
+def stands(count: int = STANDS) -> Iterator[Stands]:
     """Context manager that sets up stands in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        found = Stands(Path(folder).resolve(), count, warm=warm)
+        found = Stands(Path(folder).resolve(), count)
         try:
             yield found
         finally:

@@ -58,10 +58,9 @@ class Place:
           blow: what happens to them; None: nothing.
           count: of processes; with one, there is no launcher.
         """
-        log, notes = self._shared / "operations.txt", self._shared / "notes.jsonl"
-        for path in self._shared.glob("*.jsonl*"):
+        log, notes = (self._shared / f"{self.folder.name}-{its}" for its in ("operations", "notes"))
+        for path in self._shared.glob(f"{self.folder.name}-*"):
             path.unlink()
-        log.unlink(missing_ok=True)
         launched = [str(LAUNCHER), f"--processes={count}", *FOLLOWED, "--", *COMMAND]
         words = launched if count > 1 else [*FOLLOWED, *COMMAND]
         began = time.perf_counter()
@@ -127,7 +126,7 @@ def _children(process: int) -> list[int]:
 
 
 def killed(start: Start) -> bool:
-    """True if a process of this start was killed."""
+    """True if at least one of the processes was killed."""
     return start.trial.status != 0 and (
         start.trial.status == -signal.SIGKILL or "was killed by SIGKILL" in start.trial.errors
     )
@@ -140,6 +139,8 @@ def wrong(start: Start) -> str:
         return its.errors[-300:]
     if its.status not in (0, AGAIN, -signal.SIGKILL) or (its.status == AGAIN and not killed(start)):
         return f"ended with {its.status}: {(its.errors or its.output)[-300:]}"
+    if "Traceback" in its.errors:
+        return f"a traceback: {its.errors[-300:]}"
     if "checkpoint" in its.errors and "damaged" in its.errors:
         return f"a damaged checkpoint: {its.errors[:300]}"
     return ""

@@ -26,7 +26,7 @@ class Checkpoints:
     """Writes checkpoints to a folder in a thread; there may be only one writer per folder."""
 
     def __init__(self, folder: Path, *, keep_latest: int, together: bool = False) -> None:
-        """Creates the folder.
+        """Creates the folder, or removes from it what a process that was killed left behind.
 
         Args:
           folder: of the checkpoints.
@@ -48,6 +48,8 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write checkpoints to {self.folder}: {error}") from error
+        if not together or processes.is_first():
+            _clean(self.folder)  # there may be nothing left to save, if it was killed at the end
 
     def save(self, state: Any, step: int, record: Record) -> None:
         """Writes a checkpoint asynchronously; the next call waits until it is on disk.

@@ -41,6 +41,7 @@ def test_each_process_and_all_are_killed_at_operations_and_moments():
         (75, "", "ended with 75"),
         (1, "error: something", "error: something"),
         (0, "warning: checkpoint run/checkpoints/7 is damaged: gone", "a damaged checkpoint"),
+        (75, "was killed by SIGKILL\nTraceback (most recent call last):", "a traceback"),
         (-9, "still there after 200 s", "still there"),
     ],
 )
