@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import readme
-from benchmarks.reliability import saved
+from benchmarks.reliability.planting import saved
 from benchmarks.reliability.row import Row
 
 OTHER = "OTHER_PYTHON"

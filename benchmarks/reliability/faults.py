@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability import cases, mishaps, scenes, verdict
-from benchmarks.reliability.cases import Case
+from benchmarks.reliability.failing import cases, mishaps, scenes, verdict
+from benchmarks.reliability.failing.cases import Case
+from benchmarks.reliability.failing.scenes import Scene
+from benchmarks.reliability.failing.stage import Stage
 from benchmarks.reliability.progress import Progress
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.scenes import Scene
-from benchmarks.reliability.stage import Stage
 
 STAGES = 2  # that work at once
 NAMES = {

@@ -10,12 +10,12 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.reliability import notice, story
-from benchmarks.reliability.followed import PHASES
+from benchmarks.reliability.killing import notice, story
+from benchmarks.reliability.killing.followed import PHASES
+from benchmarks.reliability.killing.stands import Found, Stands, stands
+from benchmarks.reliability.killing.victim import FIRST, MAIN, SWEEP, Command, Kill
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.stands import Found, Stands, stands
 from benchmarks.reliability.trial import Disturbance
-from benchmarks.reliability.victim import FIRST, MAIN, SWEEP, Command, Kill
 
 SEED = 0
 TAIL = 15  # operations, more than come after the report

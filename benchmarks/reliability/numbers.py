@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import forks, readme
-from benchmarks.reliability import poison, saved
-from benchmarks.reliability.poison import Dose
+from benchmarks.reliability.planting import poison, saved
+from benchmarks.reliability.planting.poison import Dose
 from benchmarks.reliability.row import Row
 
 EPOCHS, STEPS, CHUNK = 3, 10, 4

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.reliability import bits, story
+from benchmarks.reliability.killing import bits, story
+from benchmarks.reliability.killing.story import Start
+from benchmarks.reliability.killing.together import ALL, PROCESSES, Blow, Place, killed, wrong
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.story import Start
-from benchmarks.reliability.together import ALL, PROCESSES, Blow, Place, killed, wrong
 
 SEED = 20
 KILLS = 52

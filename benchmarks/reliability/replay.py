@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import forks, readme
-from benchmarks.reliability import flips
+from benchmarks.reliability.planting import flips
 from benchmarks.reliability.row import Row
 from mnist_jax.training import checkpoint, checkpoints, contents
 from mnist_jax.training.comparison import TIMINGS

@@ -2,10 +2,11 @@
 
 import pytest
 
-from benchmarks.reliability import cases, faults, mishaps, scenes, verdict
-from benchmarks.reliability.cases import Case
+from benchmarks.reliability import faults
+from benchmarks.reliability.failing import cases, mishaps, scenes, verdict
+from benchmarks.reliability.failing.cases import Case
+from benchmarks.reliability.failing.stage import Stage
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.stage import Stage
 from benchmarks.reliability.trial import Operation
 
 

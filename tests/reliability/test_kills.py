@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reliability import bits, kills, notice, story
-from benchmarks.reliability.stand import Stand
-from benchmarks.reliability.story import Note, Start
+from benchmarks.reliability import kills
+from benchmarks.reliability.killing import bits, notice, story
+from benchmarks.reliability.killing.stand import Stand
+from benchmarks.reliability.killing.story import Note, Start
+from benchmarks.reliability.killing.victim import FIRST, Kill
 from benchmarks.reliability.trial import Disturbance, Trial
-from benchmarks.reliability.victim import FIRST, Kill
 from mnist_jax.training.checkpoints import Checkpoints
 from tests.commands import flip_bit
 

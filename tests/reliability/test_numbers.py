@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from benchmarks.reliability import numbers, saved
-from benchmarks.reliability.poison import PLACES, Dose
+from benchmarks.reliability import numbers
+from benchmarks.reliability.planting import saved
+from benchmarks.reliability.planting.poison import PLACES, Dose
 
 
 def test_no_number_that_is_not_finite_is_missed_or_saved():

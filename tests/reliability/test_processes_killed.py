@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from benchmarks.reliability import processes
+from benchmarks.reliability.killing.story import Start
+from benchmarks.reliability.killing.together import ALL, wrong
 from benchmarks.reliability.processes import _chain
-from benchmarks.reliability.story import Start
-from benchmarks.reliability.together import ALL, wrong
 from benchmarks.reliability.trial import Trial
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.reliability import flips, replay
+from benchmarks.reliability import replay
+from benchmarks.reliability.planting import flips
 from mnist_jax.training import checkpoint, checkpoints, contents
 from tests import commands
 from tests.commands import fingerprint, finished, flip_bit, refused, run, stop_in_first_chunk

@@ -16,7 +16,7 @@ from mnist_jax.training.program import Program
 # Runs a module of this project, with its arguments, after planting a flip.
 CODE = """
 import json, runpy, sys
-from benchmarks.reliability import flips
+from benchmarks.reliability.planting import flips
 flips.plant(**json.loads(sys.argv[1]))
 sys.argv = sys.argv[2:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,8 +1,8 @@
 """Puts numbers into a training, at one place and at chosen steps, as wrong data or memory would.
 
-    python -c "from benchmarks.reliability import poison; poison.run()" PLACE DOSES NAME ARGUMENT...
+    python -c "from benchmarks.reliability.planting.poison import run; run()" PLACE DOSES NAME ...
 
-runs `python -m mnist_jax.NAME ARGUMENT...` with the doses that the JSON list DOSES describes. A
+runs `python -m mnist_jax.NAME ...` with the doses that the JSON list DOSES describes. A
 dose changes one value of one array in one step.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-CODE = "from benchmarks.reliability import poison; poison.run()"
+CODE = "from benchmarks.reliability.planting import poison; poison.run()"
 Spoil = Callable[[Any, Any], Any]  # (state before the step, array) -> array
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.forks import TIMEOUT
-from benchmarks.reliability import bits, network
-from benchmarks.reliability.story import Start, Story, lost_work, read_notes, wrong
+from benchmarks.reliability.killing import bits, network
+from benchmarks.reliability.killing.story import Start, Story, lost_work, read_notes, wrong
+from benchmarks.reliability.killing.victim import RUN, Command, Kill
 from benchmarks.reliability.trial import Bench, Trial
-from benchmarks.reliability.victim import RUN, Command, Kill
 
-FOLLOWED = ("-m", "benchmarks.reliability.followed")
+FOLLOWED = ("-m", "benchmarks.reliability.killing.followed")
 STARTS = 10  # at most, of a command that should end
 
 

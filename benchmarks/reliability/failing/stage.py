@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability import scenes
-from benchmarks.reliability.scenes import Scene
+from benchmarks.reliability.failing import scenes
+from benchmarks.reliability.failing.scenes import Scene
 from benchmarks.reliability.trial import READING, WRITING, Bench, Disturbance, Operation, Trial
 
 SECONDS = 290.0  # after which a command counts as hanging

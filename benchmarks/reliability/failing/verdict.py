@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.scenes import EPOCHS, KEPT, STEPS, Scene
-from benchmarks.reliability.stage import Stage
+from benchmarks.reliability.failing.scenes import EPOCHS, KEPT, STEPS, Scene
+from benchmarks.reliability.failing.stage import Stage
 from benchmarks.reliability.trial import Disturbance, Trial
 from mnist_jax.errors import UserError
 from mnist_jax.training import checkpoint, checkpoints

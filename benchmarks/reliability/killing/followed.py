@@ -1,6 +1,6 @@
 """Runs a command of mnist_jax as `python -m` does, notes what it does, and may kill it.
 
-  python -m benchmarks.reliability.followed mnist_jax.main --config=configs/mlp.py
+  python -m benchmarks.reliability.killing.followed mnist_jax.main --config=configs/mlp.py
 
 The environment says how:
 

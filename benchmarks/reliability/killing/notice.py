@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import readme
-from benchmarks.reliability import story
+from benchmarks.reliability.killing import story
+from benchmarks.reliability.killing.stand import Stand, prepared
+from benchmarks.reliability.killing.story import Start
+from benchmarks.reliability.killing.victim import RUN, Command, Kill
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.stand import Stand, prepared
-from benchmarks.reliability.story import Start
-from benchmarks.reliability.victim import RUN, Command, Kill
 from mnist_jax import processors
 from mnist_jax.training.stop import EXIT_STATUS
 

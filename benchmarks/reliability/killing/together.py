@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import readme
-from benchmarks.reliability import network, story, trial
-from benchmarks.reliability.stand import FOLLOWED, prepared
-from benchmarks.reliability.story import Start
+from benchmarks.reliability import trial
+from benchmarks.reliability.killing import network, story
+from benchmarks.reliability.killing.stand import FOLLOWED, prepared
+from benchmarks.reliability.killing.story import Start
+from benchmarks.reliability.killing.victim import RUN
 from benchmarks.reliability.trial import Disturbance, Trial
-from benchmarks.reliability.victim import RUN
 
 PROCESSES = 2
 LAUNCHER = readme.ROOT / "launch" / "local.py"

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.reliability import bits, story
-from benchmarks.reliability.stand import Stand, prepared
-from benchmarks.reliability.story import Start, Story
-from benchmarks.reliability.victim import Command, Kill
+from benchmarks.reliability.killing import bits, story
+from benchmarks.reliability.killing.stand import Stand, prepared
+from benchmarks.reliability.killing.story import Start, Story
+from benchmarks.reliability.killing.victim import Command, Kill
 
 STANDS = 2  # as many as there are cores
 SILENCE = 30.0  # seconds between two lines that show progress

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability import scenes, verdict
-from benchmarks.reliability.scenes import COLD, TRAINING, WORKDIR, Scene
-from benchmarks.reliability.stage import Stage
+from benchmarks.reliability.failing import scenes, verdict
+from benchmarks.reliability.failing.scenes import COLD, TRAINING, WORKDIR, Scene
+from benchmarks.reliability.failing.stage import Stage
 from benchmarks.reliability.trial import Trial
 
 # Calls `happen()` before the function that stands for a moment is called for the Nth time.

@@ -1,0 +1,1 @@
+"""Lets the system fail under a command, and judges how that ended."""

@@ -1,0 +1,1 @@
+"""Kills commands at chosen moments, starts them again, and compares what they end with."""

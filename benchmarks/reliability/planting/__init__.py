@@ -1,0 +1,1 @@
+"""Puts wrong bits and numbers into the memory of a training."""
