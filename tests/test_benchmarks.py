@@ -29,7 +29,7 @@ def result(depth: int, epochs: int, seed: int) -> dict[str, Any]:
         "seed": seed,
         "config": member.config.to_dict(),
         "parameters": 100,
-        "history": [{"epoch": epochs, "val_accuracy": accuracy, "val_loss": 0.1}],
+        "history": [{"epoch": epochs, "step": 10, "val_accuracy": accuracy, "val_loss": 0.1}],
         "seconds": 1.0,
         "test": {"loss": 0.1, "accuracy": accuracy},
         "status": "finished",

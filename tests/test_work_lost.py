@@ -20,7 +20,7 @@ import pytest
 
 import mnist_jax
 from mnist_jax import config as configuration
-from mnist_jax import experiment, lock
+from mnist_jax import experiment, lock, presence
 from mnist_jax.commands import verify
 from mnist_jax.errors import UserError
 from mnist_jax.evaluations import split as evaluation
@@ -419,14 +419,14 @@ def test_damaged_results_of_a_sweep_are_made_again(swept, tmp_path, capsys, cont
 
 
 def vanishing(patch: pytest.MonkeyPatch, *, new: bool = False) -> None:
-    """Deletes the first checkpoint that is read, just before; with `new`, moves it to step 99."""
+    """Deletes the first checkpoint that is read, just before; with `new`, there is another, 99."""
     read_seal, gone = checkpoint._read_seal, []
 
     def once(path):
         if not gone:
             gone.append(path)
             if new:
-                path.rename(path.with_name("99"))
+                as_step(path.rename(path.with_name("99")))
             else:
                 shutil.rmtree(path)
         return read_seal(path)
@@ -434,17 +434,28 @@ def vanishing(patch: pytest.MonkeyPatch, *, new: bool = False) -> None:
     patch.setattr(checkpoint, "_read_seal", once)
 
 
+def as_step(path: Path) -> None:
+    """Makes a renamed checkpoint one of the step that its new name says."""
+    metadata = path / checkpoint.METADATA
+    content = json.loads(metadata.read_text())
+    sealed = content["custom_metadata"]
+    del sealed["seal"]
+    sealed["record"]["step"] = int(path.name)
+    sealed["seal"] = checkpoint._seal(sealed)
+    metadata.write_text(json.dumps(content))
+
+
 @pytest.mark.parametrize("new", [False, True])
 def test_verify_leaves_out_what_vanishes(copied, capsys, monkeypatch, new):
     vanishing(monkeypatch, new=new)
-    assert verify.main(Namespace(workdir=copied, member="", seed=None)) == 0
+    assert verify.main(Namespace(workdir=copied, member="", seed=None, replay=None)) == 0
     assert capsys.readouterr().out == "14: sound\n"
 
 
 def test_verify_looks_again_if_all_have_vanished(copied, capsys, monkeypatch):
     shutil.rmtree(copied / "checkpoints" / "14")
     vanishing(monkeypatch, new=True)
-    assert verify.main(Namespace(workdir=copied, member="", seed=None)) == 0
+    assert verify.main(Namespace(workdir=copied, member="", seed=None, replay=None)) == 0
     assert capsys.readouterr().out == "99: sound\n"
 
 
@@ -458,7 +469,7 @@ def test_verify_tells_of_each_checkpoint_before_the_next_is_read(copied, capsys,
 
     monkeypatch.setattr(checkpoint, "check", refuse)
     with pytest.raises(UserError, match="refuses to read checkpoint 14"):
-        verify.main(Namespace(workdir=copied, member="", seed=None))
+        verify.main(Namespace(workdir=copied, member="", seed=None, replay=None))
     assert capsys.readouterr().out == "7: sound\n"
 
 
@@ -488,14 +499,14 @@ def test_what_is_named_and_vanishes_is_not_damaged(copied, monkeypatch):
 def test_a_population_that_vanishes_is_left_out(swept, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(swept, tmp_path / "sweep"))
     (path,) = folder.rglob("members.json")
-    listed = Path.glob
+    there = presence.exists
 
-    def glob(self, pattern):
-        found = list(listed(self, pattern))
+    def exists(asked):
+        found = there(asked)
         path.unlink(missing_ok=True)
         return found
 
-    monkeypatch.setattr(Path, "glob", glob)
+    monkeypatch.setattr(presence, "exists", exists)
     assert sweepdir.populations(folder) == []
 
 
@@ -518,7 +529,10 @@ def test_readers_beside_a_training_raise_no_false_alarm(tmp_path, capsys):
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
         for _ in range(20):
-            assert verify.main(Namespace(workdir=tmp_path / "run", member="", seed=None)) == 0
+            assert (
+                verify.main(Namespace(workdir=tmp_path / "run", member="", seed=None, replay=None))
+                == 0
+            )
             assert mnist_jax.load(tmp_path / "run").restored.step > 0
             assert mnist_jax.api.Run(tmp_path / "run").history
         assert training.poll() is None  # it was at work all the time
@@ -711,6 +725,6 @@ def test_what_is_read_by_others_is_left_as_it_is(trained):
     """Loading and verifying changes no file."""
     before = fingerprint(trained)
     mnist_jax.load(trained)
-    verify.main(Namespace(workdir=trained, member="", seed=None))
+    verify.main(Namespace(workdir=trained, member="", seed=None, replay=None))
     assert fingerprint(trained) == before
     assert json.loads((trained / "result.json").read_text())["warnings"] == []

@@ -63,7 +63,7 @@ class PopulationDir:
         """
         path = self.path / "results.json"
         version = _version(path)
-        return None if version is None else _read_results(path, version, _Members(self.members))
+        return None if version is None else _read_results(path, version)
 
     def begin(self) -> None:
         """Creates the folder and writes the list of its members."""
@@ -225,27 +225,15 @@ def _read_members(path: Path, version: Version) -> PopulationDir:
     return PopulationDir(path.parent, _planned(values, path, again))
 
 
-@dataclass(frozen=True, eq=False)
-class _Members:
-    """The members of a population, which its path tells apart from others already."""
-
-    planned: tuple[Planned, ...]
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Members)
-
-    def __hash__(self) -> int:
-        return 0
-
-
 @functools.lru_cache(maxsize=READ)
-def _read_results(path: Path, version: Version, members: "_Members") -> list[dict[str, Any]] | None:
+def _read_results(path: Path, version: Version) -> list[dict[str, Any]] | None:
     del version
+    population = _read(path.with_name("members.json"))
+    members = () if population is None else population.members
     try:
         found = read_json(path, list)
-        count = len(members.planned)
-        if len(found) != count or not all(map(_is_result, found, members.planned)):
-            raise damaged(path, f"expected the results of {count} members")
+        if len(found) != len(members) or not all(map(_is_result, found, members)):
+            raise damaged(path, f"expected the results of {len(members)} members")
     except DamagedFileError as error:
         print_warning(f"{error.cause}; taken as not finished")
         return None
