@@ -18,6 +18,7 @@ from mnist_jax.errors import UserError
 
 RESTORE = "Restore it, or use another folder"
 LONGEST = 100  # bytes of a text in the name of a file
+TRIES = 10  # to make a temporary file
 BUCKETS = ("abfs", "abfss", "az", "gcs", "gs", "s3", "s3a")
 STORAGE = (
     "mount the bucket (gs:// with Cloud Storage FUSE), or use an NFS share, such as Filestore, or "
@@ -91,7 +92,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     Raises:
       UserError: the file cannot be written.
     """
-    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.tmp")
+    temporary = path.with_name(f".mnist_jax-{os.getpid()}-{threading.get_ident()}.tmp")
     with writing(path):
         _remove_left_over(path.parent)
         try:
@@ -100,6 +101,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
+                os.close(os.dup(file.fileno()))  # NFS and FUSE write, and report errors, at a close
                 os.replace(temporary, path)
         finally:
             with contextlib.suppress(OSError):
@@ -108,30 +110,40 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
 
 def _open_locked(path: Path) -> IO[bytes]:
     """Opens a new file to write; its lock, where there are locks, says that its writer lives."""
-    while True:
+    for _ in range(TRIES):
         file = path.open("wb")
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
+        if _is_at(file, path):
             return file
         file.close()  # removed as a leftover before it was locked
+    raise OSError("the file that was just made is not there")
 
 
 def _remove_left_over(folder: Path) -> None:
     """Removes temporary files of `write_bytes` whose writers were killed."""
     found: list[Path] = []
     with contextlib.suppress(OSError):
-        found += folder.glob(".[0-9]*-[0-9]*.tmp")
+        found += folder.glob(".mnist_jax-*.tmp")
     for path in found:
         with contextlib.suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails as long as its writer lives
-            path.unlink()
+            if _is_at(file, path):  # else its writer has renamed it, and writes another one
+                path.unlink()
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """True if an open file is the one that is found at a path by now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: Path, text: str, *, durable: bool = True) -> None:
     """Writes a text file atomically, as `write_bytes` does.
 
-    Characters that are none, as in names of files that are not UTF-8, become such as `\\udcff`.
+    Bytes of a file's name that are not UTF-8 are written as escapes such as `\\udcff`.
     """
     write_bytes(path, text.encode(errors="backslashreplace"), durable=durable)
 

@@ -26,9 +26,19 @@ def data() -> Path:
     """Returns `~/tensorflow_datasets`, or a temporary folder if that cannot be made."""
     given = "~/tensorflow_datasets"
     there = _expanded(given)
-    if there is not None and is_folder(there):  # perhaps read-only, with all that is needed in it
+    if there is not None and _is_there(there):  # perhaps read-only, with all that is needed in it
         return there
     return _usable(given) or _instead(given, "TFDS_DATA_DIR") / "tensorflow_datasets"
+
+
+def _is_there(path: Path) -> bool:
+    """True if there is a folder; False if this user may not look."""
+    try:
+        return is_folder(path)
+    except UserError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return False
+        raise
 
 
 def _usable(given: str) -> Path | None:

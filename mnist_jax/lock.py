@@ -14,7 +14,15 @@ from mnist_jax.files import reason, refuse_unknown_characters
 
 POLL = 0.2  # seconds between two looks at a lock
 HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # by another process
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)  # on this file system
+# On this file system. NFS has no lock of a file that is only read (EBADF, as flock(2) says).
+NO_LOCKS = (
+    errno.ENOLCK,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.ENOTSUP,
+    errno.EINVAL,
+    errno.EBADF,
+)
 
 
 @contextlib.contextmanager

@@ -533,6 +533,7 @@ def test_another_repository_in_the_environment_is_not_this_one(monkeypatch):
     commit = provenance.commit()
     monkeypatch.setenv("GIT_DIR", "/nowhere")
     monkeypatch.setenv("GIT_WORK_TREE", "/")
+    provenance.commit.cache_clear()
     assert provenance.commit() == commit
 
 

@@ -305,7 +305,7 @@ def test_a_number_that_is_not_finite_stops_the_run_and_is_never_saved(tmp_path, 
     arguments = ["--config.optimizer.name=sgd", "--config.num_epochs=1", *arguments]
     error = refused("main", *SMALL, *arguments, f"--workdir={tmp_path / 'run'}")
     assert error.count("error: ") == 1
-    said = r"epoch 1, step \d+: the loss, the gradient or the parameters are not finite"
+    said = r"epoch 1, step \d+: .* not finite"
     assert re.search(said, error)
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
     assert not (tmp_path / "run" / "result.json").exists()

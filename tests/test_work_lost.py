@@ -510,6 +510,21 @@ def test_a_population_that_vanishes_is_left_out(swept, tmp_path, monkeypatch):
     assert sweepdir.populations(folder) == []
 
 
+def test_a_population_of_an_earlier_version_goes_on(swept, tmp_path):
+    """Whose configurations had fewer fields; the digest of their text names the folder."""
+    folder = Path(shutil.copytree(swept, tmp_path / "sweep"))
+    (path,) = folder.rglob("members.json")
+    values = read(path)
+    for its in values:
+        del its["config"]["deterministic"]
+    earlier = path.parent.rename(path.parent.with_name(sweepdir._name(values)))
+    (earlier / "members.json").write_text(json.dumps(values))
+    (population,) = sweepdir.populations(folder)
+    population.begin()
+    assert sweepdir.populations(folder) == [population]
+    assert sweepdir.finished([population])
+
+
 @pytest.mark.slow
 def test_readers_beside_a_training_raise_no_false_alarm(tmp_path, capsys):
     arguments = ("--config=configs/mlp.py", *overrides(hidden="8"), "--config.keep_latest=1")

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import errno
 import functools
 import gc
 import os
@@ -23,6 +24,19 @@ from mnist_jax.training.stop import EXIT_STATUS
 Parser = argparse_flags.ArgumentParser
 PATHS = ("workdir", "compare")  # arguments that hold paths
 INTERRUPTED = 130  # exit status by convention: 128, and the number of SIGINT
+# Numbers of errors that come from files and disks.
+OF_FILES = (
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ESTALE,
+)
 OUT_OF_MEMORY = (
     "the memory does not suffice. Close other programs, raise the limit (ulimit -v), or use a "
     "machine with more memory, then run the same command again"
@@ -85,7 +99,7 @@ def _guarded(main: Callable[[Namespace], int | None], arguments: Namespace) -> i
         sys.stderr.write(f"error: {error}\n")  # at once: other processes may write there, too
         return 1
     except OSError as error:
-        if error.filename is None and error.strerror is None:  # of a library: the place matters
+        if error.filename is None and error.errno not in OF_FILES:  # the place matters
             raise
         sys.stderr.write(f"error: {_refusal(error)}\n")
         return 1

@@ -11,9 +11,10 @@ configuration names, has changed since the run began. Changes no files.
 
 Digests do not show that a training computed wrongly, or that its memory changed while it ran. With
 --replay, the network is trained again from each checkpoint to the next, which takes as long as it
-took then, and the bits are compared. Where they differ, lines that follow name the arrays, and the
-status is 1. The two checkpoints that a run keeps by default are one epoch apart; config.keep_latest
-is their number. With --replay=start, it is also trained from its first step to the first of them.
+took then, and the bits are compared. Where they differ, lines that follow name the arrays. The
+status is then 1, as it is if there was nothing to replay. The two checkpoints that a run keeps by
+default are one epoch apart; config.keep_latest is their number. With --replay=start, it is also
+trained from its first step to the first of them.
 
 The bits are those of one kind of processor, one version of JAX and one number of devices; with
 config.reduction = 'elastic', of any number. Where they differ and these do, too, the lines say so.
@@ -75,10 +76,9 @@ def _replayed(arguments: Namespace) -> int:
         print("\n  ".join([f"{its.name}: {state}", *its.details]), flush=True)
         found.append(its)
     if not any(its.replayed for its in found):
-        print_warning(
-            "nothing was replayed: that needs two sound checkpoints of the same networks. "
-            "--replay=start trains from the first step"
-        )
+        advice = "; --replay=start trains from the first step" * (arguments.replay != "start")
+        print_warning(f"nothing was replayed: that needs two sound checkpoints{advice}")
+        return 1
     return int(any(its.problem or not its.equal for its in found))
 
 

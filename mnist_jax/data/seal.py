@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_jax.files import write_text
+from mnist_jax.presence import exists, is_file
 
 FILE = "mnist_jax.json"
 BEGINNING = 1 << 20  # bytes
@@ -22,7 +23,7 @@ def write(folder: Path) -> None:
       UserError: the file cannot be written.
     """
     facts = {path.name: _facts(path) for path in _files(folder)}
-    write_text(folder / FILE, json.dumps(facts, indent=2) + "\n", durable=False)
+    write_text(folder / FILE, json.dumps(facts, indent=2) + "\n")
 
 
 def damage(folder: Path, *, whole: bool) -> str:
@@ -35,7 +36,7 @@ def damage(folder: Path, *, whole: bool) -> str:
     Raises:
       OSError: the system refuses to read a file.
     """
-    if not (folder / FILE).exists():  # prepared by tfds itself, or by an earlier version
+    if not exists(folder / FILE):  # prepared by tfds itself, or by an earlier version
         return ""
     try:
         sealed = json.loads((folder / FILE).read_bytes())
@@ -44,7 +45,7 @@ def damage(folder: Path, *, whole: bool) -> str:
         return f"{FILE} cannot be read: {error}"
     for name, its in expected.items():
         path = folder / name
-        if path.parent != folder or not path.is_file():
+        if path.parent != folder or not is_file(path):
             return f"{name} is missing"
         for fact, found in _facts(path, whole=whole).items():
             if its.get(fact) != found:

@@ -89,7 +89,6 @@ class Checkpoints:
         there = steps(self.folder)
         if there and step <= there[-1]:
             raise OSError(f"the folder holds a later checkpoint, {there[-1]}")
-        _clean(self.folder)  # what a killed process left behind
         checkpoint.write(self.folder, step, arrays, metadata, together=self._together)
         for old in [*there, step][: -self._keep_latest]:
             path = self.folder / str(old)

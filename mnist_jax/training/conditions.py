@@ -4,7 +4,6 @@ The record of a checkpoint holds a history: one entry for the first step, and on
 which a process went on under other conditions.
 """
 
-import functools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -36,15 +35,10 @@ def now(program: Program) -> Conditions:
         "devices_per_process": len(jax.local_devices()),
         "processes": len({device.process_index for device in program.layout.devices}),
         "versions": provenance.versions(),
-        "commit": _commit(),
+        "commit": provenance.commit(),
         "environment": {name: os.environ[name] for name in VARIABLES if os.environ.get(name)},
         "code": {name: its["sha256"] for name, its in modules.items()},
     }
-
-
-@functools.cache  # the code that this process has imported stays the same
-def _commit() -> str | None:
-    return provenance.commit()
 
 
 def history(record: Record | None) -> History:
@@ -87,5 +81,11 @@ def differences(
         if its is None:
             lines.append(UNKNOWN)
         else:
-            lines += configuration.difference(its | same, here | same)
+            both = (_without_empty(each | same) for each in (its, here))
+            lines += configuration.difference(*both)
     return list(dict.fromkeys(lines))
+
+
+def _without_empty(conditions: Conditions) -> Conditions:
+    """Leaves out empty dicts, of which a difference would be a line of its own."""
+    return {name: value for name, value in conditions.items() if value != {}}

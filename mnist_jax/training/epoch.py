@@ -13,8 +13,8 @@ from mnist_jax.training.position import Position
 from mnist_jax.training.program import Program
 from mnist_jax.training.state import SOME_STEP, evaluation_weights
 
-LOST = "the loss, the gradient or the parameters are not finite"
-LOST_WITHIN = "the parameters, an average or the optimizer's state are not finite"
+LOST = "the loss or the gradient is not finite"
+LOST_WITHIN = "the parameters, batch statistics, an average or the optimizer's state are not finite"
 
 
 def take_out_diverged(program: Program, at: Position, steps: int) -> None:

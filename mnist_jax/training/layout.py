@@ -429,7 +429,7 @@ def for_batch(config: Config, devices: Sequence[Any] | None = None) -> BatchLayo
     """
     devices = tuple(devices or sorted(jax.devices(), key=lambda its: (its.process_index, its.id)))
     _refuse_unknown(config)
-    elastic, mode = config.reduction == "elastic", config.parallel
+    elastic, mode = is_elastic(config), config.parallel
     several = len({device.process_index for device in devices}) > 1
     if mode == "pmap" and several:
         raise UserError("config.parallel: 'pmap' is for a single process; use 'auto'")
@@ -445,6 +445,11 @@ def for_batch(config: Config, devices: Sequence[Any] | None = None) -> BatchLayo
             f"use a multiple of {len(devices)}"
         )
     return BatchLayout(mode, devices, elastic, config.deterministic)
+
+
+def is_elastic(config: Config) -> bool:
+    """True if the number of devices changes no bit."""
+    return config.reduction == "elastic"
 
 
 def refuse_unreachable() -> None:
@@ -470,8 +475,7 @@ def refuse_unreachable() -> None:
 
 def for_evaluation(config: Config) -> BatchLayout:
     """Returns the layout in which all devices of this process evaluate one network."""
-    devices, elastic = tuple(jax.local_devices()), config.reduction == "elastic"
-    return BatchLayout("jit", devices, elastic, config.deterministic)
+    return BatchLayout("jit", tuple(jax.local_devices()), is_elastic(config), config.deterministic)
 
 
 def for_members(config: Config, count: int, devices: Sequence[Any] | None = None) -> MembersLayout:

@@ -1,5 +1,6 @@
 """Describes the device, the package versions and the commit that produced a result."""
 
+import functools
 import importlib.metadata
 import os
 import platform
@@ -53,6 +54,7 @@ def kind() -> str:
     return f"CPU {_cpu_model()}, {processors.count()} cores"
 
 
+@functools.cache  # the code that this process has imported stays the same
 def commit() -> str | None:
     """Returns the commit of the code, with `+` if files were changed; `None` outside a checkout."""
     root = Path(__file__).resolve().parents[2]

@@ -139,7 +139,7 @@ class _Replay:
         program = self._program(kept.record)
         trained = conditions.during(conditions.history(kept.record), start, kept.step)
         others = conditions.differences(
-            trained, conditions.now(program), elastic=self._configs[0].reduction == "elastic"
+            trained, conditions.now(program), elastic=layout.is_elastic(self._configs[0])
         )
         saved = Progress(kept.step, kept.arrays, *contents.progress(program, kept.record))
         first = self._trained(program, before, kept)
@@ -153,7 +153,7 @@ class _Replay:
         if others:
             details += ["trained under other conditions, which may be why (trained -> replayed):"]
             details += [f"  {line}" for line in others]
-        else:
+        if all(line.startswith("commit") for line in others):  # another one may compute the same
             details.append(self._again(program, before, kept, saved, first))
         said = f"{since}: DIFFERS in {self._summary(found, len(kept.arrays))}"
         return Verdict(name, replay=said, details=tuple(details), replayed=True, equal=False)
@@ -176,14 +176,17 @@ class _Replay:
     def _program(self, record: Record) -> Program:
         """Returns the networks' program on as many devices as they were trained on last.
 
-        On all devices if that number is unknown, too large, or changes no bit.
+        On all devices if that number is too large, or changes no bit; if it is unknown, and they
+        cannot share a batch, on one.
         """
         devices = jax.local_devices()
         history = conditions.history(record)
         trained = history[-1][conditions.FIELD] if history else None
-        elastic = self._configs[0].reduction == "elastic"
-        if trained and not elastic and trained["processes"] == 1:
+        first = self._configs[0]
+        if trained and not layout.is_elastic(first) and trained["processes"] == 1:
             devices = devices[: trained["devices"]]
+        elif not trained and not self._members and first.batch_size % len(devices):
+            devices = devices[:1]
         count = len(devices)
         if count not in self._programs:
             self._programs[count] = _prepared(self._configs, devices, sweep=bool(self._members))
@@ -191,22 +194,25 @@ class _Replay:
 
     def _trained(self, program: Program, before: _Kept | None, kept: _Kept) -> Progress:
         """Trains from a checkpoint, or from the start, to the step of the next one."""
-        what = str(self._place.checkpoints / str(kept.step))
         template = contents.template(program)
         leaves, _ = jax.tree_util.tree_flatten_with_path(template)
         shapes = {checkpoint.path_name(path): leaf.shape for path, leaf in leaves}
-        saved = {name: array.shape for name, array in kept.arrays.items()}
-        checkpoint.refuse_differences(f"checkpoint {what}", saved, shapes)
+        for its in filter(None, (before, kept)):
+            saved = {name: array.shape for name, array in its.arrays.items()}
+            checkpoint.refuse_differences(self._what(its), saved, shapes)
         if before is None:
             at, _ = contents.first(program, program.start())
         else:
             # Copies: the compiled steps may write to what they are given.
             copies = {name: np.array(array) for name, array in before.arrays.items()}
             tree = checkpoint.unflatten(copies, template)
-            at = contents.position(program, tree, before.record, f"checkpoint {what}")
+            at = contents.position(program, tree, before.record, self._what(before))
         _advance(program, at, kept.step, f"{self._place.prefix}{kept.step}")
         arrays = checkpoint.flatten(contents.arrays(program, at))
         return Progress(at.step, arrays, at.rows, at.status)
+
+    def _what(self, kept: _Kept) -> str:
+        return f"checkpoint {self._place.checkpoints / str(kept.step)}"
 
     def _name(self, member: int) -> str:
         its = self._members[member]
@@ -218,11 +224,9 @@ class _Replay:
 
     def _summary(self, found: Sequence[Difference], arrays: int) -> str:
         """Says how much differs: arrays of a run; networks of a population, some by name."""
-        if not self._members:
+        if not self._members or self._place.member is not None:
             (its,) = found
-            return f"{its.count} of {arrays} arrays" if its.count else "the rows"
-        if self._place.member is not None:
-            return f"{found[0].count} of {arrays} arrays"
+            return f"{its.count} of {arrays} arrays" if its.count else "the rows or the status"
         names = [self._name(its.member) for its in found[:NAMED]]
         more = [f"{len(found) - NAMED} more"] if len(found) > NAMED else []
         return f"{len(found)} of {len(self._members)} networks ({'; '.join([*names, *more])})"

@@ -66,9 +66,11 @@ class PopulationDir:
         return None if version is None else _read_results(path, version)
 
     def begin(self) -> None:
-        """Creates the folder and writes the list of its members."""
+        """Creates the folder and writes the list of its members, unless they are there."""
         make_folder(self.path)
-        write_json(self.path / "members.json", [_values(member) for member in self.members])
+        path = self.path / "members.json"
+        if not presence.exists(path):  # its text names the folder: an older version's must stay
+            write_json(path, [_values(member) for member in self.members])
 
     def forget(self) -> None:
         """Removes the list of members: undoes `begin` for a population that was not trained."""

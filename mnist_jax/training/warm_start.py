@@ -47,7 +47,7 @@ def warm_start(state: TrainState, config: Config) -> TrainState:
 def _weights(source: network.Network) -> dict[str, np.ndarray]:
     """Reads the newest sound checkpoint as arrays by names like `params/layers/output/kernel`."""
     averaged = source.config.ema_decay > 0.0
-    parts = ("average",) if averaged else PARTS
+    parts = (*(("average",) if averaged else PARTS), "key")
     folder = source.checkpoints
 
     def read(step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -62,6 +62,8 @@ def _weights(source: network.Network) -> dict[str, np.ndarray]:
         model_keywords.refuse_other(place, record, source.position, source.config)
         if record["status"][source.position].startswith(DIVERGED):
             break
+        key = arrays.pop("key")
+        model_keywords.refuse_other_seed(place, key, source.config)
         return {name.removeprefix("average/"): array for name, array in arrays.items()}
     raise UserError(
         f"config.init_from: there is no usable checkpoint of {source.title} in {folder}"
