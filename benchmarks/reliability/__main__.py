@@ -6,7 +6,8 @@
   python -m benchmarks.reliability kills --quick      some cases of each kind, in seconds
   python -m benchmarks.reliability --write            updates RELIABILITY.md from what was measured
 
-Exits with status 1 if anything was lost. The parts need Linux, and some of them a C compiler.
+Exits with status 1 if anything was lost. The parts need Linux, some of them a C compiler, and
+`determinism` a second Python: OTHER_PYTHON=.venv-3.11/bin/python, with the project installed.
 """
 
 import argparse

@@ -4,19 +4,17 @@ One network is trained for 10,000 epochs, and a sweep trains 1,000 networks. The
 saves benchmarks/measured/endurance.json, and draws endurance.png beside it.
 """
 
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple
 from pathlib import Path
 
-from benchmarks import measured, readme
+from benchmarks import measured
 from benchmarks.reliability import curves
 from benchmarks.reliability.row import Row
+from benchmarks.reliability.watching.samples import Sample, row_size, watch
+from benchmarks.reliability.watching.trend import slope
 
 EPOCHS, QUICK_EPOCHS = 10_000, 60
 ARCHITECTURES, SEEDS = 40, 25  # of the sweep: 1,000 networks
@@ -37,32 +35,17 @@ def get_sweep():
     return Sweep(members, seeds={SEEDS})
 """
 SMALL = ("--config.data.train_split=train[:1280]", "--config.data.val_split=train[1280:1800]")
-# These files hold the rows, and grow by a line per epoch; so does a checkpoint's metadata.
-OF_ROWS = ("metrics.jsonl", "metrics.csv", "sweep.jsonl", "_CHECKPOINT_METADATA")
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGESIZE")
 MOST_POINTS = 200  # that are kept of a curve
-SAID_EVERY = 30.0  # seconds
-# How much more the last tenth of a training may need than the second one.
-MEMORY, MEMORY_BYTES = 1.05, 20e6
+# How much more per epoch the second half of a training may need, beyond its rows, in bytes: of one
+# network, and of a sweep, which compiles a program for every architecture.
+MEMORY, MEMORY_OF_SWEEP = 1_000, 10_000
+LEAST_MEMORY = 4e6  # bytes that the allocator may take or give back at any time
+# How much more the last tenth may need than the second one.
 THREADS = 4  # a pool starts them as they are needed
 TIME = 1.15
 LEAST_TIME = 5.0  # CPU seconds of a tenth, below which its time says nothing
 DISK, DISK_BYTES = 1.05, 1e6
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What a process has and has used at one time."""
-
-    seconds: float  # since the start
-    done: int  # epochs, over all networks
-    memory: int  # bytes in RAM
-    handles: int  # open files, sockets and pipes
-    threads: int
-    cpu: float  # seconds
-    disk: int  # bytes in the folder, without those of rows
-    of_rows: int  # bytes of rows
+QUIET = 0.2  # cores that other processes use; above it, wall time says nothing
 
 
 def measure(*, quick: bool) -> list[Row]:
@@ -71,21 +54,25 @@ def measure(*, quick: bool) -> list[Row]:
         if quick:
             words = main_words(Path(folder, "run"), QUICK_EPOCHS, *SMALL)
             its = watch(words, Path(folder, "run"), every=0.02)
-            return [row(f"{QUICK_EPOCHS} epochs of `configs/mlp_tiny.py`", its, "epoch")]
+            size = row_size(Path(folder, "run"))
+            return [row(f"{QUICK_EPOCHS} epochs of `configs/mlp_tiny.py`", its, "epoch", size)]
         Path(folder, "many.py").write_text(SWEEP)
         run, sweep = Path(folder, "run"), Path(folder, "sweep")
         of_run = watch(main_words(run, EPOCHS), run)
         words = ["-m", "mnist_jax.sweep", f"--config={folder}/many.py", f"--workdir={sweep}"]
         of_sweep = watch(words, sweep)
+        sizes = row_size(run), row_size(sweep)
     networks = ARCHITECTURES * SEEDS
     _keep({"10,000 epochs of one network": of_run, "1,000 networks of a sweep": of_sweep})
     return [
-        row(f"{EPOCHS:,} epochs of `configs/mlp_tiny.py`", of_run, "epoch"),
+        row(f"{EPOCHS:,} epochs of `configs/mlp_tiny.py`", of_run, "epoch", sizes[0]),
         row(
             f"a sweep of {networks:,} networks, {ARCHITECTURES} architectures with {SEEDS} seeds",
             of_sweep,
             "epoch of a network",
+            sizes[1],
             tried=networks,
+            most=MEMORY_OF_SWEEP,
         ),
     ]
 
@@ -96,133 +83,91 @@ def main_words(workdir: Path, epochs: int, *options: str) -> list[str]:
     return [*words, f"--config.num_epochs={epochs}", *options]
 
 
-def watch(words: Sequence[str], workdir: Path, *, every: float = 1.0) -> list[Sample]:
-    """Runs Python with these arguments, and samples its process until it ends.
+def row(
+    what: str,
+    samples: Sequence[Sample],
+    unit: str,
+    size: float,
+    *,
+    tried: int = 0,
+    most: float = MEMORY,
+) -> Row:
+    """Judges what a training needs in the long run.
+
+    Memory is judged by its slope in the second half, and the rest by comparing the second tenth
+    with the last one. The first tenth is left out, in which programs are compiled and libraries
+    imported.
 
     Args:
-      words: the arguments.
-      workdir: the folder into which it trains.
-      every: seconds between two samples.
-
-    Raises:
-      RuntimeError: it ended with another status than 0.
-    """
-    paths = [str(readme.ROOT), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    found: list[Sample] = []
-    started = said = time.monotonic()
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            [sys.executable, *words],
-            cwd=readme.ROOT,
-            env=environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        lines = _Lines(workdir)
-        while process.poll() is None:
-            try:
-                found.append(_sample(process.pid, workdir, lines.count(), started))
-            except (OSError, IndexError):  # it is ending
-                continue
-            if time.monotonic() - said > SAID_EVERY:
-                said = time.monotonic()
-                print(f"  {found[-1].done:,} epochs in {said - started:.0f} s", flush=True)
-            time.sleep(every)
-        output.seek(0)
-        if process.returncode:
-            raise RuntimeError(f"status {process.returncode}: {output.read()[-2000:]}")
-    return found
-
-
-class _Lines:
-    """Counts the lines of a growing file of rows, and reads each only once."""
-
-    def __init__(self, workdir: Path) -> None:
-        self._paths = [workdir / name for name in ("metrics.jsonl", "sweep.jsonl")]
-        self._read = self._count = 0
-
-    def count(self) -> int:
-        """Returns the number of lines so far."""
-        for path in self._paths:
-            if path.exists():
-                with path.open("rb") as file:
-                    file.seek(self._read)
-                    text = file.read()
-                self._read += len(text)
-                self._count += text.count(b"\n")
-        return self._count
-
-
-def _sample(pid: int, workdir: Path, done: int, started: float) -> Sample:
-    folder = Path("/proc", str(pid))
-    words = (folder / "stat").read_text().rpartition(")")[2].split()
-    disk, of_rows = _disk(workdir)
-    return Sample(
-        seconds=time.monotonic() - started,
-        done=done,
-        memory=int((folder / "statm").read_text().split()[1]) * PAGE,
-        handles=len(os.listdir(folder / "fd")),
-        threads=int(words[17]),
-        cpu=(int(words[11]) + int(words[12])) / TICKS,
-        disk=disk,
-        of_rows=of_rows,
-    )
-
-
-def _disk(workdir: Path) -> tuple[int, int]:
-    """Returns the bytes of all files but those of rows, and of these."""
-    others = rows = 0
-    for folder, _, names in os.walk(workdir):
-        for name in names:
-            try:
-                size = os.stat(os.path.join(folder, name)).st_size
-            except OSError:  # it was removed meanwhile
-                continue
-            if name in OF_ROWS or Path(folder).name == "tensorboard":
-                rows += size
-            else:
-                others += size
-    return others, rows
-
-
-def row(what: str, samples: Sequence[Sample], unit: str, tried: int = 0) -> Row:
-    """Compares the second tenth of a training with its last one.
-
-    The first tenth is left out, in which programs are compiled and libraries imported.
+      what: was trained.
+      samples: of the training.
+      unit: one of what is counted in `samples`.
+      size: bytes that a row takes in memory.
+      tried: number of cases; 0: of epochs.
+      most: bytes by which memory may grow per epoch, besides the rows.
     """
     total = samples[-1].done
     early = [its for its in samples if 0.1 * total <= its.done <= 0.2 * total]
     late = [its for its in samples if 0.9 * total <= its.done < total]
     if min(len(early), len(late)) < 2:
         raise RuntimeError(f"{what}: too few samples, {len(early)} and {len(late)}")
-    memory = [statistics.median(its.memory for its in part) for part in (early, late)]
+    growth = slope(samples, lambda its: its.memory)
     handles = [min(its.handles for its in part) for part in (early, late)]
     threads = [min(its.threads for its in part) for part in (early, late)]
     disk = [statistics.median(its.disk for its in part) for part in (early, late)]
-    times = [_time(part) for part in (early, late)]
-    of_rows = (samples[-1].of_rows - early[0].of_rows) / (total - early[0].done)
+    times = [_per_epoch(part, lambda its: its.cpu) for part in (early, late)]
+    walls = [_per_epoch(part, lambda its: its.seconds) for part in (early, late)]
+    others = max(map(_others, (early, late)))
+    slower = walls[1] > TIME * walls[0] and late[-1].seconds - late[0].seconds > LEAST_TIME
     wrong = {
-        "memory": memory[1] > MEMORY * memory[0] + MEMORY_BYTES,
+        "memory": growth > size + most and (growth - size) * total / 2 > LEAST_MEMORY,
         "open files": handles[1] > handles[0],
         "threads": threads[1] > threads[0] + THREADS,
         "CPU time": times[1] > TIME * times[0] and late[-1].cpu - late[0].cpu > LEAST_TIME,
+        "wall time": others <= QUIET and slower,
         "disk": disk[1] > DISK * disk[0] + DISK_BYTES,
     }
     found = (
-        f"from the second tenth to the last: memory {memory[0] / 1e6:.0f} to "
-        f"{memory[1] / 1e6:.0f} MB, open files {handles[0]} to {handles[1]}, threads "
-        f"{threads[0]} to {threads[1]}, CPU time per {unit} {1e3 * times[0]:.0f} to "
-        f"{1e3 * times[1]:.0f} ms, disk {disk[0] / 1e6:.2f} to {disk[1] / 1e6:.2f} MB without "
-        f"the rows, which take {of_rows:,.0f} bytes per {unit}"
+        f"{_of_memory(early, late, growth, size + most, unit)}; from the second tenth to the last: "
+        f"open files {handles[0]} to {handles[1]}, threads {threads[0]} to {threads[1]}, per "
+        f"{unit} {1e3 * times[0]:.1f} to {1e3 * times[1]:.1f} ms of CPU time and "
+        f"{1e3 * walls[0]:.1f} to {1e3 * walls[1]:.1f} ms of wall time"
+        f"{'' if others <= QUIET else f' (not judged: others used {others:.1f} cores)'}, disk "
+        f"{disk[0] / 1e6:.2f} to {disk[1] / 1e6:.2f} MB; {_of_rows(samples, unit)}"
     )
     lost = [f"{what}: {name} grows: {found}" for name, grows in wrong.items() if grows]
     return Row(what, tried or total, found, lost)
 
 
-def _time(part: Sequence[Sample]) -> float:
-    """Returns the CPU seconds per epoch."""
-    return (part[-1].cpu - part[0].cpu) / max(1, part[-1].done - part[0].done)
+def _of_memory(
+    early: Sequence[Sample], late: Sequence[Sample], growth: float, most: float, unit: str
+) -> str:
+    levels = [statistics.median(its.memory for its in part) / 1e6 for part in (early, late)]
+    return (
+        f"memory {levels[0]:.0f} MB in the second tenth and {levels[1]:.0f} MB in the last, a "
+        f"slope of {growth:,.0f} bytes per {unit} in the second half ({most:,.0f} at most, with "
+        f"the row itself)"
+    )
+
+
+def _of_rows(samples: Sequence[Sample], unit: str) -> str:
+    """Returns how much the files of rows grow, which is not judged."""
+    files = slope(samples, lambda its: its.of_rows)
+    metadata = slope(samples, lambda its: its.metadata, statistics.median)
+    return (
+        f"the rows, which are to grow, take {files:,.0f} bytes per {unit} in their files and "
+        f"{metadata:,.0f} in the metadata of the checkpoints, each of which holds all of them"
+    )
+
+
+def _per_epoch(part: Sequence[Sample], of: Callable[[Sample], float]) -> float:
+    """Returns by how much a number grows per epoch."""
+    return (of(part[-1]) - of(part[0])) / max(1, part[-1].done - part[0].done)
+
+
+def _others(part: Sequence[Sample]) -> float:
+    """Returns the mean number of cores that other processes used."""
+    return (part[-1].others - part[0].others) / max(1e-9, part[-1].seconds - part[0].seconds)
 
 
 def _keep(found: dict[str, list[Sample]]) -> None:

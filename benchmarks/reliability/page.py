@@ -32,12 +32,13 @@ def _part(name: str, found: dict[str, Any]) -> str:
     lines = [
         f"## {PARTS[name]}",
         "",
-        "| tried | cases | lost | found |",
+        "| what was tried | cases | lost | found |",
         "| --- | ---: | ---: | --- |",
     ]
     for row in found["rows"]:
         lost = len(row["lost"])
         lines.append(f"| {row['what']} | {row['tried']:,} | {lost or 'none'} | {row['found']} |")
-    minutes = f"{found['seconds'] / 60:.0f} min" if found["seconds"] > 90 else "about a minute"
-    command = f"`python -m benchmarks.reliability {name}` ({minutes})"
+    seconds = found["seconds"]
+    took = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    command = f"`python -m benchmarks.reliability {name}` ({took})"
     return "\n".join([*lines, "", f"{command}. {measured.sentence(conditions)}"])

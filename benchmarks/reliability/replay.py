@@ -5,28 +5,21 @@ checkpoint is counted apart, as is one after which the training itself stops. Tr
 flip must be equal when they are replayed: in elastic mode on any number of devices.
 """
 
-import atexit
 import functools
-import json
-import os
 import re
-import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks import forks, readme
+from benchmarks.reliability import attempt, forked, left
+from benchmarks.reliability.left import Left
 from benchmarks.reliability.planting import flips
 from benchmarks.reliability.row import Row
-from mnist_jax.training import checkpoint, checkpoints, contents
-from mnist_jax.training.comparison import TIMINGS
-from mnist_jax.training.row_texts import rows_of
 
 # With what a step can keep besides weights: dropout's key, batch statistics, an average.
 CONFIG = """
@@ -45,20 +38,8 @@ def get_config():
     config.ema_decay = 0.9
     return config
 """
-STEPS, CHUNK = 40, 5  # of this configuration
+EPOCHS, STEPS, CHUNK = 4, 40, 5  # of this configuration
 MEMBERS = 3  # of the sweep
-KINDS = {  # of flips: where, as `flips.plant` takes it, and what the table calls it
-    "params": "a weight",
-    "optimizer/0/0/mu": "Adam's first moment",
-    "optimizer/0/0/nu": "Adam's second moment",
-    "variables": "a batch statistic",
-    "average": "an averaged weight",
-    "sums": "a sum of metrics",
-    "key": "the key of the random numbers",
-    "images": "an image of the data in memory",
-    "labels": "a label of the data in memory",
-    flips.GRADIENT: "a gradient within the compiled step",
-}
 VERDICT = re.compile(
     r"^(?:\w+/)?(\d+): sound; replayed from (?:\d+|the start): (equal|DIFFERS)", re.M
 )
@@ -72,7 +53,8 @@ class Setting:
     title: str
     name: str  # of the command
     words: tuple[str, ...] = ()
-    replayed_on: int = 1  # devices; all are trained on one
+    trained_on: int = 1  # devices
+    replayed_on: int = 1
 
     @property
     def is_sweep(self) -> bool:
@@ -80,24 +62,45 @@ class Setting:
         return self.name == "sweep"
 
 
+def _elastic(trained_on: int, replayed_on: int) -> Setting:
+    title = f"an elastic run trained on {trained_on} and replayed on {replayed_on} devices"
+    return Setting(title, "main", ("--config.reduction=elastic",), trained_on, replayed_on)
+
+
 RUN = Setting("a run", "main")
-ELASTIC = Setting(
-    "an elastic run, replayed on 2 devices", "main", ("--config.reduction=elastic",), replayed_on=2
-)
+ELASTIC = _elastic(1, 2)
+ON_OTHERS = _elastic(2, 4), _elastic(4, 1)
 SWEEP = Setting(f"a population of {MEMBERS} networks", "sweep", (f"--seeds={MEMBERS}",))
+FIRST, SECOND = "optimizer/0/0/mu", "optimizer/0/0/nu"  # moments of Adam
+KINDS = {  # of flips: where, as `flips.plant` takes it, and what the table calls it
+    "params": "a weight",
+    FIRST: "Adam's first moment",
+    SECOND: "Adam's second moment",
+    "variables": "a batch statistic",
+    "average": "an averaged weight",
+    "sums": "a sum of metrics",
+    "key": "the key of the random numbers",
+    "images": "an image of the data in memory",
+    "labels": "a label of the data in memory",
+    flips.GRADIENT: "a gradient within the compiled step",
+}
+FLIPS = {  # how many of each kind in each setting
+    RUN: dict.fromkeys(KINDS, 6),
+    ELASTIC: dict.fromkeys(("params", FIRST, SECOND, "images"), 4),
+    SWEEP: dict.fromkeys(("params", FIRST, SECOND, "images"), 4),
+    **{setting: dict.fromkeys(("params", FIRST), 4) for setting in ON_OTHERS},
+}
+QUICK_FLIPS = {RUN: {FIRST: 1, flips.GRADIENT: 1}}
 
 
 def measure(*, quick: bool) -> list[Row]:
     """Plants the flips and replays; returns the rows of the table."""
     with tempfile.TemporaryDirectory(prefix="replay-") as name:
         bench = Bench(Path(name))
-        rows = [bench.controls([RUN] if quick else [RUN, SWEEP]), bench.any_devices(quick=quick)]
-        if quick:
-            chosen = {"params": 1, "images": 1, flips.GRADIENT: 1}
-            return [*rows, *(bench.flips(RUN, kind, n) for kind, n in chosen.items())]
-        rows += [bench.flips(RUN, kind, 6) for kind in KINDS]
-        for setting in (ELASTIC, SWEEP):
-            rows += [bench.flips(setting, kind, 4) for kind in ("params", "images")]
+        rows = [] if quick else [bench.controls([RUN, SWEEP])]
+        rows.append(bench.any_devices(quick=quick))
+        for setting, kinds in (QUICK_FLIPS if quick else FLIPS).items():
+            rows += [bench.flips(setting, kind, count) for kind, count in kinds.items()]
         return rows
 
 
@@ -107,39 +110,36 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         (folder / "small.py").write_text(CONFIG)
-        self._clean: dict[Setting, dict[int, Any]] = {}  # what the checkpoints hold
+        self._clean: dict[tuple[object, ...], tuple[Path, Left]] = {}
         self._said = time.monotonic()
 
     def controls(self, settings: Sequence[Setting]) -> Row:
         """Replays trainings without a flip: every stretch must be equal."""
-        lost, stretches = [], 0
+        lost, verdicts = [], []
         for setting in settings:
-            self._bits_of_clean(setting)
-            said = self._replay(setting, self._path_of_clean(setting))
-            verdicts = VERDICT.findall(said)
-            stretches += len(verdicts)
-            if len(verdicts) != len(self._clean[setting]) or "DIFFERS" in said:
-                lost.append(f"{setting.title}, no flip: {_short(said)}")
+            case = functools.partial(self._alarms, setting, verdicts)
+            lost += attempt.lines(f"{setting.title}, no flip", case)
         what = "stretches of trainings without a flip, replayed from their first step on"
-        return Row(what, stretches, f"{stretches} stretches replayed, {len(lost)} alarms", lost)
+        equal = verdicts.count("equal")
+        return Row(what, len(verdicts), f"{equal} of {len(verdicts)} replayed are equal", lost)
+
+    def _alarms(self, setting: Setting, verdicts: list[str]) -> list[str]:
+        """Replays a training without a flip, and adds to the verdicts."""
+        folder, _ = self._without_flip(setting)
+        said = self._replay(setting, folder)
+        its = [verdict for _, verdict in VERDICT.findall(said)]
+        verdicts += its
+        return [] if its == ["equal"] * EPOCHS else [_short(said)]
 
     def any_devices(self, *, quick: bool) -> Row:
         """Trains in elastic mode on some devices and replays on others."""
         counts = (1, 2) if quick else (1, 2, 4, 8)
         lost, tried = [], 0
         for trained_on in counts[:1] if quick else counts:
-            folder = self._folder / f"elastic-{trained_on}"
-            words = [*self._words(ELASTIC), f"--workdir={folder}"]
-            _run(["-m", "mnist_jax.main", *words], self._folder, trained_on)
-            for replayed_on in counts:
-                if quick and trained_on == replayed_on:
-                    continue
+            for replayed_on in counts[1:] if quick else counts:
+                setting = _elastic(trained_on, replayed_on)
                 tried += 1
-                said = _replayed(folder, self._folder, replayed_on).stdout
-                if [verdict for _, verdict in VERDICT.findall(said)] != ["equal"] * 4:
-                    lost.append(
-                        f"trained on {trained_on}, replayed on {replayed_on}: {_short(said)}"
-                    )
+                lost += attempt.lines(setting.title, functools.partial(self._alarms, setting, []))
                 self._progress("devices", tried)
         devices = ", ".join(map(str, counts))
         what = f"elastic runs without a flip, trained and replayed on {devices} devices"
@@ -150,22 +150,31 @@ class Bench:
         outcomes: Counter[str] = Counter()
         lost = []
         for seed in range(count):
-            outcome = self._outcome(setting, kind, seed)
-            outcomes[outcome if outcome in (FOUND, NOTHING, STOPPED) else "lost"] += 1
-            if outcome not in (FOUND, NOTHING, STOPPED):
-                lost.append(f"{setting.title}, {kind}, case {seed}: {outcome}")
-            self._progress(f"{setting.title}, {kind}", seed + 1)
-        changed = outcomes[FOUND] + outcomes["lost"]
-        found = f"{outcomes[FOUND]} of {changed} found, in the stretch in which it happened"
+            what = f"{setting.title}, {kind}, case {seed}"
+            case = functools.partial(self._case, setting, kind, seed, outcomes)
+            lost += attempt.lines(what, case)
+            self._progress(what, seed + 1)
+        if not outcomes[FOUND]:
+            lost.append(f"{setting.title}, {kind}: not one of {count} flips was found")
+        changed = count - outcomes[NOTHING] - outcomes[STOPPED]
+        found = f"{outcomes[FOUND]} of {changed} found, at the first checkpoint that it changed"
         if outcomes[NOTHING]:
             found += f"; {outcomes[NOTHING]} changed no bit of a checkpoint"
         if outcomes[STOPPED]:
             found += f"; {outcomes[STOPPED]} made the training stop as diverged"
         return Row(f"one bit of {KINDS[kind]} flipped in {setting.title}", count, found, lost)
 
+    def _case(self, setting: Setting, kind: str, seed: int, outcomes: Counter[str]) -> list[str]:
+        """Counts what comes of a flip; returns what went wrong, if anything."""
+        outcome = self._outcome(setting, kind, seed)
+        if outcome not in (FOUND, NOTHING, STOPPED):
+            return [outcome]
+        outcomes[outcome] += 1
+        return []
+
     def _outcome(self, setting: Setting, kind: str, seed: int) -> str:
         """Trains with a flip and replays; returns what came of it, or what went wrong."""
-        clean = self._bits_of_clean(setting)
+        _, clean = self._without_flip(setting)
         random = np.random.default_rng([seed, *kind.encode()])
         at, member = CHUNK * int(random.integers(STEPS // CHUNK)), int(random.integers(MEMBERS))
         flip = {"where": kind, "at": at, "seed": int(random.integers(1 << 32))}
@@ -173,13 +182,15 @@ class Bench:
             flip["member"] = member
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             folder = Path(name, "run")
-            words = [*self._words(setting), f"--workdir={folder}"]
-            trained = _run(flips.arguments(setting.name, *words, **flip), self._folder, status=None)
-            steps = _differing(_bits(folder), clean)
+            words = flips.arguments(setting.name, *_words(setting, folder), **flip)
+            trained = forked.run(words, cwd=self._folder, devices=setting.trained_on)
             if trained.returncode and not (
                 trained.returncode == 1 and "diverged" in trained.stderr
             ):
                 return f"the training ended with {trained.returncode}: {trained.stderr[-300:]}"
+            if not re.search(f"^{flips.FLIPPED} ", trained.stdout, re.M):
+                return f"nothing was flipped before step {at}"
+            steps = _differing(_bits(folder), clean)
             if not steps:
                 return STOPPED if trained.returncode else NOTHING
             if steps[0] <= at:
@@ -194,24 +205,23 @@ class Bench:
                 return f"network {member} was changed, replay names {', '.join(sorted(named))}"
         return FOUND
 
-    def _words(self, setting: Setting) -> list[str]:
-        return ["--config=small.py", *setting.words]
-
-    def _path_of_clean(self, setting: Setting) -> Path:
-        return self._folder / f"clean-{list(self._clean).index(setting)}"
-
-    def _bits_of_clean(self, setting: Setting) -> dict[int, Any]:
-        """Returns what the checkpoints of a training without a flip hold; trains it if need be."""
-        if setting not in self._clean:
-            self._clean[setting] = {}
-            folder = self._path_of_clean(setting)
-            words = [*self._words(setting), f"--workdir={folder}"]
-            _run(["-m", f"mnist_jax.{setting.name}", *words], self._folder)
-            self._clean[setting] = _bits(folder)
-        return self._clean[setting]
+    def _without_flip(self, setting: Setting) -> tuple[Path, Left]:
+        """Returns the folder of a training without a flip, and what its checkpoints hold."""
+        known = (setting.name, *setting.words, setting.trained_on)
+        if known not in self._clean:
+            folder = self._folder / f"clean-{len(self._clean)}"
+            words = ["-m", f"mnist_jax.{setting.name}", *_words(setting, folder)]
+            forked.succeeded(words, cwd=self._folder, devices=setting.trained_on)
+            self._clean[known] = folder, _bits(folder)
+        return self._clean[known]
 
     def _replay(self, setting: Setting, folder: Path) -> str:
-        return _replayed(folder, self._folder, setting.replayed_on).stdout
+        """Returns what `verify` prints."""
+        words = ["-m", "mnist_jax.verify", f"--workdir={folder}", "--replay=start"]
+        done = forked.run(words, cwd=self._folder, devices=setting.replayed_on)
+        if done.returncode != ("DIFFERS" in done.stdout):
+            raise RuntimeError(f"verify: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
 
     def _progress(self, what: str, done: int) -> None:
         if time.monotonic() - self._said > 30:
@@ -219,12 +229,8 @@ class Bench:
             print(f"replay: {what}: {done} done", flush=True)
 
 
-def _replayed(folder: Path, cwd: Path, devices: int) -> subprocess.CompletedProcess[str]:
-    words = ["-m", "mnist_jax.verify", f"--workdir={folder}", "--replay=start"]
-    done = _run(words, cwd, devices, status=None)
-    if done.returncode != ("DIFFERS" in done.stdout):
-        raise RuntimeError(f"{words} ended with {done.returncode}\n{done.stdout}{done.stderr}")
-    return done
+def _words(setting: Setting, workdir: Path) -> list[str]:
+    return ["--config=small.py", f"--workdir={workdir}", *setting.words]
 
 
 def _short(said: str) -> str:
@@ -233,53 +239,11 @@ def _short(said: str) -> str:
     return "; ".join(line[:60] for line in lines) or "nothing"
 
 
-def _bits(workdir: Path) -> dict[int, Any]:
-    """Returns, by step, the digests of the arrays, the rows but for the timings, and the status."""
-    found = {}
-    for folder in _folders(workdir):
-        for step in checkpoints.steps(folder):
-            arrays, record = checkpoint.read(folder, step, contents.PARTS)
-            rows = [[_untimed(row) for row in rows_of(text)] for text in record["rows"]]
-            digests = {name: checkpoint.digests(array) for name, array in arrays.items()}
-            found[step] = json.dumps([digests, rows, record["status"]])
-    return found
-
-
-def _folders(workdir: Path) -> Iterator[Path]:
-    yield workdir / "checkpoints"
-    yield from workdir.glob("populations/*/checkpoints")
-
-
-def _untimed(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in TIMINGS}
-
-
-def _differing(found: dict[int, Any], clean: dict[int, Any]) -> list[int]:
+def _differing(found: Left, clean: Left) -> list[int]:
     """Returns the steps of the checkpoints that differ from those without a flip."""
-    return [step for step in sorted(found) if found[step] != clean[step]]
+    return sorted({left.step_of(name) for name in found if found[name] != clean.get(name)})
 
 
-@functools.cache
-def _server() -> forks.Server:
-    server = forks.Server(_environment(1))
-    atexit.register(server.close)
-    return server
-
-
-def _environment(devices: int) -> dict[str, str]:
-    paths = [str(readme.ROOT), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ} | {
-        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
-        "JAX_NUM_CPU_DEVICES": str(devices),
-        "JAX_PLATFORMS": "cpu",
-    }
-
-
-def _run(
-    arguments: list[str], cwd: Path, devices: int = 1, status: int | None = 0
-) -> subprocess.CompletedProcess[str]:
-    """Runs `python ARGUMENTS` in a fork; with a status, it must end with that."""
-    done = _server().run(arguments, cwd=cwd, environment=_environment(devices))
-    if status is not None and done.returncode != status:
-        raise RuntimeError(f"{arguments} ended with {done.returncode}\n{done.stdout}{done.stderr}")
-    return done
+def _bits(workdir: Path) -> Left:
+    """Returns what the checkpoints of a run, or of a sweep of one population, hold."""
+    return {n: d for folder in left.folders(workdir) for n, d in left.digests(folder).items()}

@@ -1,12 +1,16 @@
 """The same command twice, and the field that asks for the same bits on a GPU."""
 
 import json
+import sys
 from pathlib import Path
 
 import jax
 import pytest
 
-from benchmarks.reliability import determinism
+import tests.commands
+from benchmarks.reliability import determinism, forked, left
+from benchmarks.reliability.repeating import costs
+from benchmarks.reliability.repeating.commands import Commands
 from mnist_jax.config import parse
 from mnist_jax.errors import UserError
 from mnist_jax.training import deterministic
@@ -15,35 +19,74 @@ from tests.training.small import SMALL, on_devices
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return determinism.measure(quick=True)
+def trained(tmp_path_factory):
+    """Commands, and the rows of their quick form."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forked, "server", tests.commands._server)
+        its = Commands(tmp_path_factory.mktemp("determinism"), quick=True)
+        yield its, determinism.rows(its)
 
 
-def test_the_same_command_leaves_the_same_bits(rows):
+def test_the_same_command_leaves_the_same_bits(trained):
+    _, rows = trained
     assert [row.lost for row in rows] == [[]] * len(rows)
     twice, circumstances, asked, on_gpu = rows
     assert [its.tried for its in (twice, circumstances, asked, on_gpu)] == [1, 1, 1, 0]
-    assert "not measured: this machine has no GPU" in on_gpu.found
+    assert twice.what.startswith("the same command twice, with Python ")
+    assert on_gpu.found.startswith("not yet measured: there was no GPU; on a machine with one, ")
 
 
-def test_another_seed_leaves_other_bits(tmp_path):
+def test_another_seed_leaves_other_bits(trained):
     """Else the comparison could compare nothing."""
-    commands = determinism.Commands(tmp_path)
-    its = [commands.main("mlp_tiny", "num_epochs=1", *more) for more in ((), ("seed=1",))]
-    (line,) = determinism.compared("two seeds", *its)
+    commands, _ = trained
+    its = [commands.usual(determinism.QUICK), commands.main(determinism.QUICK, "seed=1")]
+    (line,) = left.compared("two seeds", *its)
     assert "./checkpoints/" in line
     same = {name for name in its[0] if its[0][name] == its[1].get(name)}
-    assert {"config.json", "result.json", "evaluation.json", "metrics.jsonl"}.isdisjoint(same)
+    of_rows = {"metrics.jsonl", "metrics.csv"}
+    assert of_rows <= its[0].keys()
+    assert (of_rows | {"config.json", "result.json", "evaluation.json"}).isdisjoint(same)
     assert {name for name in same if name.endswith(".png")} <= {"plots/network.png"}  # its shape
 
 
-def test_only_timings_are_left_out(tmp_path: Path):
-    path = tmp_path / "metrics.jsonl"
-    lines = [{"epoch": 1, "val_loss": 0.5, "seconds": s} for s in (1.0, 2.0)]
+@pytest.mark.parametrize("other", [None, sys.executable])
+def test_the_long_form_needs_two_pythons(monkeypatch, tmp_path, other):
+    monkeypatch.setattr(determinism, "_trainings", lambda commands, names, python: {})
+    pythons = [sys.executable, *filter(None, [other])]
+    row = determinism._twice(Commands(tmp_path, quick=False), [], pythons)
+    (line,) = row.lost
+    assert line == "only one Python was measured: set OTHER_PYTHON to a second one"
+
+
+def test_the_row_names_both_pythons(monkeypatch, tmp_path):
+    monkeypatch.setattr(determinism, "_trainings", lambda commands, names, python: {})
+    monkeypatch.setattr(determinism, "_version", lambda python: f"Python {python}")
+    row = determinism._twice(Commands(tmp_path, quick=False), [], ["1", "2"])
+    assert (row.what, row.lost) == ("the same command twice, with Python 1 and Python 2", [])
+
+
+def test_a_training_that_fails_is_one_lost_line(monkeypatch, tmp_path):
+    commands = Commands(tmp_path, quick=True)
+
+    def fails(*arguments, **keywords):
+        raise TimeoutError("timed out")
+
+    for name in ("usual", "main"):
+        monkeypatch.setattr(commands, name, fails)
+    lost = [row.lost for row in determinism.rows(commands)]
+    assert [len(lines) for lines in lost] == [1, 1, 1, 0]
+    assert all("TimeoutError: timed out" in line for (line,) in lost[:-1])
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "metrics.csv", "result.json"])
+def test_only_timings_are_left_out(tmp_path: Path, name):
+    path = tmp_path / name
+    rows = [{"epoch": 1, "val_loss": 0.5, "seconds": s} for s in (1.0, 2.0)]
     contents = []
-    for line in (*lines, lines[0] | {"val_loss": 0.25}):
-        path.write_text(json.dumps(line) + "\n")
-        contents.append(determinism._content(path))
+    for row in (*rows, rows[0] | {"val_loss": 0.25}):
+        table = f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
+        path.write_text(table if name.endswith("csv") else json.dumps(row) + "\n")
+        contents.append(left.left(tmp_path))
     assert contents[0] == contents[1] != contents[2]
 
 
@@ -94,5 +137,6 @@ def test_options_go_with_every_program(monkeypatch, parallel, devices):
         prepare(True)
 
 
+@pytest.mark.slow
 def test_the_cost_is_measured():
-    assert "ms per step of mlp_tiny instead of" in determinism.costs(["mlp_tiny"], at_least=0.01)
+    assert "ms per step of mlp_tiny instead of" in costs.told(["mlp_tiny"], at_least=0.01)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from benchmarks.reliability import curves, endurance
-from benchmarks.reliability.endurance import Sample
+from benchmarks.reliability.watching.samples import Lines, Sample, row_size, watch
 
 # Opens a file for each epoch, and never closes it.
 LEAKING = """
@@ -23,6 +23,7 @@ runpy.run_module("mnist_jax.main", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.slow
 def test_a_training_needs_no_more_at_its_end():
     (row,) = endurance.measure(quick=True)
     assert row.tried == endurance.QUICK_EPOCHS
@@ -32,23 +33,25 @@ def test_a_training_needs_no_more_at_its_end():
 
 def test_files_that_are_never_closed_are_found(tmp_path):
     words = endurance.main_words(tmp_path / "run", 30, *endurance.SMALL)[2:]
-    its = endurance.watch(["-c", LEAKING, *words], tmp_path / "run", every=0.02)
-    found = endurance.row("a leak", its, "epoch")
+    its = watch(["-c", LEAKING, *words], tmp_path / "run", every=0.02)
+    found = endurance.row("a leak", its, "epoch", row_size(tmp_path / "run"))
     assert [line for line in found.lost if line.startswith("a leak: open files grows")]
 
 
 def samples(**growth):
-    """100 samples of 1,000 epochs, in which some numbers grow by so much per epoch."""
-    usual = Sample(0.0, 0, 400_000_000, 10, 20, 0.0, 100_000, 0)
+    """100 samples of 10,000 epochs, in which some numbers grow by so much per epoch."""
+    usual = Sample(0.0, 0, 400_000_000, 10, 20, 0.0, 0.0, 100_000, 0, 0)
     return [
         dataclasses.replace(
             usual,
             done=done,
+            seconds=0.1 * done,
             cpu=0.1 * done,
             of_rows=500 * done,
+            metadata=300 * done,
             **{name: int(getattr(usual, name) + per * done) for name, per in growth.items()},
         )
-        for done in range(0, 1001, 10)
+        for done in range(0, 10_001, 100)
     ]
 
 
@@ -56,28 +59,54 @@ def samples(**growth):
     ("growth", "lost"),
     [
         ({}, []),
-        ({"memory": 40_000}, []),  # within 5 % and 20 MB
-        ({"memory": 60_000}, ["memory"]),
-        ({"handles": 0.01}, ["open files"]),
-        ({"threads": 0.02}, ["threads"]),
-        ({"disk": 2_000}, ["disk"]),
+        ({"memory": 1_500}, []),  # of which a row takes 700
+        ({"memory": 1_800}, ["memory"]),
+        ({"handles": 0.001}, ["open files"]),
+        ({"threads": 0.002}, ["threads"]),
+        ({"disk": 200}, ["disk"]),
     ],
 )
 def test_growth_is_told_by_name(growth, lost):
-    row = endurance.row("it", samples(**growth), "epoch")
+    row = endurance.row("it", samples(**growth), "epoch", 700)
     assert [line.split(": ")[1] for line in row.lost] == [f"{name} grows" for name in lost]
-    assert "which take 500 bytes per epoch" in row.found
-    assert row.tried == 1000
+    assert f"a slope of {growth.get('memory', 0):,} bytes per epoch" in row.found
+    assert "1,700 at most" in row.found
+    assert "take 500 bytes per epoch in their files and 300 in the metadata" in row.found
+    assert row.tried == 10_000
+
+
+def test_what_is_there_only_while_a_checkpoint_is_written_does_not_count():
+    its = [
+        dataclasses.replace(s, memory=s.memory + (0, 3 * s.done, 40_000_000)[i % 3])
+        for i, s in enumerate(samples())
+    ]
+    assert endurance.row("it", its, "epoch", 700).lost == []
+
+
+def slower(others: float) -> list[Sample]:
+    """Samples of a training that takes ever longer, while others use so many cores."""
+    return [
+        dataclasses.replace(s, seconds=0.1 * s.done * (1 + s.done / 50_000), others=others * s.cpu)
+        for s in samples()
+    ]
 
 
 def test_time_that_grows_is_told():
-    its = [dataclasses.replace(s, cpu=0.1 * s.done * (1 + s.done / 5000)) for s in samples()]
-    (line,) = endurance.row("it", its, "epoch").lost
+    its = [dataclasses.replace(s, cpu=s.seconds, seconds=0.1 * s.done) for s in slower(0.0)]
+    (line,) = endurance.row("it", its, "epoch", 700).lost
     assert line.startswith("it: CPU time grows")
 
 
+def test_wall_time_is_judged_where_the_machine_is_quiet():
+    (line,) = endurance.row("it", slower(0.1), "epoch", 700).lost
+    assert line.startswith("it: wall time grows")
+    row = endurance.row("it", slower(2.0), "epoch", 700)
+    assert row.lost == []
+    assert "of wall time (not judged: others used " in row.found
+
+
 def test_each_line_is_counted_once(tmp_path):
-    lines, path = endurance._Lines(tmp_path), tmp_path / "metrics.jsonl"
+    lines, path = Lines(tmp_path), tmp_path / "metrics.jsonl"
     assert lines.count() == 0
     for text, count in (("{}\n{}\n{", 2), ("}\n", 3)):
         with path.open("a") as file:

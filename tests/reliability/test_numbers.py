@@ -5,16 +5,21 @@ import math
 
 import pytest
 
-from benchmarks.reliability import numbers
-from benchmarks.reliability.planting import saved
+from benchmarks.reliability import attempt, forked, left, numbers
+from benchmarks.reliability.planting import network
+from benchmarks.reliability.planting.messages import Named, judged
 from benchmarks.reliability.planting.poison import PLACES, Dose
+from benchmarks.reliability.planting.trainings import HARMLESS, SETTINGS
+from tests import commands
 
 
-def test_no_number_that_is_not_finite_is_missed_or_saved():
-    of_main, of_settings, of_sweeps = numbers.measure(quick=True)
-    assert (of_main.lost, of_settings.lost, of_sweeps.lost) == ([], [], [])
-    assert of_main.tried == 3
-    assert of_settings.tried == 2
+def test_no_number_that_is_not_finite_is_missed_or_saved(monkeypatch):
+    monkeypatch.setattr(forked, "server", commands._server)
+    of_main, of_settings, harmless, of_sweeps = numbers.measure(quick=True)
+    assert [row.lost for row in (of_main, of_settings, harmless, of_sweeps)] == [[]] * 4
+    assert (of_main.tried, of_settings.tried, harmless.tried) == (2, 2, 1)
+    assert of_main.found.startswith("2 ended with status 1")
+    assert harmless.found.startswith("1 ended with status 0")
     assert of_sweeps.tried == len(numbers.VALUES) * len(numbers.WHEN)
 
 
@@ -22,8 +27,30 @@ def test_the_long_form_has_each_place_and_value_and_setting():
     found = list(numbers.cases())
     assert {case.place for case in found} == {*PLACES}
     assert {str(case.dose.value) for case in found} == {"nan", "inf", "-inf", "-1.0"}
-    assert {case.setting for case in numbers.in_settings()} == {*numbers.SETTINGS}
+    assert {case.setting for case in numbers.in_settings()} == {*SETTINGS}
     assert len({*map(str, found)}) == len(found)
+
+
+def test_cases_without_harm_have_rows_of_their_own(monkeypatch):
+    monkeypatch.setattr(network, "tried", lambda trainings, case, named: [])
+    monkeypatch.setattr(numbers.population, "tried", lambda trainings, place, doses, named: [])
+    rows = {row.what: row for row in numbers.measure(quick=False)}
+    count = len(numbers.VALUES) * len(numbers.WHEN)
+    assert rows[numbers.ONE_HARMLESS].tried == rows[numbers.MANY_HARMLESS].tried == count
+    assert rows[numbers.ONE].tried == len(list(numbers.cases())) - count
+    assert HARMLESS not in numbers.IN_SWEEPS
+
+
+def test_a_case_that_fails_is_one_lost_line(monkeypatch):
+    def unreadable(*arguments):
+        json.loads("{")
+
+    monkeypatch.setattr(network, "tried", unreadable)
+    monkeypatch.setattr(numbers.population, "tried", unreadable)
+    for row in numbers.measure(quick=True):
+        assert row.lost
+        assert all("JSONDecodeError: Expecting property name" in line for line in row.lost)
+    assert attempt.lines("it", lambda: ["is wrong"]) == ["it: is wrong"]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +71,7 @@ def test_the_long_form_has_each_place_and_value_and_setting():
 )
 def test_a_message_must_name_the_step(place, step, said, right):
     dose = Dose(step, math.nan)
-    _, wrong = numbers._judged(place, dose, f"error: {said}", "", numbers.Named())
+    _, wrong = judged(place, dose, f"error: {said}", "", Named())
     assert (wrong == []) == right
 
 
@@ -53,14 +80,14 @@ def test_what_is_saved_beyond_the_epoch_before_is_seen(tmp_path, monkeypatch):
         "run": {"10/params": "a", "20/params": "b"},
         "clean": {"10/params": "a", "20/params": "c"},
     }
-    monkeypatch.setattr(saved, "digests", lambda workdir: digests[workdir.name])
+    monkeypatch.setattr(left, "digests", lambda workdir: digests[workdir.name])
     for name in digests:
         (tmp_path / name).mkdir()
         lines = [json.dumps({"epoch": epoch}) + "\n" for epoch in (1, 2)]
         (tmp_path / name / "metrics.jsonl").write_text("".join(lines))
     run, clean = tmp_path / "run", tmp_path / "clean"
-    assert numbers._differences(run, clean, 3) == ["checkpoints differ: ['20/params'] and 0 more"]
-    assert len(numbers._differences(run, clean, 2)) == 2  # a checkpoint and a row too many
+    assert network.differences(run, clean, 3) == ["checkpoints: 20/params differ"]
+    assert len(network.differences(run, clean, 2)) == 2  # a checkpoint and a row too many
     del digests["run"]["20/params"]
     (run / "metrics.jsonl").write_text(lines[0])
-    assert numbers._differences(run, clean, 2) == []
+    assert network.differences(run, clean, 2) == []

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.reliability import replay
+from benchmarks.reliability import forked, replay
 from benchmarks.reliability.planting import flips
 from mnist_jax.training import checkpoint, checkpoints, contents
 from tests import commands
@@ -79,11 +80,52 @@ def flip_moment(arrays: dict, record: dict) -> None:
 
 
 def test_the_benchmark_finds_every_flip_that_it_plants(monkeypatch):
-    monkeypatch.setattr(replay, "_server", commands._server)
-    stretches, devices, *rows = replay.measure(quick=True)
-    assert (stretches.tried, devices.tried) == (4, 1)
-    assert [row.lost for row in (stretches, devices, *rows)] == [[]] * 5
-    assert [row.found.split(",")[0] for row in rows] == ["1 of 1 found"] * 3
+    monkeypatch.setattr(forked, "server", commands._server)
+    devices, *rows = replay.measure(quick=True)
+    assert devices.tried == 1
+    assert [row.lost for row in (devices, *rows)] == [[]] * 3
+    assert [row.found.split(",")[0] for row in rows] == ["1 of 1 found"] * 2
+
+
+def bench(monkeypatch, tmp_path, said: str, status: int = 0) -> replay.Bench:
+    """A bench whose trainings have no checkpoints, end with a status, and print `said`."""
+    done = subprocess.CompletedProcess([], status, said, "")
+    monkeypatch.setattr(forked, "run", lambda *arguments, **keywords: done)
+    return replay.Bench(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "lost"),
+    [
+        ("", ["nothing was flipped", "nothing was flipped", "not one of 2"]),  # never planted
+        ("flipped bit 3 before step 5\n", ["not one of 2"]),  # without any effect
+    ],
+)
+def test_a_row_without_a_flip_that_was_found_is_lost(monkeypatch, tmp_path, said, lost):
+    row = bench(monkeypatch, tmp_path, said).flips(replay.RUN, "params", 2)
+    assert [any(words in line for line in row.lost) for words in lost] == [True] * len(lost)
+    assert len(row.lost) == len(lost)
+
+
+def test_a_case_that_hangs_is_one_lost_line(monkeypatch, tmp_path):
+    its = bench(monkeypatch, tmp_path, "")
+    its._without_flip(replay.RUN)
+
+    def hangs(*arguments, **keywords):
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(forked, "run", hangs)
+    row = its.flips(replay.RUN, "params", 2)
+    assert [line.endswith("TimeoutError: timed out") for line in row.lost] == [True, True, False]
+
+
+def test_the_long_form_flips_moments_and_on_several_devices():
+    moments = {replay.FIRST, replay.SECOND}
+    for setting in (replay.RUN, replay.ELASTIC, replay.SWEEP):
+        assert moments <= replay.FLIPS[setting].keys()
+    assert {(its.trained_on, its.replayed_on) for its in replay.ON_OTHERS} == {(2, 4), (4, 1)}
+    assert {*replay.ON_OTHERS} <= replay.FLIPS.keys()
+    assert replay.FLIPS[replay.RUN].keys() == replay.KINDS.keys()
 
 
 def test_sound_checkpoints_are_equal_also_within_an_epoch(resumed):

@@ -23,10 +23,13 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 DATA = ("images", "labels")
 GRADIENT = "gradient"
+FLIPPED = "flipped"  # the line on standard output
 
 
 def plant(where: str, at: int, seed: int, member: int = 0) -> None:
     """Lets this process flip a bit once: before the chunk that begins with step `at`.
+
+    A line that begins with `flipped` says that it has done so.
 
     Args:
       where: the beginning of the names of the arrays to choose from, such as `params` or
@@ -37,20 +40,21 @@ def plant(where: str, at: int, seed: int, member: int = 0) -> None:
       member: the position of the network whose state is changed.
     """
     random = np.random.default_rng(seed)
-    if where == GRADIENT:
-        _plant_in_the_step(at, random)
-        return
+    compiled = _plant_in_the_step(at, random) if where == GRADIENT else []
     its: Any = Program
     advance, done = its.advance, []
 
     def flipped(program: Program, state: Any, chunk: Any, active: np.ndarray) -> Any:
         if not done and program.layout.members(state["step"])[member] == at:
-            if where in DATA:
+            if where == GRADIENT:
+                done.extend(compiled)  # none if the step was compiled without the flip
+            elif where in DATA:
                 done.append(_flip_in_data(program, where, random))
             else:
                 state, name = _flip_in_state(program, state, where, member, random)
                 done.append(name)
-            print(f"flipped {done[0]} before step {at}", flush=True)
+            for name in done[:1]:
+                print(f"{FLIPPED} {name} before step {at}", flush=True)
         return advance(program, state, chunk, active)
 
     its.advance = flipped
@@ -98,10 +102,15 @@ def _flip_in_data(program: Program, where: str, random: np.random.Generator) -> 
     return f"{which} of {where}"
 
 
-def _plant_in_the_step(at: int, random: np.random.Generator) -> None:
-    """Lets the compiled step flip a bit of one value of the gradient, in step `at`."""
+def _plant_in_the_step(at: int, random: np.random.Generator) -> list[str]:
+    """Lets the compiled step flip a bit of one value of the gradient, in step `at`.
+
+    Returns:
+      A list to which a description is added for each step that is compiled with the flip.
+    """
     gradients = step._gradients
     place, bit = random.random(), int(random.integers(32))
+    compiled: list[str] = []
 
     def flipped(task: Any, state: Any, batch: Any) -> Any:
         found, sums, variables = gradients(task, state, batch)
@@ -113,6 +122,8 @@ def _plant_in_the_step(at: int, random: np.random.Generator) -> None:
         mask = jnp.where(state["step"] == at, mask.reshape(leaf.shape), 0)
         bits = jax.lax.bitcast_convert_type(leaf, jnp.uint32) ^ mask
         leaves[chosen] = jax.lax.bitcast_convert_type(bits, leaf.dtype)
+        compiled.append(f"bit {bit} of value {index} of array {chosen} of the gradient")
         return jax.tree.unflatten(structure, leaves), sums, variables
 
     step._gradients = flipped
+    return compiled

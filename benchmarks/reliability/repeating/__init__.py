@@ -1,0 +1,1 @@
+"""Trains the same thing again, for the part `determinism`."""

@@ -1,0 +1,1 @@
+"""Watches a training from outside, for the part `endurance`."""
