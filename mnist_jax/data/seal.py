@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mnist_jax import presence
 from mnist_jax.files import write_text
 
 FILE = "mnist_jax.json"
@@ -34,8 +35,9 @@ def damage(folder: Path, *, whole: bool) -> str:
 
     Raises:
       OSError: the system refuses to read a file.
+      UserError: it refuses to look at one.
     """
-    if not (folder / FILE).exists():  # prepared by tfds itself, or by an earlier version
+    if not presence.exists(folder / FILE):  # prepared by tfds itself, or by an earlier version
         return ""
     try:
         sealed = json.loads((folder / FILE).read_bytes())
@@ -44,7 +46,7 @@ def damage(folder: Path, *, whole: bool) -> str:
         return f"{FILE} cannot be read: {error}"
     for name, its in expected.items():
         path = folder / name
-        if path.parent != folder or not path.is_file():
+        if path.parent != folder or not presence.is_file(path):
             return f"{name} is missing"
         for fact, found in _facts(path, whole=whole).items():
             if its.get(fact) != found:
