@@ -18,6 +18,7 @@ from mnist_jax.training import checkpoint, checkpoints
 EPOCHS, KEPT, STEPS = 3, 2, 10  # epochs, checkpoints that are kept, steps of an epoch
 TIMES = ("seconds", "images_per_second", "train_seconds", "compile_seconds", "total_seconds")
 WORKDIR = "run"
+EARLIER = "earlier checkpoints"  # among what is left
 DATA = '''
 import numpy as np
 import tensorflow_datasets as tfds
@@ -135,7 +136,7 @@ def run(workdir: Path) -> dict[str, Any]:
     with (workdir / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     return {
-        "bits": bits(workdir / "checkpoints"),
+        **bits(workdir / "checkpoints"),
         "rows": [_untimed(json.loads(row)) for row in rows],
         "table": [_untimed(row) for row in table],
         "result": _untimed(json.loads((workdir / "result.json").read_text())),
@@ -168,6 +169,11 @@ def printed(workdir: Path, trial: Trial) -> dict[str, Any]:
     }
 
 
+def evaluated(workdir: Path, trial: Trial) -> dict[str, Any]:
+    """Returns what a run and its evaluation hold, and what was printed."""
+    return {**run(workdir), "output": trial.output}
+
+
 def exported(workdir: Path, trial: Trial) -> dict[str, Any]:
     """Returns the exported weights."""
     del trial
@@ -175,8 +181,12 @@ def exported(workdir: Path, trial: Trial) -> dict[str, Any]:
 
 
 def bits(folder: Path) -> dict[str, Any]:
-    """Returns the step and the digests of the newest checkpoint, which is read and checked."""
-    step = checkpoints.steps(folder)[-1]
+    """Returns step and digests of all checkpoints that are to be kept, which are checked."""
+    *earlier, newest = [_digests(folder, step) for step in checkpoints.steps(folder)[-KEPT:]]
+    return {"newest checkpoint": newest, EARLIER: earlier}
+
+
+def _digests(folder: Path, step: int) -> dict[str, Any]:
     checkpoint.check(folder, step)
     text = (folder / str(step) / checkpoint.METADATA).read_text()
     return {"step": step, **json.loads(text)["custom_metadata"]["digests"]}
@@ -222,7 +232,7 @@ SAVING = Scene(
     "a checkpoint that is written",
     ("-c", CHECKPOINT, "save", "30"),
     before=SAVED,
-    left=lambda workdir, trial: {"bits": bits(workdir / "checkpoints")},
+    left=lambda workdir, trial: bits(workdir / "checkpoints"),
 )
 RESTORING = Scene(
     "a checkpoint that is read", ("-c", CHECKPOINT, "load"), before=SAVED, left=printed
@@ -233,7 +243,13 @@ LAST = f"checkpoints/{EPOCHS * STEPS}"
 RESUMED = Scene("a training that goes on", TRAIN, before=TRAIN, without=(LAST, "result.json"))
 REPORT = Scene("the report of a training", REPORTED, before=TRAIN, without=("result.json",))
 SWEEPING = Scene("a sweep of two populations", SWEEP, left=sweep)
-EVALUATING = Scene("`evaluate`", ("-m", "mnist_jax.evaluate", OF_RUN), before=REPORTED)
+EVALUATING = Scene(
+    "`evaluate`",
+    ("-m", "mnist_jax.evaluate", OF_RUN),
+    before=REPORTED,
+    without=("evaluation.json", "plots", "report.html"),
+    left=evaluated,
+)
 PREDICTING = Scene(
     "`predict`",
     ("-m", "mnist_jax.predict", OF_RUN, "--test_image=3"),
