@@ -29,15 +29,12 @@ from benchmarks.reliability.row import Row
 
 STAGES = 2  # that work at once
 TRIES = 6  # to meet an operation whose number differs from run to run
-WHOLE = (scenes.RESTORING, scenes.SAVING, scenes.TRAINING)
+WHOLE = (scenes.RESTORING, scenes.TRAINING)
 EACH = (
-    "one of its operations on its folder, data and compiled programs fails, each in its turn; of "
-    "equal ones on data and programs, and of looks into folders of one kind, three"
+    "each operation that writes into its folder fails in its turn; of each kind of those that "
+    "read, or are on data or compiled programs, the first, a middle and the last"
 )
-OTHERS = (
-    "one operation fails, each in its turn of those kinds on those kinds of files that the "
-    "commands above do not have"
-)
+OTHERS = "the same for kinds of operations that the commands above do not have"
 NAMES = {
     "ENOSPC": "a disk that stays full",
     "EMFILE": "no file that can be opened",
@@ -92,8 +89,8 @@ def every(stage: Stage) -> list[Job]:
         jobs += _failing(scene, cases.single(operations, known, again=scene in WHOLE))
         known |= cases.groups(operations).keys()
         if scene is scenes.TRAINING:
-            jobs += _onward(scene, cases.onward(operations, 20))
-            jobs += _slow(scene, cases.slow(operations, 25, 2.0))
+            jobs += _onward(scene, cases.onward(operations, 40))
+            jobs += _slow(scene, cases.slow(operations, 60, 2.0))
     return jobs + _mishaps(mishaps.EVERY)
 
 

@@ -91,9 +91,9 @@ def single(
 ) -> list[Case]:
     """Returns cases in which one operation fails.
 
-    Each operation fails at least once, but of many equal ones on files of data or of compiled
-    programs, and of many looks into folders of one kind, the first, one in the middle and the last.
-    On each kind of file, each kind of operation has each error that it can have at least once.
+    Each operation fails at least once, but of many equal ones that write nothing, or are on files
+    of data or of compiled programs, the first, one in the middle and the last. On each kind of
+    file, each kind of operation has each error that it can have at least once.
 
     Args:
       operations: of a command, in their order.
@@ -102,7 +102,7 @@ def single(
     """
     cases = []
     for group, its in groups(operations).items():
-        if (SEVERAL.search(its[0][1]) or group[0] == "list") and len(its) > 3:
+        if len(its) > 3 and (group[0] in READING or SEVERAL.search(its[0][1])):
             its = [its[0], its[len(its) // 2], its[-1]]
         errors = ERRORS[group[0]]
         count = max(len(its), len(errors))
