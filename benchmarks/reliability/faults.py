@@ -29,12 +29,15 @@ from benchmarks.reliability.row import Row
 
 STAGES = 2  # that work at once
 TRIES = 6  # to meet an operation whose number differs from run to run
+MOST = 7  # errors of an operation that are tried
 WHOLE = (scenes.RESTORING, scenes.TRAINING)
 EACH = (
     "each operation that writes into its folder fails in its turn; of each kind of those that "
-    "read, or are on data or compiled programs, the first, a middle and the last"
+    "read, or are on data or compiled programs, the first, a middle and the last; and each new "
+    "kind with each of its errors"
 )
-OTHERS = "the same for kinds of operations that the commands above do not have"
+NEW = "the same for the kinds of operations that the commands above do not have"
+OTHERS = f"{NEW}, with two errors each"
 NAMES = {
     "ENOSPC": "a disk that stays full",
     "EMFILE": "no file that can be opened",
@@ -86,7 +89,9 @@ def every(stage: Stage) -> list[Job]:
     known: set[cases.Group] = set()
     for scene in scenes.SCENES:
         operations, _ = stage.listed(scene)
-        jobs += _failing(scene, cases.single(operations, known, again=scene in WHOLE))
+        first = scene in WHOLE or scene is scenes.SAVING
+        its = cases.single(operations, known, again=scene in WHOLE, most=MOST if first else 2)
+        jobs += _failing(scene, its)
         known |= cases.groups(operations).keys()
         if scene is scenes.TRAINING:
             jobs += _onward(scene, cases.onward(operations, 40))
@@ -189,7 +194,7 @@ def rows(jobs: Sequence[Job], ends: Sequence[End], *, whole: bool = False) -> li
 
 
 def _failing(scene: Scene, its: Sequence[Case]) -> list[Job]:
-    which = EACH if scene in WHOLE else OTHERS
+    which = EACH if scene in WHOLE else NEW if scene is scenes.SAVING else OTHERS
     return [_job(f"{scene.name}: {which}", scene, case) for case in its]
 
 

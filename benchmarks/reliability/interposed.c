@@ -21,10 +21,10 @@
    vfork, which has its parent's memory, is left alone.
 
    What stdio (`fwrite`) and C++'s file streams write does not pass through here, since the C
-   library calls its own `write`: only that they open a file, as `fopen` or `open`, does. Of the
-   libraries here, none writes files of interest in that way: CPython, TensorStore, array_record
-   (riegeli) and XLA's files go through `open` and `write`; what has stdio in it are messages,
-   `/proc`, and XLA's dumps, which are off. Nor do the pages of a file that is mapped. */
+   library calls its own `write`; only that they open a file does. All libraries have calls of
+   stdio, but none of the files that the commands here create is written in that way: each has its
+   `write` in the log, but for the locks and orbax' mark, which stay empty. Nor does what is read
+   from a file that is mapped. */
 
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -87,7 +87,7 @@ def test_a_checkpoint_without_its_index_is_not_saved(stage):
         for (kind, file), its in cases.groups(operations).items()
         if kind == "list" and file.endswith("N.orbax-checkpoint-tmp/state")
     )
-    for number, path in its:
+    for number, path in its[:2]:
         case = Case("list", number, "EIO", path=path)
         end = verdict.play(stage, scenes.SAVING, case.disturbance, plain)
         assert end.text in (verdict.HARMLESS, verdict.MESSAGE)

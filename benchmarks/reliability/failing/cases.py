@@ -39,7 +39,12 @@ ERRORS = {  # that each operation can have
 }
 IMPORTS = re.compile(r"made_up|tiny|widths|__pycache__|__editable__|/bench$|/\.$")
 SEVERAL = re.compile(r"-cache$|\.cache$|array_record")  # see `single`
-NUMBERS = ((r"[0-9a-f]{32,}", "HASH"), (r"\.\d+-\d+\.tmp", ".tmp"), (r"events\.out\.\S+", "events"))
+NUMBERS = (
+    (r"[0-9a-f]{32,}", "HASH"),
+    (r"\.\d+-\d+\.tmp", ".tmp"),
+    (r"events\.out\.\S+", "events"),
+    (r"/plots/\w+\.png", "/plots/PLOT"),
+)
 PROGRAM = (r"/jit_.*-cache$", "/PROGRAM")
 Group = tuple[str, str]  # the kind of an operation and the kind of its file
 UNFINISHED = (r"incomplete\.\w+", "incomplete")
@@ -88,6 +93,7 @@ def single(
     known: Container[Group] = (),
     *,
     again: bool = False,
+    most: int = 7,
 ) -> list[Case]:
     """Returns cases in which one operation fails.
 
@@ -99,12 +105,13 @@ def single(
       operations: of a command, in their order.
       known: groups of operations that have had all their errors in another command.
       again: True to let each operation of these fail once here as well; False to leave them out.
+      most: number of errors that the operations of a group have at most, at their numbers.
     """
     cases = []
     for group, its in groups(operations).items():
         if len(its) > 3 and (group[0] in READING or SEVERAL.search(its[0][1])):
             its = [its[0], its[len(its) // 2], its[-1]]
-        errors = ERRORS[group[0]]
+        errors = ERRORS[group[0]][:most]
         count = max(len(its), len(errors))
         if group in known:
             count = len(its) if again else 0

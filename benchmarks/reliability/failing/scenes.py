@@ -18,6 +18,7 @@ from mnist_jax.training import checkpoint, checkpoints
 EPOCHS, KEPT, STEPS = 3, 2, 10  # epochs, checkpoints that are kept, steps of an epoch
 TIMES = ("seconds", "images_per_second", "train_seconds", "compile_seconds", "total_seconds")
 WORKDIR = "run"
+PROGRAMS = "cache"  # the folder of the compiled programs
 EARLIER = "earlier checkpoints"  # among what is left
 DATA = '''
 import numpy as np
@@ -126,7 +127,7 @@ class Scene:
     words: tuple[str, ...]  # the arguments of `python`
     before: tuple[str, ...] = ()  # the command that makes its folder; none: there is no folder
     without: tuple[str, ...] = ()  # what is then removed from it
-    cold: bool = False  # True: without data that are prepared, and without compiled programs
+    cold: tuple[str, ...] = ()  # what is not there yet: `data` that are prepared, compiled programs
     left: Callable[[Path, Trial], Any] = field(default=lambda workdir, trial: run(workdir))
 
 
@@ -238,7 +239,8 @@ RESTORING = Scene(
     "a checkpoint that is read", ("-c", CHECKPOINT, "load"), before=SAVED, left=printed
 )
 TRAINING = Scene("a training", TRAIN)
-COLD = Scene("a first start", TRAIN, cold=True)
+PREPARING = Scene("a training that prepares its data", TRAIN, cold=("data",))
+COLD = Scene("a first start, which compiles as well", TRAIN, cold=("data", PROGRAMS))
 LAST = f"checkpoints/{EPOCHS * STEPS}"
 RESUMED = Scene("a training that goes on", TRAIN, before=TRAIN, without=(LAST, "result.json"))
 REPORT = Scene("the report of a training", REPORTED, before=TRAIN, without=("result.json",))
@@ -267,6 +269,7 @@ SCENES = (
     RESTORING,
     SAVING,
     TRAINING,
+    PREPARING,
     COLD,
     RESUMED,
     REPORT,

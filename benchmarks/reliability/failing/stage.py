@@ -65,8 +65,8 @@ class Stage:
             for name in scene.without:
                 path = self.workdir / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for name in ("data", "cache"):
-            self._reset_cache(name, cold=scene.cold)
+        for name in ("data", scenes.PROGRAMS):
+            self._reset_cache(name, cold=name in scene.cold)
 
     def run(self, *words: str, disturbance: Disturbance | None = None, **variables: str) -> Trial:
         """Runs a command, as `Bench.run`.
@@ -95,7 +95,7 @@ class Stage:
     def _keep_caches(self) -> bool:
         """Keeps the data and the programs as they are; returns whether there are new files."""
         new = False
-        for name in ("data", "cache"):
+        for name in ("data", scenes.PROGRAMS):
             found, kept = _signature(self.shared / name), _signature(self._kept / name)
             if found != kept:
                 new |= found.keys() != kept.keys()
