@@ -44,6 +44,7 @@ NUMBERS = (
     (r"\.\d+-\d+\.tmp", ".tmp"),
     (r"events\.out\.\S+", "events"),
     (r"/plots/\w+\.png", "/plots/PLOT"),
+    (r"/populations/[^/]+/", "/"),  # which holds the same files as the folder of a run
 )
 PROGRAM = (r"/jit_.*-cache$", "/PROGRAM")
 Group = tuple[str, str]  # the kind of an operation and the kind of its file
