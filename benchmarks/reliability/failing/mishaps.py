@@ -238,5 +238,5 @@ EVERY = [
 ]
 FEW = [
     *_all(TAKEN, taken_away, {"how": "deleted"} | MOMENTS[1]),
-    *_all(PROGRAMS, damaged_program, {"damage": "flipped", "name": "jit_"}),
+    *_all(PROGRAMS, damaged_program, {"damage": "flipped", "name": "jit_add"}),
 ]

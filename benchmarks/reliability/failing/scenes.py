@@ -176,9 +176,14 @@ def evaluated(workdir: Path, trial: Trial) -> dict[str, Any]:
 
 
 def exported(workdir: Path, trial: Trial) -> dict[str, Any]:
-    """Returns the exported weights."""
+    """Returns the exported weights, and what their file says of them, in whatever order."""
     del trial
-    return {path.name: path.read_bytes() for path in workdir.glob("export/*.safetensors")}
+    found = {}
+    for path in workdir.glob("export/*.safetensors"):
+        content = path.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        found[path.name] = json.loads(content[8:end]), content[end:]
+    return found
 
 
 def bits(folder: Path) -> dict[str, Any]:
