@@ -17,7 +17,17 @@ from mnist_jax.errors import UserError
 
 SOURCE = Path(__file__).with_name("interposed.c")
 WRITING = ("create", "mkdir", "rename", "rmdir", "truncate", "unlink", "write", "fsync")
-READING = ("open", "read", "list", "stat", "lock", "close")
+READING = (  # and what else kills are not tried at
+    "open",
+    "read",
+    "list",
+    "stat",
+    "lock",
+    "close",
+    "map",
+    "chmod",
+    "utime",
+)
 
 
 @dataclass(frozen=True)
@@ -115,11 +125,12 @@ class Bench:
         caches = (self.environment[name] for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME"))
         its = {
             **self.environment,
-            "INTERPOSED_FOLDERS": ":".join([str(self.folder), *caches]),
             "INTERPOSED_LOG": str(self._log),
             "INTERPOSED_MATCH": "benchmarks.forks",  # not in processes that it starts
             **(disturbance or Disturbance()).variables(),
             **variables,
+            # The last, since all settings are read as soon as this one is there.
+            "INTERPOSED_FOLDERS": ":".join([str(self.folder), *caches]),
         }
         done = self._server.run(list(words), cwd=self.folder, environment=its, sent=sent)
         return Trial(done.returncode, done.stdout, done.stderr, operations(self._log))

@@ -28,7 +28,7 @@ from mnist_jax import failures, presence
 from mnist_jax.data import features, idx, network, png, seal
 from mnist_jax.data.catalog import PACKAGED_FILES, Dataset, builder_class, data_dir, own_dir
 from mnist_jax.errors import UserError
-from mnist_jax.files import ADVICE, reason
+from mnist_jax.files import ADVICE, reason, writing
 
 FORMAT = "array_record"
 FILES = (
@@ -197,12 +197,17 @@ def prepare(dataset: Dataset) -> None:
 
 
 def set_aside(dataset: Dataset) -> Path:
-    """Renames the prepared data set, so that it can be prepared again; returns the new path."""
+    """Renames the prepared data set, so that it can be prepared again; returns the new path.
+
+    Raises:
+      UserError: the system refuses that.
+    """
     old = folder(dataset)
     for number in range(1, 1000):
         new = old.with_name(f"{old.name}.damaged-{number}")
         if not presence.exists(new):
-            return old.rename(new)
+            with writing(new):
+                return old.rename(new)
     raise UserError(f"{old} is damaged, and 999 damaged copies are beside it; delete some of them")
 
 

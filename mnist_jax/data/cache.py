@@ -160,6 +160,9 @@ def _fill(dataset: Dataset, path: Path) -> None:
     from mnist_jax.data import builder, records  # only needed here, and they import tfds
 
     builder.prepare(dataset)
+    # Tried twice: where the system refuses to look at a file once, tfds takes it for missing.
+    with contextlib.suppress(records.DamagedRecords):
+        return _write(dataset, path)
     try:
         _write(dataset, path)
     except records.DamagedRecords as error:
@@ -176,7 +179,7 @@ def _write(dataset: Dataset, path: Path) -> None:
 
     Raises:
       DamagedRecords: the prepared data cannot be read or are not those of `dataset`.
-      UserError: the file cannot be written.
+      UserError: the file cannot be written, or the system refuses to read the prepared data.
     """
     from mnist_jax.data.records import DamagedRecords, Prepared
 

@@ -4,8 +4,11 @@ Importing this module imports tfds.
 """
 
 import dataclasses
+import errno
+import os
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +20,11 @@ from mnist_jax.data import builder, features, png, seal, splits
 from mnist_jax.data.catalog import Dataset
 from mnist_jax.data.features import Fields
 from mnist_jax.errors import UserError
+from mnist_jax.files import reason
 
 _PROTO: Any = tf_example_pb2  # its names are created on import, so a type checker knows none
 
-DAMAGE = (
+UNREADABLE = (
     RuntimeError,
     ValueError,
     OSError,
@@ -29,16 +33,37 @@ DAMAGE = (
     message.Error,
     json_format.Error,
 )
+REFUSALS = tuple(  # as array_record's C++ says them
+    os.strerror(code)
+    for code in (errno.EIO, errno.ESTALE, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
+)
 
 
 class DamagedRecords(UserError):
     """Raised if the data that tfds prepared cannot be read, or are not the expected data."""
 
 
+def judged(folder: Path, error: BaseException) -> UserError:
+    """Returns what to raise for an error that came as prepared data were read.
+
+    Returns:
+      DamagedRecords if files are missing or not as they were; another UserError if the system
+      refuses to read them, which may be sound.
+    """
+    refused = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+    if refused or any(words in str(error) for words in REFUSALS):
+        return UserError(
+            f"the system refuses to read {folder}: {reason(error)}. The data may be sound, so they "
+            f"were not touched. Check the disk and the permissions, then run the same command again"
+        )
+    return DamagedRecords(f"{folder} is damaged: {error}")
+
+
 class Records:
     """The examples of a split, in tfds' order, decoded on request."""
 
-    def __init__(self, source: Any, fields: Fields) -> None:
+    def __init__(self, source: Any, fields: Fields, folder: Path) -> None:
+        self._folder = folder
         self._source = source  # a sequence of serialized examples with `__getitems__`
         self._fields = fields
 
@@ -54,6 +79,7 @@ class Records:
         Raises:
           IndexError: there is no such row.
           DamagedRecords: a row cannot be read.
+          UserError: the system refuses to read it.
         """
         keys = np.asarray(indices, np.int64).tolist()
         fields = self._fields
@@ -71,8 +97,8 @@ class Records:
                 image = png.decode(feature[fields.image].bytes_list.value[0], fields.shape)
                 images[row] = image.swapaxes(0, 1) if fields.transposed else image
                 labels[row] = feature[fields.label].int64_list.value[0]
-        except DAMAGE as error:
-            raise DamagedRecords(f"examples prepared by tfds are damaged: {error}") from error
+        except UNREADABLE as error:
+            raise judged(self._folder, error) from error
         return images, labels
 
 
@@ -88,6 +114,7 @@ class Prepared:
 
         Raises:
           DamagedRecords: the files or the description of the data set are damaged.
+          UserError: the system refuses to read them.
         """
         self.folder = builder.folder(dataset)
         try:
@@ -99,11 +126,11 @@ class Prepared:
         except DamagedRecords:
             raise
         except UserError as error:
-            if isinstance(error.__cause__, DAMAGE):  # tfds could not read its description of it
-                raise DamagedRecords(f"{self.folder} is damaged: {error.__cause__}") from error
+            if isinstance(error.__cause__, UNREADABLE):  # tfds could not read its description
+                raise judged(self.folder, error.__cause__) from error
             raise
-        except DAMAGE as error:
-            raise DamagedRecords(f"{self.folder} is damaged: {error}") from error
+        except UNREADABLE as error:
+            raise judged(self.folder, error) from error
         if not self.shards:
             raise DamagedRecords(f"{self.folder} is damaged: it names no splits")
         fields = features.fields(info)
@@ -117,11 +144,15 @@ class Prepared:
         """Opens a split, given by a tfds split string, for random access.
 
         Raises:
-          UserError: as `splits.resolve` does.
+          DamagedRecords: its files are missing, or are not as they were.
+          UserError: as `splits.resolve` does, or the system refuses to read a file.
         """
         raw = ()
         if splits.resolve(split, self.shards):
-            raw = self._builder.as_data_source(
-                split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
-            )
-        return Records(raw, self.fields)
+            try:
+                raw = self._builder.as_data_source(
+                    split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES
+                )
+            except UNREADABLE as error:
+                raise judged(self.folder, error) from error
+        return Records(raw, self.fields, self.folder)

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mnist_jax import presence
 from mnist_jax.files import write_text
-from mnist_jax.presence import exists, is_file
 
 FILE = "mnist_jax.json"
 BEGINNING = 1 << 20  # bytes
@@ -35,8 +35,9 @@ def damage(folder: Path, *, whole: bool) -> str:
 
     Raises:
       OSError: the system refuses to read a file.
+      UserError: it refuses to look at one.
     """
-    if not exists(folder / FILE):  # prepared by tfds itself, or by an earlier version
+    if not presence.exists(folder / FILE):  # prepared by tfds itself, or by an earlier version
         return ""
     try:
         sealed = json.loads((folder / FILE).read_bytes())
@@ -45,7 +46,7 @@ def damage(folder: Path, *, whole: bool) -> str:
         return f"{FILE} cannot be read: {error}"
     for name, its in expected.items():
         path = folder / name
-        if path.parent != folder or not is_file(path):
+        if path.parent != folder or not presence.is_file(path):
             return f"{name} is missing"
         for fact, found in _facts(path, whole=whole).items():
             if its.get(fact) != found:

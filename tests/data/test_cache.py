@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import mmap
 import os
@@ -148,6 +149,59 @@ def test_damaged_prepared_data_is_prepared_again(tiny, flip, capfd, name, damage
     err = capfd.readouterr().err
     assert f"set aside as {aside}" in err
     assert err.splitlines()[-1].startswith("preparing tiny")
+
+
+def refuse_to_open(tiny, monkeypatch):
+    """As a disk does that fails."""
+    monkeypatch.setattr(seal, "_facts", failing(OSError(errno.EIO, os.strerror(errno.EIO))))
+
+
+def refuse_to_describe(tiny, monkeypatch):
+    """The same, where tfds reads its description of the data."""
+    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    monkeypatch.setattr(records.builder, "builder_class", failing(error))
+
+
+def refuse_to_read(tiny, monkeypatch):
+    """The same, in the C++ of array_record."""
+    monkeypatch.setattr(records.png, "decode", failing(RuntimeError("read: Input/output error")))
+
+
+def failing(error):
+    def fail(*arguments, **keywords):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("refuse", [refuse_to_open, refuse_to_describe, refuse_to_read])
+def test_data_that_the_system_refuses_to_read_are_not_set_aside(tiny, monkeypatch, refuse):
+    data.source(tiny.name, "train")
+    with monkeypatch.context() as patch:
+        refuse(tiny, patch)
+        with pytest.raises(UserError, match=rf"refuses to read {tiny.prepared}: ") as found:
+            data.load(tiny.name, "train")
+    assert not isinstance(found.value, records.DamagedRecords)
+    assert [path.name for path in tiny.prepared.parent.iterdir()] == ["3.0.1"]
+    assert_tiny(tiny)
+
+
+def test_data_that_cannot_be_read_once_are_not_set_aside(tiny, monkeypatch, capfd):
+    """Tfds takes a file that the system does not tell of for a missing one."""
+    data.source(tiny.name, "train")
+    errors = [LookupError("no such split")]
+    decode = records.png.decode
+
+    def fail_once(*arguments):
+        if errors:
+            raise errors.pop()
+        return decode(*arguments)
+
+    monkeypatch.setattr(records.png, "decode", fail_once)
+    capfd.readouterr()
+    assert_tiny(tiny)
+    assert not errors
+    assert capfd.readouterr().err == ""
 
 
 def shorten(folder):

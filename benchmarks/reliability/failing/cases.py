@@ -1,5 +1,6 @@
 """Chooses which file operation of a command fails with which error."""
 
+import dataclasses
 import errno
 import re
 from collections import Counter
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from benchmarks.reliability.trial import READING, WRITING, Disturbance, Operation
 
 ONWARD = ("create,mkdir,write,fsync", "create,open,list")  # that a full disk or table refuses
-GONE = "create,mkdir,rename,rmdir,truncate,unlink,write,fsync,open,read,list,stat,lock"
+GONE = "create,mkdir,rename,rmdir,truncate,unlink,write,fsync,open,read,list,stat,lock,chmod,utime"
 ALL = {  # what a whole system can do from some operation on: the operations, and their error
     "ENOSPC": ONWARD[0],
     "EMFILE": ONWARD[1],
@@ -32,10 +33,19 @@ ERRORS = {  # that each operation can have
     "stat": ("EIO", "ESTALE", "EACCES"),
     "lock": ("EIO", "ENOLCK", "ESTALE"),
     "close": ("EIO", "ENOSPC", "EDQUOT"),
+    "map": ("ENOMEM", "EACCES"),
+    "chmod": ("EPERM", "EROFS", "EIO"),
+    "utime": ("EPERM", "EROFS", "EIO"),
 }
-IMPORTS = re.compile(r"made_up|tiny|widths|__pycache__|/\.$")
-SEVERAL = re.compile(r"-cache$|\.cache$|array_record")  # of equal operations, three are taken
-NUMBERS = ((r"[0-9a-f]{32,}", "HASH"), (r"\.\d+-\d+\.tmp", ".tmp"), (r"events\.out\.\S+", "events"))
+IMPORTS = re.compile(r"made_up|tiny|widths|__pycache__|__editable__|/bench$|/\.$")
+SEVERAL = re.compile(r"-cache$|\.cache$|array_record")  # see `single`
+NUMBERS = (
+    (r"[0-9a-f]{32,}", "HASH"),
+    (r"\.\d+-\d+\.tmp", ".tmp"),
+    (r"events\.out\.\S+", "events"),
+    (r"/plots/\w+\.png", "/plots/PLOT"),
+    (r"/populations/[^/]+/", "/"),  # which holds the same files as the folder of a run
+)
 PROGRAM = (r"/jit_.*-cache$", "/PROGRAM")
 Group = tuple[str, str]  # the kind of an operation and the kind of its file
 UNFINISHED = (r"incomplete\.\w+", "incomplete")
@@ -57,6 +67,20 @@ class Case:
         return f"{self.act} at {self.kinds} {self.number} ({where} this one, {self.path})"
 
     @property
+    def group(self) -> Group:
+        """The group of the operation that it is expected to meet."""
+        return self.kinds, kind_of_file(self.path)
+
+    def near(self, attempt: int) -> "Case":
+        """Returns the same case at the next operation, the one before, the one after that, ...
+
+        Args:
+          attempt: from 0.
+        """
+        number = self.number + (attempt // 2 + 1) * (-1) ** attempt
+        return dataclasses.replace(self, number=max(1, number))
+
+    @property
     def disturbance(self) -> Disturbance:
         """What the process is told."""
         code = getattr(errno, self.act, None)
@@ -70,23 +94,25 @@ def single(
     known: Container[Group] = (),
     *,
     again: bool = False,
+    most: int = 7,
 ) -> list[Case]:
     """Returns cases in which one operation fails.
 
-    Each operation fails at least once, but of many equal ones on the same file of data or of
-    compiled programs the first, one in the middle and the last. On each kind of file, each kind of
-    operation has each error that it can have at least once.
+    Each operation fails at least once, but of many equal ones that write nothing, or are on files
+    of data or of compiled programs, the first, one in the middle and the last. On each kind of
+    file, each kind of operation has each error that it can have at least once.
 
     Args:
       operations: of a command, in their order.
       known: groups of operations that have had all their errors in another command.
       again: True to let each operation of these fail once here as well; False to leave them out.
+      most: number of errors that the operations of a group have at most, at their numbers.
     """
     cases = []
     for group, its in groups(operations).items():
-        if SEVERAL.search(its[0][1]) and len(its) > 3:
+        if len(its) > 3 and (group[0] in READING or SEVERAL.search(its[0][1])):
             its = [its[0], its[len(its) // 2], its[-1]]
-        errors = ERRORS[group[0]]
+        errors = ERRORS[group[0]][:most]
         count = max(len(its), len(errors))
         if group in known:
             count = len(its) if again else 0

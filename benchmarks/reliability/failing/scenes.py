@@ -18,6 +18,8 @@ from mnist_jax.training import checkpoint, checkpoints
 EPOCHS, KEPT, STEPS = 3, 2, 10  # epochs, checkpoints that are kept, steps of an epoch
 TIMES = ("seconds", "images_per_second", "train_seconds", "compile_seconds", "total_seconds")
 WORKDIR = "run"
+PROGRAMS = "cache"  # the folder of the compiled programs
+EARLIER = "earlier checkpoints"  # among what is left
 DATA = '''
 import numpy as np
 import tensorflow_datasets as tfds
@@ -125,7 +127,7 @@ class Scene:
     words: tuple[str, ...]  # the arguments of `python`
     before: tuple[str, ...] = ()  # the command that makes its folder; none: there is no folder
     without: tuple[str, ...] = ()  # what is then removed from it
-    cold: bool = False  # True: without data that are prepared, and without compiled programs
+    cold: tuple[str, ...] = ()  # what is not there yet: `data` that are prepared, compiled programs
     left: Callable[[Path, Trial], Any] = field(default=lambda workdir, trial: run(workdir))
 
 
@@ -135,7 +137,7 @@ def run(workdir: Path) -> dict[str, Any]:
     with (workdir / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     return {
-        "bits": bits(workdir / "checkpoints"),
+        **bits(workdir / "checkpoints"),
         "rows": [_untimed(json.loads(row)) for row in rows],
         "table": [_untimed(row) for row in table],
         "result": _untimed(json.loads((workdir / "result.json").read_text())),
@@ -168,15 +170,29 @@ def printed(workdir: Path, trial: Trial) -> dict[str, Any]:
     }
 
 
+def evaluated(workdir: Path, trial: Trial) -> dict[str, Any]:
+    """Returns what a run and its evaluation hold, and what was printed."""
+    return {**run(workdir), "output": trial.output}
+
+
 def exported(workdir: Path, trial: Trial) -> dict[str, Any]:
-    """Returns the exported weights."""
+    """Returns the exported weights, and what their file says of them, in whatever order."""
     del trial
-    return {path.name: path.read_bytes() for path in workdir.glob("export/*.safetensors")}
+    found = {}
+    for path in workdir.glob("export/*.safetensors"):
+        content = path.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        found[path.name] = json.loads(content[8:end]), content[end:]
+    return found
 
 
 def bits(folder: Path) -> dict[str, Any]:
-    """Returns the step and the digests of the newest checkpoint, which is read and checked."""
-    step = checkpoints.steps(folder)[-1]
+    """Returns step and digests of all checkpoints that are to be kept, which are checked."""
+    *earlier, newest = [_digests(folder, step) for step in checkpoints.steps(folder)[-KEPT:]]
+    return {"newest checkpoint": newest, EARLIER: earlier}
+
+
+def _digests(folder: Path, step: int) -> dict[str, Any]:
     checkpoint.check(folder, step)
     text = (folder / str(step) / checkpoint.METADATA).read_text()
     return {"step": step, **json.loads(text)["custom_metadata"]["digests"]}
@@ -222,18 +238,25 @@ SAVING = Scene(
     "a checkpoint that is written",
     ("-c", CHECKPOINT, "save", "30"),
     before=SAVED,
-    left=lambda workdir, trial: {"bits": bits(workdir / "checkpoints")},
+    left=lambda workdir, trial: bits(workdir / "checkpoints"),
 )
 RESTORING = Scene(
     "a checkpoint that is read", ("-c", CHECKPOINT, "load"), before=SAVED, left=printed
 )
 TRAINING = Scene("a training", TRAIN)
-COLD = Scene("a first start", TRAIN, cold=True)
+PREPARING = Scene("a training that prepares its data", TRAIN, cold=("data",))
+COLD = Scene("a first start, which compiles as well", TRAIN, cold=("data", PROGRAMS))
 LAST = f"checkpoints/{EPOCHS * STEPS}"
 RESUMED = Scene("a training that goes on", TRAIN, before=TRAIN, without=(LAST, "result.json"))
 REPORT = Scene("the report of a training", REPORTED, before=TRAIN, without=("result.json",))
 SWEEPING = Scene("a sweep of two populations", SWEEP, left=sweep)
-EVALUATING = Scene("`evaluate`", ("-m", "mnist_jax.evaluate", OF_RUN), before=REPORTED)
+EVALUATING = Scene(
+    "`evaluate`",
+    ("-m", "mnist_jax.evaluate", OF_RUN),
+    before=REPORTED,
+    without=("evaluation.json", "plots", "report.html"),
+    left=evaluated,
+)
 PREDICTING = Scene(
     "`predict`",
     ("-m", "mnist_jax.predict", OF_RUN, "--test_image=3"),
@@ -251,6 +274,7 @@ SCENES = (
     RESTORING,
     SAVING,
     TRAINING,
+    PREPARING,
     COLD,
     RESUMED,
     REPORT,

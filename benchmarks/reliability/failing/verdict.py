@@ -1,28 +1,35 @@
 """Judges how a disturbed command ended, and whether the next start goes on to the same bits."""
 
 import re
+from collections.abc import Container
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.reliability.failing.scenes import EPOCHS, KEPT, STEPS, Scene
 from benchmarks.reliability.failing.stage import Stage
-from benchmarks.reliability.trial import Disturbance, Trial
+from benchmarks.reliability.trial import Disturbance, Operation, Trial
 from mnist_jax.errors import UserError
 from mnist_jax.training import checkpoint, checkpoints
 
-STOPPED = 75  # exit status of a command that was told to stop
-HARMLESS, MESSAGE, ABORTED, UNMET = "harmless", "message", "aborted", "unmet"
+HARMLESS, MESSAGE, STOPPED, ABORTED, UNMET = "harmless", "message", "stopped", "aborted", "unmet"
+ON = "and the next start went on to the same bits"
 KEPT_PROMISES = {  # how a case ends that loses nothing, and what the table says of it
     HARMLESS: "changed nothing",
-    MESSAGE: "ended in order, and the next start went on to the same bits",
-    ABORTED: "were ended by the system, and the next start went on to the same bits",
-    UNMET: "did not come to the operation, and are not counted",
+    MESSAGE: f"ended with status 1 and one message, {ON}",
+    STOPPED: f"ended by the signal that they were sent, {ON}",
+    ABORTED: f"were ended by the system without a message, {ON}",
+    UNMET: "were not met by what was to happen to them, and are not counted",
 }
 
 
-def play(
-    stage: Stage, scene: Scene, disturbance: Disturbance | None, plain: Any, reason: str = ""
-) -> str:
+class End(NamedTuple):
+    """How a case ended, and which operation was disturbed first; None: none, or it was no case."""
+
+    text: str  # one of `KEPT_PROMISES`, or a sentence that says what was lost
+    met: Operation | None = None
+
+
+def play(stage: Stage, scene: Scene, disturbance: Disturbance, plain: Any, reason: str = "") -> End:
     """Plays a scene once, and judges it.
 
     Args:
@@ -33,21 +40,21 @@ def play(
       reason: words of which its message must contain one line; empty: any message.
 
     Returns:
-      `HARMLESS` or `MESSAGE`, or `UNMET` if it ended before the operation; anything else is a
-      sentence that says what was lost.
+      `HARMLESS` or `MESSAGE`, or `UNMET` if it ended before the operation; or what was lost.
+
+    Raises:
+      TimeoutError: it hangs.
     """
     stage.reset(scene)
     before = _steps(stage.workdir)
-    try:
-        trial = stage.run(*scene.words, disturbance=disturbance)
-    except TimeoutError:
-        return "it hangs"
+    trial = stage.run(*scene.words, disturbance=disturbance)
     met = trial.disturbed
-    if disturbance is not None and met is None:
-        return UNMET
     end = judged(stage, scene, trial, plain, reason, before)
+    if met is None:
+        ended = f"nothing was disturbed, and it ends with status {trial.status}: {_last(trial)}"
+        return End({HARMLESS: UNMET, MESSAGE: ended}.get(end, end))
     # Threads may do the same operations in another order, so what was met is named.
-    return end if end in KEPT_PROMISES or met is None else f"{end} (met: {met.kind} {met.path})"
+    return End(end if end in KEPT_PROMISES else f"{end} (met: {met.kind} {met.path})", met)
 
 
 def judged(
@@ -70,7 +77,7 @@ def judged(
     return goes_on(stage, scene, plain) or MESSAGE
 
 
-def goes_on(stage: Stage, scene: Scene, plain: Any) -> str:
+def goes_on(stage: Stage, scene: Scene, plain: Any, *, ignored: Container[str] = ()) -> str:
     """Starts a scene's command again, undisturbed; returns what is then wrong, or nothing."""
     try:
         again = stage.run(*scene.words)
@@ -78,14 +85,14 @@ def goes_on(stage: Stage, scene: Scene, plain: Any) -> str:
         return "the next start hangs"
     if again.status:
         return f"the next start ends with status {again.status}: {_last(again)}"
-    if wrong := compared(stage.workdir, scene, again, plain):
+    if wrong := compared(stage.workdir, scene, again, plain, ignored=ignored):
         return f"after the next start, {wrong}"
     return ""
 
 
 def ended_badly(trial: Trial, reason: str = "", *, names_file: bool = True) -> str:
     """Returns what is wrong with the end of a command; empty if it ended as promised."""
-    if trial.status in (0, STOPPED):
+    if trial.status == 0:
         return ""
     if trial.status != 1:
         return f"it ends with status {trial.status}: {_last(trial)}"
@@ -121,16 +128,25 @@ def _lost_checkpoint(workdir: Path, trial: Trial, before: list[int]) -> str:
     return ""
 
 
-def compared(workdir: Path, scene: Scene, trial: Trial, plain: Any) -> str:
-    """Returns how what a scene has left differs from an undisturbed one; empty if it does not."""
+def compared(
+    workdir: Path, scene: Scene, trial: Trial, plain: Any, *, ignored: Container[str] = ()
+) -> str:
+    """Returns how what a scene has left differs from an undisturbed one; empty if it does not.
+
+    Args:
+      workdir: the folder of the scene.
+      scene: the scene.
+      trial: its command.
+      plain: what the undisturbed one has left.
+      ignored: names of what may differ.
+    """
     try:
         found = scene.left(workdir, trial)
     except Exception as error:
         return f"what it leaves cannot be read: {error!r}"
-    if found == plain:
-        return ""
     differing = [name for name in plain | found if plain.get(name) != found.get(name)]
-    return f"these differ from an undisturbed one: {', '.join(differing)}"
+    differing = [name for name in differing if name not in ignored]
+    return f"these differ from an undisturbed one: {', '.join(differing)}" if differing else ""
 
 
 def _steps(workdir: Path) -> list[int]:
