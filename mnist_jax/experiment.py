@@ -21,7 +21,7 @@ from mnist_jax.config import Config, difference
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.evaluations.split import ADVICE, EVALUATING, TEST, predictions
 from mnist_jax.exporting import page
-from mnist_jax.files import write_json, writing
+from mnist_jax.files import writing
 from mnist_jax.lock import sole_writer
 from mnist_jax.members import FINISHED, Planned, find_analysis
 from mnist_jax.training import (
@@ -244,7 +244,7 @@ def _run(
         log.keep()
         result |= clock.record()
         if first:
-            write_json(folder / workdir.RESULT, result)  # last: the run is finished
+            workdir.write_result(folder, result)  # last: the run is finished
     return result
 
 
@@ -448,7 +448,7 @@ def _compare(
     facts = times | {name: result[name] for name in ("device", "versions", "commit")}
     with writing(folder):
         compare(results, folder, facts, write_sections, _drawing_of_best(folder))
-    write_json(folder / workdir.RESULT, result)  # last: the sweep is finished
+    workdir.write_result(folder, result)  # last: the sweep is finished
 
 
 def _drawing_of_best(folder: Path) -> Drawing | None:
@@ -467,7 +467,12 @@ def _compared(plan: Sequence[Planned], folder: Path, *, warn: bool = False) -> b
     result = workdir.read_result(folder, "members", int, warn=warn)
     done = sweepdir.finished(sweepdir.populations(folder))
     its = {sweepdir.key(member) for member in both}
-    return result is not None and its <= done.keys() and result["members"] == len(its)
+    return (
+        result is not None
+        and its <= done.keys()
+        and result["members"] == len(its)
+        and workdir.is_whole(folder, result, warn=warn)
+    )
 
 
 def _summary(results: Sequence[sweep.Result], clock: SweepClock) -> dict[str, Any]:

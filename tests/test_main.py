@@ -57,6 +57,8 @@ RESULT = [
     "versions",
     "commit",
     "warnings",
+    "files",
+    "sha256",
 ]
 
 

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ KINDS = "PNG, JPEG, WebP, GIF, TIFF or BMP"
 LONGEST = 384  # pixels of a picture's longest side after it is reduced
 MOST_PIXELS = 100_000_000  # of a picture; more would need gigabytes
 ORIENTATION = 0x0112  # the EXIF tag
+PART = 1 << 20  # pixels that are converted at a time
 STRIP = 8  # rows of the reduced picture that are computed at a time
 
 
@@ -80,27 +81,56 @@ def _too_large(size: str) -> UserError:
 
 def _pixels(image: Image.Image) -> tuple[np.ndarray, int]:
     """Unpacks an image of any of Pillow's modes; see `_unpacked`."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _deep(np.asarray(image)), 65535
+    if image.mode in ("I", "F"):
+        return _stretched(image), 65535
+    if image.mode.startswith("I;16"):
+        return _array(image), 65535
     if image.has_transparency_data:
-        return np.asarray(image.convert("RGBA")), 255
-    if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))[..., None], 255
-    return np.asarray(image.convert("RGB")), 255
+        return _array(image, "RGBA"), 255
+    return _array(image, "L" if image.mode in ("1", "L") else "RGB"), 255
 
 
-def _deep(values: np.ndarray) -> np.ndarray:
-    """Returns grey pixels of more than 8 bits as integers from 0 to 65535.
+def _array(image: Image.Image, mode: str = "") -> np.ndarray:
+    """Returns the pixels `[H, W, C]` of an image, converted to a mode if one is given."""
+    return _joined(image, lambda part: np.asarray(part.convert(mode) if mode else part))
 
-    Pixels of 32 bits have no agreed white; they are stretched from their darkest to their lightest.
+
+def _stretched(image: Image.Image) -> np.ndarray:
+    """Returns grey pixels of 32 bits as integers from 0 to 65535.
+
+    They have no agreed white, and are stretched from their darkest to their lightest.
     """
-    if values.dtype.itemsize > 2:
-        values = values.astype(np.float64)
-        if not np.isfinite(values).all():
-            raise UserError("the picture has pixels that are not finite")
-        values = values - values.min()
-        values = np.floor(values * (65535 / max(values.max(), 1e-300)) + 0.5)
-    return values.astype(np.int64)[..., None]
+    ends = [(its.min(), its.max()) for its in map(np.asarray, _parts(image))]
+    lowest = float(min(low for low, _ in ends))
+    scale = 65535 / max(float(max(high for _, high in ends)) - lowest, 1e-300)
+    if not np.isfinite([end for pair in ends for end in pair]).all():
+        raise UserError("the picture has pixels that are not finite")
+
+    def stretched(part: Image.Image) -> np.ndarray:
+        values = np.asarray(part).astype(np.float64) - lowest
+        return np.floor(values * scale + 0.5).astype(np.uint16)
+
+    return _joined(image, stretched)
+
+
+def _joined(image: Image.Image, convert: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """Converts an image to an array `[H, W, C]`, a few rows at a time, to bound the memory."""
+    found, top = np.empty(0), 0
+    for part in _parts(image):
+        rows = convert(part).reshape(part.height, part.width, -1)
+        if not top:
+            found = np.empty((image.height, *rows.shape[1:]), rows.dtype)
+        found[top : top + part.height] = rows
+        top += part.height
+    return found
+
+
+def _parts(image: Image.Image) -> Iterator[Image.Image]:
+    """Yields a few rows of an image at a time."""
+    image.load()
+    step = max(1, PART // image.width)
+    for top in range(0, image.height, step):
+        yield image.crop((0, top, image.width, min(top + step, image.height)))
 
 
 def _upright(pixels: np.ndarray, turned: int) -> np.ndarray:
@@ -132,11 +162,11 @@ def _strips(pixels: np.ndarray, side: int, background: int) -> Iterator[np.ndarr
     """Yields the sums of blocks, a few rows of blocks at a time, to bound the memory."""
     height, width = pixels.shape[:2]
     for start in range(0, height, side * STRIP):
-        strip = pixels[start : start + side * STRIP].astype(np.int64)
-        if strip.shape[-1] == 4:
+        strip = pixels[start : start + side * STRIP].astype(np.uint16)
+        if strip.shape[-1] == 4:  # at most 255 * 255
             opaque = strip[..., 3:]
-            strip = strip[..., :3] * opaque + background * (255 - opaque)
-        strip = np.add.reduceat(strip, np.arange(0, len(strip), side), axis=0)
+            strip = strip[..., :3] * opaque + np.uint16(background) * (255 - opaque)
+        strip = np.add.reduceat(strip, np.arange(0, len(strip), side), axis=0, dtype=np.int64)
         yield np.add.reduceat(strip, np.arange(0, width, side), axis=1)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from mnist_jax import imports
 from mnist_jax.errors import UserError
-from mnist_jax.files import append, make_durable, reason, write_text, writing
+from mnist_jax.files import append, make_durable, reading, reason, write_text, writing
 from mnist_jax.metrics import Metric, columns
 from mnist_jax.presence import exists
 from mnist_jax.training import sound
@@ -217,8 +217,13 @@ class SweepLog:
             self._told[_name(line)] = line["epoch"]
             self._on_row(line)
 
-    def keep(self) -> None:
-        """Waits until all lines are on the disk, as in `RunLog`."""
+    def keep(self, names: Container[Name]) -> None:
+        """Waits until all lines of these networks, and no others, are on the disk."""
+        self._lines = [line for line in self._lines if _name(line) in names]
+        with reading(self._path):
+            there = self._path.read_bytes()
+        if there != (text := _jsonl(self._lines)).encode():  # it was edited, or damaged
+            write_text(self._path, text, durable=False)
         make_durable(self._path)
 
 

@@ -201,7 +201,7 @@ def _all_results(plan: Sequence[Planned], workdir: Path, log: SweepLog) -> list[
     for folder in folders:
         if (results := folder.results) is not None:
             _part(log, folder).show([result["history"] for result in results])
-    log.keep()
+    log.keep({sweepdir.key(member) for member in plan})
     found = sweepdir.finished(folders)
     return [found[sweepdir.key(member)] for member in plan]
 

@@ -34,6 +34,7 @@ from mnist_jax.files import (
 )
 from mnist_jax.members import Planned
 from mnist_jax.training import sound
+from mnist_jax.training.sealed import sealed, unsealed
 from mnist_jax.training.workdir import RUN, SWEEP, identity, parsed, plain, refuse, refuse_kind
 
 FORMAT = 2  # version of sweep.json; in version 1, populations were numbered
@@ -80,7 +81,7 @@ class PopulationDir:
 
     def finish(self, results: Sequence[dict[str, Any]]) -> None:
         """Writes the result of each member, which marks the population as finished."""
-        write_json(self.path / "results.json", list(results))
+        write_json(self.path / "results.json", [sealed(its) for its in results])
 
 
 def population_dir(workdir: Path, members: Sequence[Planned]) -> PopulationDir:
@@ -236,10 +237,10 @@ def _read_results(path: Path, version: Version) -> list[dict[str, Any]] | None:
         found = read_json(path, list)
         if len(found) != len(members) or not all(map(_is_result, found, members)):
             raise damaged(path, f"expected the results of {len(members)} members")
+        return [unsealed(path, its) for its in found]
     except DamagedFileError as error:
         print_warning(f"{error.cause}; taken as not finished")
         return None
-    return found
 
 
 def _is_result(found: Any, member: Planned) -> bool:

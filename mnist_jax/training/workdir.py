@@ -14,23 +14,28 @@ from mnist_jax.config import Config
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import DamagedFileError, damaged, read_json, write_json
 from mnist_jax.presence import exists, is_file
+from mnist_jax.training import sealed
 
 RUN, SWEEP, RESULT = "config.json", "sweep.json", "result.json"
+READ_BACK = ("metrics.jsonl", "sweep.jsonl", "sweep.csv", "summary.csv")  # with a result
 SHOWN = 12  # maximum number of differences in a message
 
 
 def finished(workdir: Path, config: Config, *, warn: bool = False) -> bool:
     """True if `workdir` holds the run of `config`, trained and evaluated; writes nothing.
 
-    Compares all fields but `loggers`. With `warn`, it warns of a `result.json` that is damaged.
+    Compares all fields but `loggers`. With `warn`, it warns of a `result.json` that is damaged, and
+    of a `metrics.jsonl` that is no longer what it was.
 
     Raises:
       UserError: the folder holds something else that cannot be extended to `config`.
     """
     _refuse_other(workdir, config)
     found = read_result(workdir, "config", dict, warn=warn)
-    return found is not None and identity(spelled_out(found["config"], workdir)) == identity(
-        plain(config.to_dict())
+    return (
+        found is not None
+        and identity(spelled_out(found["config"], workdir)) == identity(plain(config.to_dict()))
+        and is_whole(workdir, found, warn=warn)
     )
 
 
@@ -39,7 +44,38 @@ def result(workdir: Path) -> dict[str, Any] | None:
     found = read_result(workdir, "config", dict)
     if found is None:
         return None
-    return found if identity(found["config"]) == identity(read_json(workdir / RUN, dict)) else None
+    same = identity(found["config"]) == identity(read_json(workdir / RUN, dict))
+    return found if same and is_whole(workdir, found) else None
+
+
+def is_whole(workdir: Path, result: dict[str, Any], *, warn: bool = True) -> bool:
+    """True if the files that are read back with a result are those that it was written with.
+
+    Only of a result that is the last word: what goes on changes them. With `warn`, it warns of each
+    other file.
+
+    Raises:
+      UserError: the system refuses to read one.
+    """
+    expected = result.get(sealed.FILES)
+    others = sealed.changed(workdir, expected if isinstance(expected, dict) else None)
+    for path in others if warn else ():
+        print_warning(f"{path} is not as it was written with {RESULT}; taken as not finished")
+    return not others
+
+
+def write_result(workdir: Path, values: dict[str, Any]) -> None:
+    """Writes the `result.json` that marks a run or a sweep as finished, sealed.
+
+    Args:
+      workdir: the folder, whose tables and histories are written by now.
+      values: the result.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    files = sealed.digests(workdir, READ_BACK)
+    write_json(workdir / RESULT, sealed.sealed({**values, sealed.FILES: files}))
 
 
 def read_result(
@@ -47,7 +83,8 @@ def read_result(
 ) -> dict[str, Any] | None:
     """Reads the `result.json` that marks a run or a sweep as finished; `None` if there is none.
 
-    One that is empty or damaged, as after a loss of power, counts as none: it is written again.
+    One that is empty or damaged, as after a loss of power or by a changed figure, counts as none:
+    it is written again.
 
     Args:
       workdir: the folder of the run or the sweep.
@@ -62,7 +99,7 @@ def read_result(
     if not exists(path):
         return None
     try:
-        found = read_json(path, dict)
+        found = sealed.unsealed(path, read_json(path, dict))
         if not isinstance(found.get(field), kind):
             raise damaged(path, f"there is no field {field!r}")
     except DamagedFileError as error:

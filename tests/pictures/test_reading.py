@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -287,3 +288,16 @@ def test_a_file_that_may_not_be_read(save, tmp_path, monkeypatch):
     monkeypatch.setattr(reading.Image, "open", refuse)
     with pytest.raises(UserError, match=r"^cannot be read: Permission denied$"):
         reading.read(path)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_deep_pixels_are_converted_a_few_rows_at_a_time(save, kind):
+    """At 100 million pixels, each further copy of all of them would take up to 800 MB."""
+    path = save(np.zeros((2500, 2500), kind), "a.tiff")
+    tracemalloc.start()
+    try:
+        reading.read(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 60e6  # 6.25 million pixels
