@@ -203,10 +203,16 @@ def quick_rows(on: Stands) -> list[Row]:
     places = [its[(i + 1) * len(its) // PLACES - 1] for i in range(PLACES)]
     on.kill(small, map(_at, places), found)
     rows = [_row(f"{small.name} killed at {PLACES} places", found)]
-    reported, found = dataclasses.replace(small, report=True), Found()
-    with_report = on.undisturbed(reported)[0].trial.operations
-    on.kill(reported, [_at(with_report[(len(its) + len(with_report)) // 2])], found)
+    reported, found, stand = dataclasses.replace(small, report=True), Found(), on.all[0]
+    start, expected = stand.undisturbed(reported)
+    renames = [_renames(its), _renames(start.trial.operations)]  # programs are not renamed
+    kill = Kill(at=Disturbance(sum(renames) // 2, "kill", kinds=("rename",)))
+    found.add(stand.story(reported, [kill], expected))
     return [*rows, _row(f"{small.name} killed once in its report", found)]
+
+
+def _renames(operations: Sequence[Operation]) -> int:
+    return sum(its.kind == "rename" for its in operations)
 
 
 def _at(its: Operation) -> list[Kill]:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.reliability import kills
 from benchmarks.reliability.killing import left, notice, operations, story
 from benchmarks.reliability.killing.stands import Found, stands
-from benchmarks.reliability.killing.story import Note, Start
+from benchmarks.reliability.killing.story import Note, Start, Story
 from benchmarks.reliability.killing.victim import FIRST, RUN, Kill
 from benchmarks.reliability.row import Row
 from benchmarks.reliability.trial import Disturbance, Operation, Trial
@@ -36,7 +36,9 @@ def stand(on):
 @pytest.fixture(scope="module")
 def first(stand):
     """A small run that was left alone, and what it left."""
-    return stand.undisturbed(FIRST)
+    found = stand.undisturbed(FIRST)
+    shutil.copytree(stand.run, stand.run.with_name("kept"))
+    return found
 
 
 def test_whatever_is_killed_ends_with_the_bits_of_an_undisturbed_run(on, monkeypatch):
@@ -62,10 +64,8 @@ def test_what_a_kill_left_at_the_last_checkpoint_is_removed_without_another_one(
 
 @pytest.fixture(scope="module")
 def kept(stand, first):
-    """A copy of what it left, beside it, before others are trained there."""
-    folder = stand.run.with_name("kept")
-    shutil.copytree(stand.run, folder)
-    return folder
+    """A copy of what it left, beside it: others are trained where it was."""
+    return stand.run.with_name("kept")
 
 
 @pytest.fixture
@@ -281,8 +281,9 @@ def test_kinds_of_operations_do_not_depend_on_numbers():
         assert story.generalised(path) == expected
 
 
-def test_a_disturbance_that_never_comes_is_no_kill(stand, first):
+def test_a_disturbance_that_never_comes_is_no_kill(stand, first, monkeypatch):
     _, expected = first
+    monkeypatch.setattr(stand, "empty", lambda command: shutil.rmtree(stand.run))
     found = stand.story(FIRST, [Kill(at=Disturbance(100_000, "kill"))], expected)
     assert (found.kills, found.wrong, len(found.starts)) == (0, "", 1)
 
@@ -342,19 +343,19 @@ def test_a_row_without_a_case_and_too_few_kills_are_lost():
 def test_a_case_that_hangs_is_lost_and_the_next_one_goes_on(on, stand, first, monkeypatch):
     hung = [TimeoutError(), ValueError("no JSON")]
     renewed = []
-    story_of = stand.story
+    killed = Story([start(ended=1.0)])
 
-    def story(*given):
+    def tell(*given):
         if hung:
             raise hung.pop(0)
-        return story_of(*given)
+        return killed
 
-    monkeypatch.setattr(stand, "story", story)
+    monkeypatch.setattr(stand, "story", tell)
     monkeypatch.setattr(stand, "renew", lambda: renewed.append(stand))
     monkeypatch.setitem(on._expected, FIRST, first)
     found = Found()
     kill = Kill(at=Disturbance(1, "kill"))
-    assert len(on.kill(FIRST, [[kill]] * 3, found)) == 1
+    assert on.kill(FIRST, [[kill]] * 3, found) == [killed]
     timeout, unreadable = found.lost
     assert timeout.startswith("the first `main`, kill at operation 1: TimeoutError: no end within")
     assert unreadable.endswith("ValueError: no JSON")

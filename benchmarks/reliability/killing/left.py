@@ -144,7 +144,7 @@ def _of_page(text: str) -> Any:
         return "damaged: it ends before its end"
     pictures = re.findall(r"data:image/[^\"']+", text)
     words = re.sub(r"data:image/[^\"']+|[\d.,]+(\s(s|min|h)\b)?", "", text)
-    words = " ".join(words.split())
+    words = "".join(words.split())
     return [hashlib.sha256(its.encode()).hexdigest() for its in [*pictures, words]]
 
 
