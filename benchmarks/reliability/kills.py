@@ -1,152 +1,145 @@
 """Kills `main` and `sweep` at every operation that writes and at random moments, and goes on.
 
-Each is started again until it ends by itself. What is then in its folder has to equal what a run
-holds that was left alone: the SHA-256 of each array of each checkpoint, the rows, the figures, the
-pictures; and nothing may be left over.
+Each is started again until it ends by itself. It has to go on from the newest checkpoint that was
+complete. What is then in its folder has to equal what a run holds that was left alone: the SHA-256
+of each array of each checkpoint, the records, the rows, the figures, the pictures; and nothing may
+be left over.
 """
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
-from benchmarks.reliability.killing import notice, story
+from benchmarks.reliability.killing import notice, operations, story
 from benchmarks.reliability.killing.followed import PHASES
+from benchmarks.reliability.killing.stand import prepared
 from benchmarks.reliability.killing.stands import Found, Stands, stands
 from benchmarks.reliability.killing.victim import FIRST, MAIN, SWEEP, Command, Kill
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.trial import Disturbance
+from benchmarks.reliability.trial import Disturbance, Operation
 
 SEED = 0
+LEAST = 500  # kills
+STANDS = 2  # as many as there are cores
 TAIL = 15  # operations, more than come after the report
-TRIES = 6  # to meet an operation whose number differs from run to run
-
-
-@dataclass(frozen=True)
-class Amount:
-    """How often the kills of each kind are tried."""
-
-    operations: int = 1  # every how many of those of `main`
-    others: int = 4  # the same of `sweep`, of the reports and of the first start
-    moments: int = 6  # in each phase
-    chains: int = 12
-    fresh: int = 10  # processes that are no forks
-    whole: bool = True  # False: leaves out whatever takes long
-
-
-ALL = Amount()
-QUICK = Amount(operations=40, others=90, moments=1, chains=1, fresh=0, whole=False)
+SWEEPS = 3  # every how many of the other operations of `sweep` and the first start
+REPORTS = 3  # every how many of all operations of the reports of `sweep`
+MOMENTS = 6  # in each phase
+CHAINS = 12
+FRESH = 10  # processes that are no forks
+PLACES = 5  # of the quick form
 
 
 # At operations
 
 
-def at_operations(
-    on: Stands, command: Command, found: Found, *, first: int = 1, every: int = 1, all_kinds: bool
-) -> str:
+def operations_row(
+    on: Stands, command: Command, *, others: int = 1, first: int = 1, every: int = 1
+) -> Row:
     """Kills a command before its operations, and in the middle of its writes.
 
     Args:
       on: the stands.
       command: the command.
-      found: what comes of it is added to this.
+      others: 2: at every second one of the operations that are no write, fsync or rename.
       first: number of the operation to begin with.
-      every: 2: at every second one, and so on.
-      all_kinds: True to see to it that no kind of operation was left out: the order of operations,
-        and with it their numbers, differs from run to run.
-
-    Returns:
-      How many kinds of operations were met, in words.
+      every: 2: at every second one of all operations.
     """
-    start, _ = on.undisturbed(command)
-    operations = [its for its in start.trial.operations if its.number >= first]
-    chosen = operations[::every]
-    writes = [its for its in operations if its.kind == "write"][::every]
-    disturbances = [Disturbance(its.number, "kill") for its in chosen]
-    disturbances += [Disturbance(its.number, "torn") for its in writes]
-    on.kill(command, ([Kill(at=its)] for its in disturbances), found)
-    kinds = {kind: n for kind, n in on.kinds(command).items() if n >= first}
-    if all_kinds:
-        for attempt in range(TRIES):
-            missed = [n for kind, n in kinds.items() if kind not in found.met]
-            near = [max(1, n + (attempt + 1) // 2 * (-1) ** attempt) for n in missed]
-            on.kill(command, ([Kill(at=Disturbance(n, "kill"))] for n in near), found)
-    return f"{len(kinds.keys() & found.met)} of {len(kinds)} kinds of operations"
+    found = Found()
+    operations.kill(on, command, found, others=others, first=first, every=every)
+    kinds = operations.meet_all_kinds(on, command, found, first)
+    return _row(_at_which(command, others, first, every), found, kinds)
+
+
+def _at_which(command: Command, others: int, first: int, every: int) -> str:
+    """Returns at which operations a command was killed, in words."""
+    if every > 1:
+        text = f"before every {_th(every)} operation that writes"
+    elif others > 1:
+        text = f"before each write, fsync and rename and every {_th(others)} other operation"
+    else:
+        text = "before each operation that writes"
+    text = f"{command.name} killed {text}, and in the middle of these writes"
+    if command.cold:
+        text += ", as it prepares its data and compiles its programs for the first time"
+    return text + (" (evaluation, plots and report)" if first > 1 else "")
+
+
+def _th(number: int) -> str:
+    return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
+
+
+def report_row(on: Stands, command: Command, every: int) -> Row:
+    """Kills a command at the operations of its evaluation, its plots and its report."""
+    before = len(on.undisturbed(_without_report(command))[0].trial.operations) - TAIL
+    return operations_row(on, command, first=max(2, before), every=every)
 
 
 def _without_report(command: Command) -> Command:
     return dataclasses.replace(command, report=False)
 
 
-def operations_row(on: Stands, command: Command, amount: Amount, every: int) -> Row:
-    """Kills a command at its operations up to its report, which is left out."""
-    found = Found()
-    command = _without_report(command)
-    met = at_operations(on, command, found, every=every, all_kinds=amount.whole)
-    where = "each operation" if every == 1 else f"every {every}th operation"
-    where += ", and each kind of them," if amount.whole and every > 1 else ""
-    what = f"{command.name} killed before {where}"
-    what += " that writes, and in the middle of writes"
-    if command.cold:
-        what += ", as it prepares its data and compiles its programs for the first time"
-    return _row(what, found, f"{met} were met; ")
-
-
-def report_row(on: Stands, amount: Amount) -> Row:
-    """Kills commands at the operations of their reports."""
-    found, met = Found(), []
-    for command in (MAIN, SWEEP) if amount.whole else (MAIN,):
-        before = len(on.undisturbed(_without_report(command))[0].trial.operations) - TAIL
-        met += [
-            at_operations(
-                on, command, found, first=before, every=amount.others, all_kinds=amount.whole
-            )
-        ]
-    names = "`main` and `sweep`" if amount.whole else "`main`"
-    what = f"{names} killed at operations of the evaluation, the plots and the report"
-    return _row(what, found, f"{' and '.join(met)} were met; ")
-
-
 # At moments
 
 
 def moments(
-    on: Stands, command: Command, phases: Iterable[str], count: int, dice: random.Random
-) -> Iterator[Kill]:
-    """Yields kills at random moments of phases of a command, `count` in each phase."""
-    durations = on.undisturbed(command)[0].durations()
-    for phase in phases:
-        numbers = [number for name, number in durations if name == phase]
-        for _ in range(count if numbers else 0):
-            number = dice.choice(numbers)
-            yield Kill(phase=(phase, number, dice.uniform(0, durations[phase, number])))
+    on: Stands, command: Command, phase: str, count: int, dice: random.Random, found: Found
+) -> list[list[Kill]]:
+    """Returns kills at random moments of a phase of a command, `count` of them.
+
+    Before a checkpoint is restored, there has to be one: so before a kill in that phase comes one
+    in the second save, when the first checkpoint is complete.
+    """
+    before: list[Kill] = []
+    start, _ = on.undisturbed(command)
+    if phase == "restore":
+        before = [Kill(phase=("save", 2, 0.0))]
+        start = next((its.starts[-1] for its in on.kill(command, [before], found)), start)
+    durations = start.durations()
+    numbers = [number for name, number in durations if name == phase]
+    chains = []
+    for _ in range(count if numbers else 0):
+        number = dice.choice(numbers)
+        seconds = dice.uniform(0, durations[phase, number])
+        chains.append([*before, Kill(phase=(phase, number, seconds))])
+    return chains
 
 
-def moments_row(on: Stands, amount: Amount) -> Row:
+def moments_row(on: Stands) -> Row:
     """Kills commands at random moments of each phase."""
     found, dice = Found(), random.Random(SEED)
     others = [phase for phase in PHASES if phase not in ("data preparation", "report")]
+    first = ["data preparation", "compilation"]
 
-    def kill(command: Command, phases: Sequence[str], count: int) -> None:
-        on.kill(command, [[kill] for kill in moments(on, command, phases, count, dice)], found)
+    def kill(command: Command, phases: Iterable[str], count: int = MOMENTS) -> None:
+        left = list(phases)
+        for _ in range(operations.TRIES):
+            chains = [
+                its for phase in left for its in moments(on, command, phase, count, dice, found)
+            ]
+            starts = [its for each in on.kill(command, chains, found) for its in each.starts]
+            met = set[str]().union(*(its.phases for its in starts if its.killed))
+            left = [phase for phase in left if phase not in met]
+            if not left:
+                return
+        found.lost += [f"{command.name}: no kill met the phase {phase}" for phase in left]
 
-    kill(_without_report(MAIN), others[-3:] if not amount.whole else others, amount.moments)
-    kill(MAIN, ["report"], amount.moments)
-    if amount.whole:
-        kill(_without_report(SWEEP), others, amount.moments)
-        kill(SWEEP, ["report"], amount.moments)
-        kill(FIRST, ["data preparation", "compilation"], amount.moments)
-        mnist = dataclasses.replace(MAIN, name="`main` on a new machine", report=False, cold=True)
-        kill(mnist, ["data preparation", "compilation"], amount.moments // 2)
+    kill(_without_report(MAIN), others)
+    kill(MAIN, ["report"])
+    kill(_without_report(SWEEP), others)
+    kill(SWEEP, ["report"])
+    kill(FIRST, first)
+    mnist = dataclasses.replace(MAIN, name="`main` on a new machine", report=False, cold=True)
+    kill(mnist, first, MOMENTS // 2)
     hit = ", ".join(f"{phase} {n}" for phase, n in found.phases.most_common())
-    what = "`main` and `sweep`" if amount.whole else "`main`"
-    return _row(f"{what} killed at random moments of each phase", found, f"({hit}); ")
+    text = f"under way were: {hit} (saves go on beside other phases)"
+    return _row("`main` and `sweep` killed at random moments of each phase", found, text)
 
 
-def chains_row(on: Stands, amount: Amount) -> Row:
+def chains_row(on: Stands) -> Row:
     """Kills commands again and again, up to five times in a row."""
     found, dice = Found(), random.Random(SEED + 1)
-    for command, count in ((MAIN, amount.chains), (SWEEP, amount.chains // 2)):
+    for command, count in ((MAIN, CHAINS), (SWEEP, CHAINS // 2)):
         command = _without_report(command)
         start, _ = on.undisturbed(command)
         seconds = start.ended - start.began
@@ -155,43 +148,94 @@ def chains_row(on: Stands, amount: Amount) -> Row:
             for _ in range(count)
         ]
         on.kill(command, chains, found)
-    return _row("killed two to five times in a row, at random moments", found)
+    return _row("`main` and `sweep` killed up to five times in a row, at random moments", found)
 
 
-def fresh_row(on: Stands, amount: Amount) -> Row:
+def fresh_row(on: Stands) -> Row:
     """Kills processes that are no forks."""
     found, dice = Found(), random.Random(SEED + 2)
     start, _ = on.undisturbed(MAIN)
     seconds = start.ended - start.began + 3.0  # in which it imports
-    kills = [[Kill(after=dice.uniform(0.2, seconds), fresh=True)] for _ in range(amount.fresh)]
+    kills = [[Kill(after=dice.uniform(0.2, seconds), fresh=True)] for _ in range(FRESH)]
     on.kill(MAIN, kills, found)
     return _row("`python -m mnist_jax.main` killed at random moments from its start on", found)
 
 
-def _row(what: str, found: Found, more: str = "") -> Row:
-    same = "all ended with the bits of an undisturbed run" if not found.lost else "not all the same"
-    work = f"; {story.summary(found.work)}" if found.work else ""
-    again = f"; {found.programs} starts compiled a half-written program again"
-    return Row(
-        what, found.kills, f"{more}{same}{work}{again if found.programs else ''}", found.lost
-    )
+# All together
+
+
+PARTS: dict[str, Callable[[Stands], Row]] = {
+    "the operations of `main`": lambda on: operations_row(on, _without_report(MAIN)),
+    "the report of `main`": lambda on: report_row(on, MAIN, 1),
+    "the operations of `sweep`": lambda on: operations_row(
+        on, _without_report(SWEEP), others=SWEEPS
+    ),
+    "the report of `sweep`": lambda on: report_row(on, SWEEP, REPORTS),
+    "the first start": lambda on: operations_row(on, FIRST, others=SWEEPS),
+    "moments": moments_row,
+    "several kills in a row": chains_row,
+    "new processes": fresh_row,
+}
 
 
 def measure(*, quick: bool) -> list[Row]:
     """Kills commands, and returns a row for each kind of kill."""
-    amount = QUICK if quick else ALL
-    parts: list[Callable[[Stands], Row]] = [
-        lambda on: operations_row(on, MAIN, amount, amount.operations),
-        lambda on: report_row(on, amount),
-        lambda on: moments_row(on, amount),
-        lambda on: chains_row(on, amount),
-    ]
-    if amount.whole:
-        parts += [
-            lambda on: operations_row(on, SWEEP, amount, amount.others),
-            lambda on: operations_row(on, FIRST, amount, amount.others),
-            lambda on: fresh_row(on, amount),
-        ]
-    with stands() as on:
-        rows = [part(on) for part in parts]
-    return rows + notice.measure(quick=quick)
+    if quick:
+        with stands(1) as on:
+            return quick_rows(on)
+    with stands(STANDS, **prepared()) as on:
+        rows = [_row_of(name, part, on) for name, part in PARTS.items()]
+    rows[0].lost.extend(too_few(rows, LEAST))
+    return rows + notice.measure()
+
+
+def too_few(rows: Sequence[Row], least: int) -> list[str]:
+    """Returns a line if fewer kills were tried than were promised."""
+    tried = sum(row.tried for row in rows)
+    return [] if tried >= least else [f"{tried} kills were tried; {least} were promised"]
+
+
+def quick_rows(on: Stands) -> list[Row]:
+    """Kills a small run at some places, and once as it writes its report."""
+    small = dataclasses.replace(FIRST, name="`main`", cold=False)
+    its = on.undisturbed(small)[0].trial.operations
+    found = Found()
+    places = [its[(i + 1) * len(its) // PLACES - 1] for i in range(PLACES)]
+    on.kill(small, map(_at, places), found)
+    rows = [_row(f"{small.name} killed at {PLACES} places", found)]
+    reported, found, stand = dataclasses.replace(small, report=True), Found(), on.all[0]
+    start, expected = stand.undisturbed(reported)
+    renames = [_renames(its), _renames(start.trial.operations)]  # programs are not renamed
+    kill = Kill(at=Disturbance(sum(renames) // 2, "kill", kinds=("rename",)))
+    found.add(stand.story(reported, [kill], expected))
+    return [*rows, _row(f"{small.name} killed once in its report", found)]
+
+
+def _renames(operations: Sequence[Operation]) -> int:
+    return sum(its.kind == "rename" for its in operations)
+
+
+def _at(its: Operation) -> list[Kill]:
+    return [Kill(at=Disturbance(its.number, "torn" if its.kind == "write" else "kill"))]
+
+
+def _row_of(name: str, part: Callable[[Stands], Row], on: Stands) -> Row:
+    """Returns the row of a part; if it fails, what kept it from its end is lost."""
+    print(name, flush=True)
+    try:
+        return part(on)
+    except Exception as error:
+        return Row(f"kills: {name}", 0, "did not end", [f"{name}: {type(error).__name__}: {error}"])
+
+
+def _row(what: str, found: Found, *more: str) -> Row:
+    lost = found.lost if found.kills else [*found.lost, f"{what}: no case ran"]
+    same = "all ended with the bits of an undisturbed run" if not lost else "not all the same"
+    texts = [*more, same]
+    if found.work:
+        texts.append(story.summary(found.work))
+    if found.programs:
+        texts.append(f"starts that compiled a half-written program again: {found.programs}")
+    if found.unfinished:
+        texts.append(f"unfinished folders of data that tfds left behind: {found.unfinished}")
+    return Row(what, found.kills, "; ".join(texts), lost)

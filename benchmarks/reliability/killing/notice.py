@@ -55,11 +55,8 @@ def _main(name: str, *words: str) -> Command:
     return Command(f"`configs/{name}`", words, report=False)
 
 
-def _series(quick: bool) -> list[Series]:
+def _series() -> list[Series]:
     longer = f"--config.num_epochs={EPOCHS}"
-    if quick:
-        small = ("--config.data.train_split=train[:5000]", "--config.data.val_split=")
-        return [Series(_main("mlp.py", longer, *small), 2, 2, 0.05)]
     path = readme.ROOT / "configs" / "sweeps" / "looped.py"
     words = ("mnist_jax.sweep", f"--config={path}", f"--workdir={RUN}")
     sweep = Command("`configs/sweeps/looped.py`", words, report=False)
@@ -70,26 +67,41 @@ def _series(quick: bool) -> list[Series]:
     ]
 
 
-def measure(*, quick: bool) -> list[Row]:
+def measure() -> list[Row]:
     """Returns a row for SIGTERM and one for SIGKILL, at random moments of real configurations."""
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder).resolve()
         stand = Stand(where / "stand", where / "shared", **prepared())
         try:
-            all_series = _series(quick)
-            rows.append(_told(stand, all_series, bound=None if quick else BOUND))
-            rows.append(_killed(stand, all_series))
+            rows = [told(stand, _series(), BOUND), killed(stand, _series())]
         finally:
             stand.close()
     return rows
 
 
-def _told(stand: Stand, all_series: Sequence[Series], bound: float | None) -> Row:
-    """Sends SIGTERM, and measures the time until the end of the process."""
+def _starts(
+    stand: Stand, series: Series, number: signal.Signals, dice: random.Random, lost: list[str]
+) -> list[Start]:
+    """Runs a series; a hang or what cannot be read is lost, and the stand gets a new bench."""
+    try:
+        return series.run(stand, number, dice)
+    except Exception as error:
+        lost.append(f"{series.command.name}, {number.name}: {type(error).__name__}: {error}")
+        stand.renew()
+        return []
+
+
+def told(stand: Stand, all_series: Sequence[Series], bound: float | None) -> Row:
+    """Sends SIGTERM, and measures the time until the end of the process.
+
+    Args:
+      stand: where.
+      all_series: what is told to stop.
+      bound: seconds that this may take; None: any.
+    """
     dice, lost, texts, count = random.Random(SEED), [], [], 0
     for series in all_series:
-        starts = series.run(stand, signal.SIGTERM, dice)
+        starts = _starts(stand, series, signal.SIGTERM, dice, lost)
         times = [start.since_signal for start in starts if start.trial.status == EXIT_STATUS]
         count += len(times)
         name = series.command.name
@@ -100,12 +112,14 @@ def _told(stand: Stand, all_series: Sequence[Series], bound: float | None) -> Ro
             texts.append(f"{name} {middle:.2f} s in the median and {max(times):.2f} s at most")
     found = f"from SIGTERM to the end with status {EXIT_STATUS}: {', '.join(texts)}"
     found += f"; README promises {BOUND:.0f} s; the next start went on from the last step"
-    return Row("SIGTERM at random moments of trainings", count, found, lost)
+    what = "SIGTERM at random moments of trainings"
+    return Row(what, count, found, lost if count else [*lost, f"{what}: no case ran"])
 
 
 def _not_as_told(starts: Sequence[Start]) -> list[str]:
     """Returns a line for each start that did not save all, or ended with another status."""
-    lost = [
+    lost = [text] if (text := story.not_gone_on(starts)) else []
+    lost += [
         f"ended with status {start.trial.status}: {start.trial.errors[-300:]}"
         for start in starts
         if start.trial.status not in (0, EXIT_STATUS) and start.notes  # else it had not begun
@@ -117,15 +131,17 @@ def _not_as_told(starts: Sequence[Start]) -> list[str]:
     ]
 
 
-def _killed(stand: Stand, all_series: Sequence[Series]) -> Row:
+def killed(stand: Stand, all_series: Sequence[Series]) -> Row:
     """Sends SIGKILL, and finds out how much has to be trained again."""
     dice, lost, texts, count = random.Random(SEED + 1), [], [], 0
     for series in all_series:
-        starts = series.run(stand, signal.SIGKILL, dice)
+        starts = _starts(stand, series, signal.SIGKILL, dice, lost)
         name = series.command.name
-        lost += [f"{name}: {text}" for text in filter(None, (story.wrong(s.trial) for s in starts))]
+        ends = [story.wrong(its.trial) for its in starts]
+        lost += [f"{name}: {text}" for text in [*ends, story.not_gone_on(starts)] if text]
         work = story.lost_work(starts)
         count += len(work)
         if work:
             texts.append(f"{name}: {story.summary(work)}")
-    return Row("SIGKILL at random moments of trainings", count, "; ".join(texts), lost)
+    what = "SIGKILL at random moments of trainings"
+    return Row(what, count, "; ".join(texts), lost if count else [*lost, f"{what}: no case ran"])

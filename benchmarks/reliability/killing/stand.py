@@ -1,5 +1,6 @@
 """Commands that are killed and started again until they have ended by themselves."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,8 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.forks import TIMEOUT
-from benchmarks.reliability.killing import bits, network
-from benchmarks.reliability.killing.story import Start, Story, lost_work, read_notes, wrong
+from benchmarks.reliability.killing import left, network
+from benchmarks.reliability.killing.story import (
+    Start,
+    Story,
+    lost_work,
+    not_gone_on,
+    read_notes,
+    wrong,
+)
 from benchmarks.reliability.killing.victim import RUN, Command, Kill
 from benchmarks.reliability.trial import Bench, Trial
 
@@ -32,11 +40,22 @@ class Stand:
         """
         network.write(folder)
         self._notes = shared / f"notes-{folder.name}.jsonl"
-        self.bench = Bench(folder, shared, timeout=TIMEOUT, **variables)
+        self._temporary = folder / "temporary"
+        self._temporary.mkdir()
+        self._variables = {"TMPDIR": str(self._temporary)} | variables
         self.run = folder / RUN
         self._cold = {name: str(folder / name) for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME")}
+        self._data = Path(self._cold["TFDS_DATA_DIR"])
+        self.bench = Bench(folder, shared, timeout=TIMEOUT, **self._variables)
+        self._shared = shared
 
-    def undisturbed(self, command: Command) -> tuple[Start, bits.Contents]:
+    def renew(self) -> None:
+        """Ends the process of the bench, which may hang, and starts another one."""
+        with contextlib.suppress(Exception):
+            self.bench.close()
+        self.bench = Bench(self.bench.folder, self._shared, timeout=TIMEOUT, **self._variables)
+
+    def undisturbed(self, command: Command) -> tuple[Start, left.Contents]:
         """Runs a command in an empty folder; returns how it went and what is there then.
 
         Raises:
@@ -46,7 +65,17 @@ class Stand:
         start = self.start(command)
         if start.trial.status:
             raise RuntimeError(f"{command.name} ended with {start.trial.status}: {start.trial}")
-        return start, bits.contents(self.run)
+        return start, self._left(command)
+
+    def has_prepared(self, start: Start) -> bool:
+        """True if a start has written data or programs that all stands share."""
+        shared = [self.bench.environment[name] for name in self._cold]
+        return any(its.path.startswith(tuple(shared)) for its in start.trial.operations)
+
+    def _left(self, command: Command) -> left.Contents:
+        """Returns what is in the folder of the run, in its own data, and in temporary files."""
+        data = left.prepared(self._data) if command.cold else {}
+        return left.contents(self.run) | data | left.temporary(self._temporary)
 
     def story(self, command: Command, kills: Sequence[Kill], expected: Mapping[str, Any]) -> Story:
         """Runs a command in an empty folder, kills it, and starts it until it ends by itself.
@@ -64,12 +93,15 @@ class Stand:
                 break
         lost = next(filter(None, (wrong(start.trial) for start in starts)), "")
         if not lost:
-            lost = bits.differences(bits.contents(self.run), dict(expected))
-        if not lost and bits.rows_differ(self.run):
+            lost = left.differences(self._left(command), dict(expected))
+        if not lost and left.rows_differ(self.run):
             lost = "metrics.csv does not hold the rows of metrics.jsonl"
+        if not lost:
+            lost = not_gone_on(starts)
         if lost:
             lost = f"{command.name}, {', '.join(map(str, kills))}: {lost}"
-        return Story(starts, lost, lost_work(starts))
+        unfinished = left.unfinished(self._data) if command.cold else 0
+        return Story(starts, lost, lost_work(starts), unfinished)
 
     def start(self, command: Command, kill: Kill | None = None, **more: str) -> Start:
         """Runs a command in the folder as it is.
@@ -95,8 +127,8 @@ class Stand:
             trial = self._fresh(words, variables, kill.after)
         else:
             trial = self.bench.run(*words, disturbance=kill.at, sent=sent, **variables)
-        notes = read_notes(self._notes)
-        return Start(trial, notes, self.bench.folder, began, time.perf_counter())
+        ended, notes = time.perf_counter(), read_notes(self._notes)
+        return Start(trial, notes, self.bench.folder, began, ended, left.newest(self.run))
 
     def _fresh(self, words: Sequence[str], variables: dict[str, str], after: float | None) -> Trial:
         """Runs `python WORDS` in a new process, and kills it after some seconds."""
@@ -118,6 +150,8 @@ class Stand:
     def empty(self, command: Command) -> None:
         """Removes what earlier commands have left that this one would find."""
         shutil.rmtree(self.run, ignore_errors=True)
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        self._temporary.mkdir()
         if command.cold:
             for folder in self._cold.values():
                 shutil.rmtree(folder, ignore_errors=True)

@@ -3,23 +3,21 @@
 import contextlib
 import queue
 import tempfile
-import time
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.reliability.killing import bits, story
-from benchmarks.reliability.killing.stand import Stand, prepared
+from benchmarks.reliability.killing import left, story
+from benchmarks.reliability.killing.stand import Stand
 from benchmarks.reliability.killing.story import Start, Story
 from benchmarks.reliability.killing.victim import Command, Kill
-
-STANDS = 2  # as many as there are cores
-SILENCE = 30.0  # seconds between two lines that show progress
+from benchmarks.reliability.progress import Progress
 
 
 class Found:
-    """Counts the kills of a row, and collects what was lost."""
+    """Counts the kills of a row, and collects what was lost; threads may add to it at once."""
 
     def __init__(self) -> None:
         self.kills = 0
@@ -28,87 +26,113 @@ class Found:
         self.phases: Counter[str] = Counter()
         self.met: set[str] = set()  # kinds of operations
         self.programs = 0  # starts that found a half-written program
+        self.unfinished = 0  # folders of data that tfds has left behind
+        self._lock = threading.Lock()
 
-    def add(self, its: Story, folder: Path) -> None:
-        """Adds how a command fared, which was killed on a stand in `folder`."""
-        self.kills += its.kills
-        self.lost += [its.wrong] if its.wrong else []
-        self.work += its.work
-        for start in its.starts:
-            self.programs += "are damaged, and are compiled again" in start.trial.errors
-            if start.killed:
-                self.phases[start.phase] += 1
-                if start.trial.disturbed is not None:
-                    self.met.add(story.kind(start.trial.disturbed, folder))
+    def add(self, its: Story) -> None:
+        """Adds how a command fared that was killed."""
+        with self._lock:
+            self.kills += its.kills
+            self.lost += [its.wrong] if its.wrong else []
+            self.work += its.work
+            self.unfinished += its.unfinished
+            for start in its.starts:
+                self.programs += "are damaged, and are compiled again" in start.trial.errors
+                if start.killed:
+                    self.phases.update(start.phases)
+                    if start.trial.disturbed is not None:
+                        self.met.add(story.kind(start.trial.disturbed, start.folder))
+
+    def fail(self, text: str) -> None:
+        """Adds a line about what was lost."""
+        with self._lock:
+            self.lost.append(text)
 
 
 class Stands:
     """Some stands, which work at the same time."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, **variables: str) -> None:
         """Starts the processes of the stands.
 
         Args:
           folder: of all of them.
           count: of stands.
+          variables: of the environment.
         """
         names = [folder / f"stand-{i}" for i in range(count)]
-        self._all = [Stand(name, folder / "shared", **prepared()) for name in names]
+        self.all = [Stand(name, folder / "shared", **variables) for name in names]
         self._free: queue.Queue[Stand] = queue.Queue()
-        for stand in self._all:
+        for stand in self.all:
             self._free.put(stand)
-        self._expected: dict[Command, tuple[Start, bits.Contents]] = {}
-        self._said = time.monotonic()
+        self._expected: dict[Command, tuple[Start, left.Contents]] = {}
 
-    def undisturbed(self, command: Command) -> tuple[Start, bits.Contents]:
-        """Returns how a command goes that is left alone, and what it leaves."""
+    def undisturbed(self, command: Command) -> tuple[Start, left.Contents]:
+        """Returns how a command goes that is left alone, and what it leaves.
+
+        A command that prepares data or compiles programs, which it keeps, is run once more: its
+        writes are not met again.
+        """
         if command not in self._expected:
             with self._one() as stand:
-                stand.undisturbed(command)  # keeps its programs, whose writes are not met again
-                self._expected[command] = stand.undisturbed(command)
+                found = stand.undisturbed(command)
+                if stand.has_prepared(found[0]):
+                    found = stand.undisturbed(command)
+            self._expected[command] = found
         return self._expected[command]
 
-    def kill(self, command: Command, chains: Iterable[Sequence[Kill]], found: Found) -> None:
-        """Runs the command once for each chain of kills, and adds what came of it to `found`."""
+    def kill(self, command: Command, chains: Iterable[Sequence[Kill]], found: Found) -> list[Story]:
+        """Runs the command once for each chain of kills, and adds what came of it to `found`.
+
+        What hangs, or leaves something that cannot be read, is a line of what was lost; the stand
+        gets a new bench.
+
+        Returns:
+          The stories of all others.
+        """
         _, expected = self.undisturbed(command)
         chains = list(chains)
+        progress = Progress(command.name, len(chains))
 
-        def run(chain: Sequence[Kill]) -> None:
-            with self._one() as stand:
-                found.add(stand.story(command, chain, expected), stand.bench.folder)
-            if time.monotonic() - self._said > SILENCE:
-                self._said = time.monotonic()
-                text = f"{command.name}: {found.kills} kills, {len(found.lost)} lost"
-                print(f"{text}, of {len(chains)} cases", flush=True)
+        def run(chain: Sequence[Kill]) -> Story | None:
+            its = None
+            try:
+                with self._one() as stand:
+                    its = stand.story(command, chain, expected)
+                found.add(its)
+            except Exception as error:
+                kills = ", ".join(map(str, chain))
+                text = str(error) or "no end within the time that a command may take"
+                found.fail(f"{command.name}, {kills}: {type(error).__name__}: {text}")
+            progress.add(lost=its is None or bool(its.wrong))
+            return its
 
-        with ThreadPoolExecutor(len(self._all)) as pool:
-            list(pool.map(run, chains))
+        with ThreadPoolExecutor(len(self.all)) as pool:
+            return [its for its in pool.map(run, chains) if its is not None]
 
     @contextlib.contextmanager
     def _one(self) -> Iterator[Stand]:
+        """Context manager with a stand that is free; whatever fails there, it gets a new bench."""
         stand = self._free.get()
         try:
             yield stand
+        except Exception:
+            stand.renew()
+            raise
         finally:
             self._free.put(stand)
 
-    def kinds(self, command: Command) -> dict[str, int]:
-        """Returns the kinds of operations of a command that is left alone, with a number each."""
-        start, _ = self.undisturbed(command)
-        folder = start.folder
-        return {story.kind(its, folder): its.number for its in start.trial.operations}
-
     def close(self) -> None:
         """Ends the processes of all stands."""
-        for stand in self._all:
+        for stand in self.all:
             stand.close()
 
 
 @contextlib.contextmanager
-def stands(count: int = STANDS) -> Iterator[Stands]:
+def stands(count: int, **variables: str) -> Iterator[Stands]:
     """Context manager that sets up stands in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
-        found = Stands(Path(folder).resolve(), count)
+        found = Stands(Path(folder).resolve(), count, **variables)
         try:
             yield found
         finally:

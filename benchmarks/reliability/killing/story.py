@@ -1,15 +1,19 @@
 """What commands did that were killed and started again, and what that cost."""
 
+import itertools
 import json
 import os
 import re
 import signal
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.reliability.trial import Operation, Trial
+
+MOST = 2.0  # epochs that a kill may lose: the one under way, and the one that is being saved
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Start:
     folder: Path  # of the bench
     began: float  # by `time.perf_counter`
     ended: float
+    newest: dict[str, int] = field(default_factory=dict)  # complete step by folder, after its end
 
     @property
     def killed(self) -> bool:
@@ -47,17 +52,19 @@ class Start:
         return self.ended - (sent[0] if sent else self.began)
 
     @property
-    def phase(self) -> str:
-        """The phase that had begun last and not ended, or what comes before and between."""
-        inside: list[str] = []
-        for note in self.notes:
-            if note.begins:
-                inside.append(note.begins)
-            elif note.ends in inside:
-                inside.reverse()
-                inside.remove(note.ends)
-                inside.reverse()
-        return inside[-1] if inside else "the rest"
+    def phases(self) -> set[str]:
+        """The phases that had begun and not ended, or what comes before and between.
+
+        A checkpoint is saved while the training goes on, so there may be two.
+        """
+        begun = Counter(note.begins for note in self.notes if note.begins)
+        begun.subtract(note.ends for note in self.notes if note.ends)
+        return {phase for phase, count in begun.items() if count > 0} or {"the rest"}
+
+    def first_steps(self) -> dict[str, int]:
+        """Returns the step at which each training began or went on, by folder of checkpoints."""
+        reached = [note for note in self.notes if note.folder]
+        return {str(self.folder / note.folder): note.step for note in reversed(reached)}
 
     def durations(self) -> dict[tuple[str, int], float]:
         """Returns the seconds of each phase: its name, and its number from 1."""
@@ -79,6 +86,7 @@ class Story:
     starts: list[Start]
     wrong: str = ""
     work: list[tuple[float, float]] = field(default_factory=list)  # lost: epochs and seconds
+    unfinished: int = 0  # folders of data that tfds has left behind
 
     @property
     def kills(self) -> int:
@@ -115,6 +123,24 @@ def lost_work(starts: Sequence[Start]) -> list[tuple[float, float]]:
     return found
 
 
+def not_gone_on(starts: Sequence[Start]) -> str:
+    """Returns what is wrong with where starts began, or with what was lost; empty if nothing is.
+
+    Each has to go on from the newest checkpoint that was complete when the one before had ended,
+    and to say so. Training that starts anew would end with the same bits.
+    """
+    for before, start in itertools.pairwise(starts):
+        said = re.findall(r"^resuming from step (\d+) ", start.trial.output, re.MULTILINE)
+        for folder, step in start.first_steps().items():
+            newest = before.newest.get(folder, 0)
+            if step < newest:
+                return f"began at step {step} although checkpoint {newest} of {folder} was complete"
+            if step and str(step) not in said:
+                return f"went on from step {step} of {folder} without a word of it"
+    epochs = max((its for its, _ in lost_work(starts)), default=0.0)
+    return f"{epochs:.2f} epochs were lost at once" if epochs > MOST else ""
+
+
 def wrong(trial: Trial) -> str:
     """Returns what is wrong with an end that is neither a kill nor a success, or with a warning."""
     if trial.status not in (0, -signal.SIGKILL):
@@ -145,5 +171,6 @@ def generalised(path: str) -> str:
     """Returns a path whose numbers, digests and random names are replaced."""
     path = re.sub(r"\.\d+-\d+\.tmp", ".PROCESS.tmp", path)
     path = re.sub(r"incomplete\.\w{6}_", "incomplete.RANDOM_", path)
+    path = re.sub(r"^temporary/\w+", "temporary/RANDOM", path)
     path = re.sub(r"[0-9a-f]{12,}", "DIGEST", path)
     return re.sub(r"\d+", "N", path)

@@ -1,6 +1,8 @@
 """Processes that train one network together, and are killed."""
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import readme
 from benchmarks.reliability import trial
-from benchmarks.reliability.killing import network, story
+from benchmarks.reliability.killing import left, network, story
 from benchmarks.reliability.killing.stand import FOLLOWED, prepared
 from benchmarks.reliability.killing.story import Start
 from benchmarks.reliability.killing.victim import RUN
@@ -22,6 +24,7 @@ COMMAND = ("mnist_jax.main", "--config=together.py", f"--workdir={RUN}")
 ALL = "all"  # processes, and the launcher
 LONGEST = 200.0  # seconds that a start may take
 AGAIN = 75  # the status of the launcher after which the same command goes on
+KILLED, ABORTED = "was killed by SIGKILL", "was killed by SIGABRT"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,52 @@ class Blow:
     def __str__(self) -> str:
         when = f"operation {self.operation}" if self.operation else f"{self.after:.2f} s"
         return f"{'all' if self.whom == ALL else f'process {self.whom}'} at {when}"
+
+
+@dataclass(frozen=True)
+class Bout:
+    """A start of the processes, what was meant to happen to them, and what did."""
+
+    start: Start
+    blow: Blow | None = None
+    landed: bool = False  # True: the blow met who it was meant for
+    seconds: float = 0.0  # from there to the end of all
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with how it ended; nothing after a success, or a kill that all noticed."""
+        its = self.start.trial
+        if "still there after" in its.errors:
+            return its.errors[-300:]
+        if found := self._unexpected():
+            return found
+        if its.status != (self._after_kill() if self.landed else 0):
+            return f"ended with {its.status}: {(its.errors or its.output)[-300:]}"
+        if "Traceback" in its.errors:
+            return f"a traceback: {its.errors[-300:]}"
+        if "checkpoint" in its.errors and "damaged" in its.errors:
+            return f"a damaged checkpoint: {its.errors[:300]}"
+        return ""
+
+    def _after_kill(self) -> int:
+        assert self.blow is not None
+        return -signal.SIGKILL if self.blow.whom == ALL else AGAIN
+
+    def _unexpected(self) -> str:
+        """Says which process has ended otherwise than by the blow, or by JAX because of it.
+
+        JAX aborts a process whose coordinator, the first one, is gone. The launcher kills those
+        that are still there a minute after the first has ended.
+        """
+        struck = self.blow.whom if self.blow and self.landed else ""
+        for number, how in ends(self.start.trial.errors).items():
+            if number == struck and how == KILLED:
+                continue
+            if number != struck and how == KILLED and self.landed:
+                return f"process {number} did not end by itself within {self.seconds:.0f} s"
+            if number == struck or how != ABORTED or not self.landed:
+                return f"process {number} {how}"
+        return ""
 
 
 class Place:
@@ -52,7 +101,7 @@ class Place:
         self._shared = shared
         self._library = trial.compiled(shared)
 
-    def start(self, blow: Blow | None = None, count: int = PROCESSES) -> Start:
+    def start(self, blow: Blow | None = None, count: int = PROCESSES) -> Bout:
         """Starts the processes, and waits until all have ended.
 
         Args:
@@ -74,12 +123,16 @@ class Place:
             text=True,
             start_new_session=True,
         )
-        if blow is not None and blow.after:
-            _kill_later(process, blow)
+        sent = _kill_later(process, blow) if blow is not None and blow.after else None
         output, errors = self._ended(process)
+        ended, now = time.perf_counter(), time.time()
         done = Trial(process.returncode, output, errors, trial.operations(log))
+        if done.disturbed is not None:
+            sent = ended - (now - log.stat().st_mtime)  # its last line is of that operation
         first = story.read_notes(Path(f"{notes}0" if count > 1 else notes))
-        return Start(done, first, self.folder, began, time.perf_counter())
+        start = Start(done, first, self.folder, began, ended, left.newest(self.run))
+        landed = blow is not None and sent is not None and _is_hit(blow, done)
+        return Bout(start, blow, landed, ended - sent if landed and sent is not None else 0.0)
 
     def _ended(self, process: subprocess.Popen[str]) -> tuple[str, str]:
         try:
@@ -107,17 +160,24 @@ class Place:
         }
 
 
-def _kill_later(process: subprocess.Popen[str], blow: Blow) -> None:
-    """Kills processes of the launcher after some time, unless it has ended by then."""
+def _kill_later(process: subprocess.Popen[str], blow: Blow) -> float | None:
+    """Kills processes of the launcher after some time; returns when, or None if it has ended.
+
+    All of them are its children and then itself, which is stopped so that it starts no others.
+    """
     try:
         process.wait(blow.after)
-        return
+        return None
     except subprocess.TimeoutExpired:
         pass
+    if blow.whom == ALL:
+        os.kill(process.pid, signal.SIGSTOP)
     children = _children(process.pid)
-    victims = [process.pid, *children] if blow.whom == ALL else children[int(blow.whom) :][:1]
+    victims = [*children, process.pid] if blow.whom == ALL else children[int(blow.whom) :][:1]
     for number in victims:
-        os.kill(number, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+    return time.perf_counter() if victims else None
 
 
 def _children(process: int) -> list[int]:
@@ -126,22 +186,19 @@ def _children(process: int) -> list[int]:
     return [int(number) for number in path.read_text().split()] if path.exists() else []
 
 
-def killed(start: Start) -> bool:
-    """True if at least one of the processes was killed."""
-    return start.trial.status != 0 and (
-        start.trial.status == -signal.SIGKILL or "was killed by SIGKILL" in start.trial.errors
+def _is_hit(blow: Blow, done: Trial) -> bool:
+    """True if a blow met who it was meant for, as the launcher says if it is still there."""
+    if blow.whom == ALL:
+        return done.status == -signal.SIGKILL
+    hit = ends(done.errors).get(blow.whom) == KILLED
+    return hit and (done.disturbed is not None or not blow.operation)
+
+
+def ends(errors: str) -> dict[str, str]:
+    """Returns how processes have ended of which the launcher says that they failed."""
+    found = re.findall(
+        rf"^process (\d+) of {PROCESSES} (was killed by \w+|ended with status -?\d+)$",
+        errors,
+        re.MULTILINE,
     )
-
-
-def wrong(start: Start) -> str:
-    """Returns what is wrong with how a start ended; nothing after a kill or a success."""
-    its = start.trial
-    if "still there after" in its.errors:
-        return its.errors[-300:]
-    if its.status not in (0, AGAIN, -signal.SIGKILL) or (its.status == AGAIN and not killed(start)):
-        return f"ended with {its.status}: {(its.errors or its.output)[-300:]}"
-    if "Traceback" in its.errors:
-        return f"a traceback: {its.errors[-300:]}"
-    if "checkpoint" in its.errors and "damaged" in its.errors:
-        return f"a damaged checkpoint: {its.errors[:300]}"
-    return ""
+    return dict(found)

@@ -40,7 +40,8 @@ class Kill:
 
     def __str__(self) -> str:
         if self.at is not None:
-            return f"{self.at.act} at operation {self.at.at}"
+            one = len(self.at.kinds) == 1
+            return f"{self.at.act} at {self.at.kinds[0] if one else 'operation'} {self.at.at}"
         if self.phase is not None:
             name, number, seconds = self.phase
             return f"{seconds:.3f} s after the begin of {name} no. {number}"

@@ -3,22 +3,25 @@
 import csv
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from mnist_jax.training import checkpoint
+from mnist_jax.training import checkpoint, row_texts
 from mnist_jax.training.checkpoint import DamagedError
 
 LOCKS = (".lock", ".evaluate.lock")
 SHOWN = 3  # maximum number of differences in a line
+UNFINISHED = "incomplete."  # begins the names of folders in which tfds prepares its data
+RECORD = "the record's "  # begins the names of what a checkpoint's record holds
 Contents = dict[str, Any]  # what is in a file or a checkpoint, by its path in the folder
 
 
 def contents(folder: Path) -> Contents:
     """Returns what is in each file and each checkpoint below a folder, without timings.
 
-    Of a checkpoint these are the SHA-256s of all arrays, which are read and checked; of a picture,
-    its SHA-256. TensorBoard's files are left out: each start adds one.
+    Of a checkpoint these are the SHA-256s of all arrays, which are read and checked, and its
+    record; of a picture, its SHA-256. TensorBoard's files are left out: each start adds one.
     """
     found: Contents = {}
     for path in sorted(folder.rglob("*")):
@@ -28,6 +31,53 @@ def contents(folder: Path) -> Contents:
         elif path.is_file() and not {"checkpoints", "tensorboard"} & {*path.parts}:
             found[name] = _of_file(path, folder)
     return {name: its for name, its in found.items() if Path(name).name not in LOCKS}
+
+
+def prepared(data: Path) -> Contents:
+    """Returns the names of the files of prepared data, and the SHA-256s of the caches.
+
+    Folders in which tfds has not finished its preparation are left out. Their names are random, a
+    process that is killed leaves one behind, and tfds never removes it.
+    """
+    found: Contents = {}
+    for path in sorted(data.rglob("*")):
+        name = path.relative_to(data)
+        if path.is_file() and not _is_unfinished(name):
+            whole = path.suffix == ".cache"
+            digest = hashlib.sha256(path.read_bytes()).hexdigest() if whole else "there"
+            found[f"{data.name}/{name}"] = digest
+    return found
+
+
+def unfinished(data: Path) -> int:
+    """Returns how many folders of data tfds has begun to prepare and not finished."""
+    return sum(path.name.startswith(UNFINISHED) for path in data.rglob("*") if path.is_dir())
+
+
+def temporary(folder: Path) -> Contents:
+    """Returns what is in a folder for temporary files, but for what a kill has to leave there.
+
+    This is an empty folder that tfds makes with `mkdtemp` whenever it prepares data, and the file
+    of four letters by which Python's `tempfile` finds out whether it can write there.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    found = {f"{folder.name}/{path.relative_to(folder)}": path for path in files}
+    return {
+        n: "there" for n, path in found.items() if path.read_bytes() not in (b"", b"bl", b"blat")
+    }
+
+
+def newest(folder: Path) -> dict[str, int]:
+    """Returns the step of the newest complete checkpoint in each folder of checkpoints below it.
+
+    A checkpoint gets its final name once it is complete, and only then.
+    """
+    found: dict[str, int] = {}
+    for path in folder.rglob("checkpoints/*/commit_success.txt"):
+        if path.parent.name.isdecimal():
+            its = str(path.parent.parent)
+            found[its] = max(found.get(its, 0), int(path.parent.name))
+    return found
 
 
 def differences(found: Contents, expected: Contents) -> str:
@@ -52,14 +102,21 @@ def rows_differ(folder: Path) -> bool:
     return texts != _table(table)
 
 
+def _is_unfinished(name: Path) -> bool:
+    return any(part.startswith(UNFINISHED) for part in name.parts)
+
+
 def _of_checkpoint(path: Path) -> Any:
     if not path.name.isdecimal():
         return "no checkpoint"  # unfinished, removed, or set aside as damaged
     try:
         checkpoint.check(path.parent, int(path.name))
-        return checkpoint._read_seal(path)["digests"]
+        sealed = checkpoint._read_seal(path)
     except DamagedError as error:
         return f"damaged: {error}"
+    record = sealed["record"]
+    record["rows"] = [row_texts.rows_of(text) for text in record["rows"]]
+    return sealed["digests"] | {f"{RECORD}{k}": its for k, its in _untimed(record).items()}
 
 
 def _of_file(path: Path, folder: Path) -> Any:
@@ -72,9 +129,23 @@ def _of_file(path: Path, folder: Path) -> Any:
         )
     if path.suffix == ".csv":
         return _untimed(_table(path))
-    if path.suffix == ".html":  # shows timings
-        return "a report"
+    if path.suffix == ".html":
+        return _of_page(path.read_text())
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _of_page(text: str) -> Any:
+    """Returns the digests of a page's pictures, and of its text without numbers.
+
+    Among the numbers are timings; the others are those of the files beside it. A second more can
+    change the unit, too.
+    """
+    if not text.rstrip().endswith("</html>"):
+        return "damaged: it ends before its end"
+    pictures = re.findall(r"data:image/[^\"']+", text)
+    words = re.sub(r"data:image/[^\"']+|[\d.,]+(\s(s|min|h)\b)?", "", text)
+    words = "".join(words.split())
+    return [hashlib.sha256(its.encode()).hexdigest() for its in [*pictures, words]]
 
 
 def _table(path: Path) -> list[dict[str, str]]:
