@@ -43,7 +43,9 @@ TAKE = f"""
 def happen():
     if how == "renamed":
         return os.rename({WORKDIR!r}, "elsewhere")
-    shutil.rmtree({WORKDIR!r} + ("/checkpoints" if how == "checkpoints" else ""))
+    path = {WORKDIR!r} + ("/checkpoints" if how == "checkpoints" else "")
+    while os.path.exists(path):  # the thread that writes a checkpoint may add files meanwhile
+        shutil.rmtree(path, ignore_errors=True)
     if how == "file":
         open({WORKDIR!r}, "w").close()
 """

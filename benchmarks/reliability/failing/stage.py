@@ -60,6 +60,8 @@ class Stage:
         if scene.before and scene.before not in self._made:
             self._make(scene)
         shutil.rmtree(self.workdir, ignore_errors=True)
+        if self.workdir.is_file():  # as a mishap has left it
+            self.workdir.unlink()
         if scene.before:
             shutil.copytree(self._made[scene.before], self.workdir, symlinks=True)
             for name in scene.without:

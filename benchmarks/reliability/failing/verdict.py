@@ -5,7 +5,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.reliability.failing.scenes import EPOCHS, KEPT, STEPS, Scene
+from benchmarks.reliability.failing.scenes import EPOCHS, KEPT, STEPS, WORKDIR, Scene
 from benchmarks.reliability.failing.stage import Stage
 from benchmarks.reliability.trial import Disturbance, Operation, Trial
 from mnist_jax.errors import UserError
@@ -101,7 +101,7 @@ def ended_badly(trial: Trial, reason: str = "", *, names_file: bool = True) -> s
     messages = re.findall(r"^error: .*", trial.errors, re.MULTILINE)
     if len(messages) != 1:
         return f"it ends with {len(messages)} messages: {_last(trial)}"
-    if names_file and "/" not in messages[0]:
+    if names_file and not re.search(rf"/|\b{WORKDIR}\b", messages[0]):
         return f"its message names no file: {messages[0]}"
     if reason and reason.lower() not in trial.errors.lower():
         return f"its message does not say {reason!r}: {_last(trial)}"
