@@ -107,10 +107,10 @@ def measure(*, quick: bool) -> list[Row]:
 
 
 def _kill_once(place: Place, found: Found) -> None:
-    """Kills the second process in the middle of its operations, once."""
+    """Kills the second process once, when there is a checkpoint already."""
     start = _left_alone(place, PROCESSES, "1").start
     expected = left.contents(place.run)
-    blow = Blow("1", operation=len(start.trial.operations) // 2)
+    blow = Blow("1", operation=len(start.trial.operations) * 2 // 3)  # in the second of three saves
     found.add(*_struck(place, [blow], expected))
 
 
@@ -171,7 +171,7 @@ def row(found: Found, least: int) -> Row:
         lost.append(f"{what}: {count} kills were tried; {least} were promised")
     killed = ", ".join(f"{NAMES[whom]}: {n}" for whom, n in sorted(found.kills.items()))
     texts = [f"kills by whom they met: {killed or 'none'}"]
-    texts.append(f"kills at an operation that writes: {found.operations}")
+    texts.append(f"kills at an operation on a file: {found.operations}")
     texts.append("not all the same" if lost else "all ended with the bits of a run left alone")
     if found.work:
         texts.append(story.summary(found.work))

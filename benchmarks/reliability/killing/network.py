@@ -93,8 +93,10 @@ def get_config():
     config.num_epochs = 3
     config.chunk_steps = 3
     config.reduction = "elastic"
-    config.data.train_split = "train[:1000]"
-    config.data.val_split = "train[1000:1300]"
+    config.batch_size = 32
+    config.data.name = "patterns:Patterns"
+    config.data.train_split = "train[:400]"
+    config.data.val_split = "train[400:]"
     config.model = dict(name="mlp", hidden=(8,), dropout=0.2, normalisation="batch")
     config.ema_decay = 0.9
     return config

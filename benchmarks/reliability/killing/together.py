@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks import readme
 from benchmarks.reliability import trial
 from benchmarks.reliability.killing import left, network, story
-from benchmarks.reliability.killing.stand import FOLLOWED, prepared
+from benchmarks.reliability.killing.stand import FOLLOWED
 from benchmarks.reliability.killing.story import Start
 from benchmarks.reliability.killing.victim import RUN
 from benchmarks.reliability.trial import Disturbance, Trial
@@ -24,6 +24,9 @@ COMMAND = ("mnist_jax.main", "--config=together.py", f"--workdir={RUN}")
 ALL = "all"  # processes, and the launcher
 LONGEST = 200.0  # seconds that a start may take
 AGAIN = 75  # the status of the launcher after which the same command goes on
+# What the second process does to files: the first one writes what all of them hold, so it only
+# looks for checkpoints and reads. This is counted in the folder of the run alone.
+LOOKING = trial.WRITING + trial.READING
 KILLED, ABORTED = "was killed by SIGKILL", "was killed by SIGABRT"
 
 
@@ -145,17 +148,21 @@ class Place:
             return output, f"{errors}\nstill there after {LONGEST:.0f} s"
 
     def _environment(self, log: Path, notes: Path, blow: Blow | None) -> dict[str, str]:
-        variables = trial.environment(self.folder, self._shared) | prepared()
+        variables = trial.environment(self.folder, self._shared)
         caches = [variables[name] for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME")]
-        act = Disturbance(blow.operation, "kill") if blow and blow.operation else Disturbance()
+        whom, number = (blow.whom, blow.operation) if blow else (ALL, 0)
+        looks = whom == "1"
+        kinds = LOOKING if looks else trial.WRITING
+        act = Disturbance(number, "kill" if number else "", kinds)
+        folders = [self.run] if looks else [self.folder, *caches]
         return {
             **variables,
             "FOLLOWED_NOTES": str(notes),
             "FOLLOWED_REPORT": "0",
             "LD_PRELOAD": str(self._library),
-            "INTERPOSED_FOLDERS": ":".join([str(self.folder), *caches]),
+            "INTERPOSED_FOLDERS": ":".join(map(str, folders)),
             "INTERPOSED_LOG": str(log),
-            "INTERPOSED_PROCESS": blow.whom if blow else ALL,
+            "INTERPOSED_PROCESS": whom,
             **act.variables(),
         }
 
