@@ -42,6 +42,7 @@ LIBRARIES = tuple(
     os.path.realpath(path) for path in {*sysconfig.get_paths().values(), sys.base_prefix}
 )
 NETWORK = ("socket.connect", "socket.bind", "urllib.Request")
+SEEN = {*CHANGES, *RUNS, *NETWORK, "open", "exec", "compile", "import"}
 
 _watching: "Guard | None" = None
 _installed = False
@@ -133,7 +134,7 @@ class Guard:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _watching is not None and event != "sys._getframe":  # which is the next line's own
+    if _watching is not None and event in SEEN:  # no event of the next line's own
         try:
             caller = sys._getframe(1).f_code.co_filename
             _watching.see(event, arguments, caller)

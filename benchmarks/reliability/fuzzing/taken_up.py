@@ -180,7 +180,9 @@ def _begin_sweep(folder: Path) -> None:
     (folder / "result.json").unlink()
     population = min((folder / "populations").iterdir())
     (population / "results.json").unlink()
-    shutil.rmtree(population / "checkpoints" / str(checkpoints.steps(population / "checkpoints")[-1]))
+    shutil.rmtree(
+        population / "checkpoints" / str(checkpoints.steps(population / "checkpoints")[-1])
+    )
 
 
 def _facts_of_sweep(folder: Path, samples: Path) -> dict[str, Any]:

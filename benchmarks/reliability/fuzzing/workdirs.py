@@ -60,7 +60,8 @@ class Place:
         paths = [path for path in (inside / name).rglob("*") if path.is_file()]
         original = {path: path.read_bytes() for path in paths}
         os.chdir(inside / name)  # as a user may, who looks around in it
-        return cls(inside, inside / name, Guard(inside, outside, (samples / "specks.py",)), original)
+        guard = Guard(inside, outside, (samples / "specks.py",))
+        return cls(inside, inside / name, guard, original)
 
     def restore(self) -> None:
         """Makes the files as they were."""
