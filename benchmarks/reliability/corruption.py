@@ -75,7 +75,7 @@ def _rows(place: Path, *, quick: bool) -> Iterator[Row]:
         _tried("data_files:prepared", place, PREPARED, 399 if quick else 0),
     )
     yield _row(
-        "every file of a run but its checkpoints damaged, removed, emptied and exchanged for others "
+        "each file of a run but its checkpoints damaged, removed, emptied, exchanged for others "
         "and for those of another run; then the run, finished or not, is trained, compared, loaded "
         "and evaluated",
         _tried("taken_up:run", place, RUN, 249 if quick else 0),

@@ -127,7 +127,9 @@ def prepared(folder: Path, samples: Path) -> Callable[[int], str]:
 
 
 def _digest(change: taken_up.Change) -> str:
-    its = {name: new and hashlib.sha256(new).hexdigest() for name, new in change.items()}
+    its = [
+        (name, new is None, hashlib.sha256(new or b"").hexdigest()) for name, new in change.items()
+    ]
     return json.dumps(its, sort_keys=True)
 
 

@@ -36,7 +36,7 @@ RUNS = (
     "ctypes.dlopen",
 )
 # Libraries that make code of texts of their own.
-MAKERS = ("dataclasses.py", "collections/__init__.py", "ast.py")
+MAKERS = ("dataclasses.py", "collections/__init__.py", "ast.py", "typing.py")
 ROOT = Path(__file__).resolve().parents[3]
 LIBRARIES = tuple(
     os.path.realpath(path) for path in {*sysconfig.get_paths().values(), sys.base_prefix}
