@@ -8,43 +8,56 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.reliability.fuzzing import bits, data_files, resumed, samples, watch
+from benchmarks.reliability.fuzzing import (
+    checkpoint_files,
+    data_files,
+    promised,
+    resumed,
+    samples,
+    watch,
+)
 from benchmarks.reliability.fuzzing.watch import Tally
 from benchmarks.reliability.row import Row
 
 RESUMED = 150  # runs that go on after damage
 CACHE = 2_000  # damages of the cache besides flipped bits
-PREPARED, WORKDIR = 2_000, 1_000
-STEP = 997  # of a quick run: one case in so many
+PREPARED = 2_000
+RUN, SWEEP = 1_000, 400
+LEAST = 5_000  # cases of all kinds
+UNNOTICED = (
+    "results, histories, tables and evaluations were those of the sound one, or refused; what is "
+    "written for people only (`metrics.csv`, `report.html`, `evaluation.json`) is not checked"
+)
+STEP = 4001  # of a quick run: one case in so many
 
 
 def measure(*, quick: bool) -> list[Row]:
     """Returns a row for each kind of file."""
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder).resolve() / "samples"
-        place.mkdir()
-        if quick:
-            samples.make(place)
-        else:
-            samples.made(place)
-        return list(_rows(place, quick=quick))
+    place = samples.shared(quick=quick)
+    return promised.complete(list(_rows(place, quick=quick)), 0 if quick else LEAST)
 
 
 def _rows(place: Path, *, quick: bool) -> Iterator[Row]:
-    count = bits.count_of_bits(place)
+    count = checkpoint_files.count_of_bits(place)
     size = f"{count // 8:,} bytes"
+    smallest = checkpoint_files.files(checkpoint_files.smallest(place))
     yield _row(
         f"every bit of the smallest checkpoint flipped ({size} in "
-        f"{len(bits.files(bits.smallest(place)))} files: a network of 4 parameters with SGD)",
-        _tried("bits:every_bit", place, count, STEP if quick else 0),
+        f"{len(smallest)} files: a network of 4 parameters with SGD)",
+        _tried("checkpoint_files:every_bit", place, count, STEP if quick else 0),
     )
     yield _row(
         "each file of a checkpoint cut at many lengths, emptied, removed, torn, zeroed in blocks, "
         "extended, and exchanged for each other file of it, of the one before and of another run",
-        _tried("bits:every_damage", place, bits.count_of_damages(place), 101 if quick else 0),
+        _tried(
+            "checkpoint_files:every_damage",
+            place,
+            checkpoint_files.count_of_damages(place),
+            401 if quick else 0,
+        ),
     )
     with tempfile.TemporaryDirectory() as folder:
-        its = resumed.tried(Path(folder).resolve(), place, 4 if quick else RESUMED)
+        its = resumed.tried(Path(folder).resolve(), place, 2 if quick else RESUMED)
     yield _row(
         "`main` run again after such damage of the newest checkpoint, of the two newest, after "
         "renaming and exchanging whole checkpoints, and with those of another run",
@@ -55,16 +68,23 @@ def _rows(place: Path, *, quick: bool) -> Iterator[Row]:
     cache = data_files.bits_of_cache(place)
     yield _row(
         f"every bit of the cache of a data set flipped ({cache // 8:,} bytes), and other damage",
-        _tried("data_files:cache", place, cache + CACHE, 997 if quick else 0),
+        _tried("data_files:cache", place, cache + CACHE, 1499 if quick else 0),
     )
     yield _row(
         "files that tfds has prepared damaged, removed and exchanged, with the cache removed",
         _tried("data_files:prepared", place, PREPARED, 399 if quick else 0),
     )
     yield _row(
-        "`config.json`, `result.json`, `metrics.jsonl`, `metrics.csv` and `code.json` of a run "
-        "damaged; then the run goes on, and is loaded and evaluated",
-        _tried("unfinished:damaged", place, WORKDIR, 249 if quick else 0),
+        "each file of a run but its checkpoints damaged, removed, emptied, exchanged for others "
+        "and for those of another run; then the run, finished or not, is trained, compared, loaded "
+        "and evaluated",
+        _tried("taken_up:run", place, RUN, 249 if quick else 0),
+        UNNOTICED,
+    )
+    yield _row(
+        "the same with every file of a sweep",
+        _tried("taken_up:sweep", place, SWEEP, 133 if quick else 0),
+        UNNOTICED,
     )
 
 

@@ -57,8 +57,11 @@ def test_a_case_that_ends_its_process_is_told_of(tmp_path):
         lambda place: (place / "inside" / ".." / "new").mkdir(),
         lambda place: os.system("true"),
         lambda place: exec(compile("1", str(place / "inside" / "planted.py"), "exec")),
+        lambda place: exec(compile("1", str(place / "outside" / "planted.py"), "exec")),
+        lambda place: eval("1"),
+        lambda place: exec("1"),
     ],
-    ids=["reads", "writes", "climbs", "runs", "executes"],
+    ids=["reads", "writes", "climbs", "runs", "executes", "imports", "evaluates", "executes_text"],
 )
 def test_what_goes_beyond_its_folder_is_told_of(tmp_path, does):
     for name in ("inside", "outside"):

@@ -1,14 +1,18 @@
 """Damaged files of the data: the cache, and what tfds has prepared."""
 
 import contextlib
+import hashlib
 import io
+import itertools
+import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reliability.fuzzing import taken_up
 from benchmarks.reliability.fuzzing.mutations import flipped, generator, mutated
 from benchmarks.reliability.fuzzing.samples import NAME
 from benchmarks.reliability.fuzzing.worker import Broken
@@ -16,6 +20,7 @@ from mnist_jax import data
 from mnist_jax.errors import UserError
 
 LENGTHS = 64  # lengths to which the cache is cut
+SWAPPED = b"the content of another file"
 SHARDS = 4  # of a shard's bits, one in so many lies in zeros that fill it up
 
 
@@ -66,19 +71,30 @@ def cache(folder: Path, samples: Path) -> Callable[[int], str]:
     extra += [content + b"\0", content[:-1] + b"\n", content[::-1], content * 2]
     half = len(content) // 2
     extra += [bytes(half) + content[half:], content[:half] + bytes(half), b"\n" * 100]
+    flips = (flipped(content, bit) for bit in range(8 * len(content)))
+    random_ones = (mutated(content, generator("cache", n)) for n in itertools.count())
+    damages = Distinct(itertools.chain(flips, extra, random_ones), without=content)
 
     def attempt(number: int) -> str:
-        bits = 8 * len(content)
-        if number < bits:
-            damaged = flipped(content, number)
-        elif number < bits + len(extra):
-            damaged = extra[number - bits]
-        else:
-            damaged = mutated(content, generator("cache", number))
-        copy.cache.write_bytes(damaged)
-        return "the same" if damaged == content else copy.outcome()
+        copy.cache.write_bytes(damages[number])
+        return copy.outcome()
 
     return attempt
+
+
+class Distinct:
+    """The items of an endless iterator, without those that were there before."""
+
+    def __init__(self, items: Iterator[Any], without: Any) -> None:
+        self._items, self._seen, self._found = items, {without}, []
+
+    def __getitem__(self, number: int) -> Any:
+        while len(self._found) <= number:
+            item = next(self._items)
+            if item not in self._seen:
+                self._seen.add(item)
+                self._found.append(item)
+        return self._found[number]
 
 
 def bits_of_cache(samples: Path) -> int:
@@ -89,39 +105,59 @@ def bits_of_cache(samples: Path) -> int:
 def prepared(folder: Path, samples: Path) -> Callable[[int], str]:
     """Target: what tfds has prepared, damaged anywhere, with the cache removed."""
     copy = Copy(folder, samples)
+    files = [path for path in sorted(copy.prepared.iterdir()) if not path.name.startswith(".")]
+    contents = {path.name: path.read_bytes() for path in files}
+
+    def seeds() -> Iterator[int]:  # of damages that differ
+        seen = {_digest({})}
+        for seed in itertools.count():
+            if (digest := _digest(_damage(contents, generator("prepared", seed)))) not in seen:
+                seen.add(digest)
+                yield seed
+
+    numbers = Distinct(seeds(), without=-1)
 
     def attempt(number: int) -> str:
-        rng = generator("prepared", number)
         copy.renew()
         copy.cache.unlink()
-        _damage(copy.prepared, rng)
+        taken_up.apply(copy.prepared, _damage(contents, generator("prepared", numbers[number])))
         return copy.outcome()
 
     return attempt
 
 
-def _damage(folder: Path, rng: random.Random) -> None:
-    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    path, other = rng.sample(files, 2)
-    content = path.read_bytes()
+def _digest(change: taken_up.Change) -> str:
+    its = [
+        (name, new is None, hashlib.sha256(new or b"").hexdigest()) for name, new in change.items()
+    ]
+    return json.dumps(its, sort_keys=True)
+
+
+def _damage(contents: dict[str, bytes], rng: random.Random) -> taken_up.Change:
+    """Returns the files that a random damage changes, with their new contents."""
+    name, other = rng.sample([*contents], 2)
+    new = _damaged(contents[name], rng)
+    change = {name: contents[other], other: contents[name]} if new == SWAPPED else {name: new}
+    return {name: new for name, new in change.items() if new != contents[name]}
+
+
+def _damaged(content: bytes, rng: random.Random) -> bytes | None:
     kind = rng.random()
     if kind < 0.05:
-        path.unlink()
-    elif kind < 0.1:
-        path.write_bytes(b"")
-    elif kind < 0.2:  # swapped
-        path.write_bytes(other.read_bytes())
-        other.write_bytes(content)
-    elif kind < 0.25:
-        path.write_bytes(content[: rng.randrange(len(content))])
-    elif kind < 0.3:
+        return None
+    if kind < 0.1:
+        return b""
+    if kind < 0.2:
+        return SWAPPED
+    if kind < 0.25:
+        return content[: rng.randrange(len(content))]
+    if kind < 0.3:
         at = 512 * rng.randrange(len(content) // 512 + 1)
-        path.write_bytes(content[:at] + bytes(len(content[at : at + 512])) + content[at + 512 :])
-    elif kind < 0.7:
-        path.write_bytes(flipped(content, rng.randrange(8 * _used(content, rng))))
-    else:
-        used = _used(content, rng)
-        path.write_bytes(mutated(content[:used], rng) + content[used:])
+        return content[:at] + bytes(len(content[at : at + 512])) + content[at + 512 :]
+    used = _used(content, rng)
+    if kind < 0.7:
+        return flipped(content, rng.randrange(8 * used))
+    return mutated(content[:used], rng) + content[used:]
 
 
 def _used(content: bytes, rng: random.Random) -> int:

@@ -6,6 +6,7 @@ Data must run no code, and names in data must not lead out of the folder that ho
 import contextlib
 import os
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,14 @@ RUNS = (
     "os.fork",
     "ctypes.dlopen",
 )
+# Libraries that make code of texts of their own.
+MAKERS = ("dataclasses.py", "collections/__init__.py", "ast.py", "typing.py")
+ROOT = Path(__file__).resolve().parents[3]
+LIBRARIES = tuple(
+    os.path.realpath(path) for path in {*sysconfig.get_paths().values(), sys.base_prefix}
+)
 NETWORK = ("socket.connect", "socket.bind", "urllib.Request")
+SEEN = {*CHANGES, *RUNS, *NETWORK, "open", "exec", "compile", "import"}
 
 _watching: "Guard | None" = None
 _installed = False
@@ -43,9 +51,18 @@ _installed = False
 class Guard:
     """Raises `Broken` after a context in which something went beyond `inside`."""
 
-    def __init__(self, inside: Path, outside: Path | None = None) -> None:
-        """Takes the folder that may be changed, and one that nobody has a reason to open."""
+    def __init__(
+        self, inside: Path, outside: Path | None = None, code: tuple[Path, ...] = ()
+    ) -> None:
+        """Prepares to watch.
+
+        Args:
+          inside: the folder that may be changed.
+          outside: one that nobody has a reason to open.
+          code: files that may be run besides the project's and the libraries'.
+        """
         self._inside = os.path.realpath(inside)
+        self._code = {os.path.realpath(path) for path in code}
         self._outside = None if outside is None else os.path.realpath(outside)
         self.found: list[str] = []
         global _installed
@@ -65,8 +82,8 @@ class Guard:
         if self.found:
             raise Broken(self.found[0])
 
-    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Notes an event that must not be."""
+    def see(self, event: str, arguments: tuple[Any, ...], caller: str) -> None:
+        """Notes an event that must not be; `caller` is the file whose code has led to it."""
         if event in RUNS or event in NETWORK:
             self.found.append(f"{event} {str(arguments)[:100]}")
         elif event == "open":
@@ -74,11 +91,32 @@ class Guard:
             writes = (isinstance(flags, int) and flags & WRITES) or "w" in str(mode or "")
             self._place(event, path, changes=bool(writes))
         elif event == "exec" and (file := getattr(arguments[0], "co_filename", "")):
-            if os.path.isabs(file) and self._is_in(file, self._inside):
-                self.found.append(f"code of {file} was run")
+            self._runs(file, caller)
+        elif event == "compile" and isinstance(file := arguments[1], str | bytes):
+            self._runs(os.fsdecode(file), caller)
+        elif event == "import" and (file := arguments[1]):  # of an extension; others are executed
+            self._runs(file, caller)
         elif event in CHANGES:
             for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]:
                 self._place(event, path, changes=True)
+
+    def _runs(self, file: str, caller: str) -> None:
+        """Notes code of a text, or of a file that is no code of the project or a library."""
+        if file.startswith("<frozen "):
+            return
+        if file.startswith("<"):
+            known = any(caller.endswith(os.sep + name) for name in MAKERS)
+            if not (known and self._is_code(caller)):
+                self.found.append(f"code of a text, {file}, was made or run by {caller}")
+        elif not self._is_code(file):
+            self.found.append(f"code of {file} was run")
+
+    def _is_code(self, file: str) -> bool:
+        real = os.path.realpath(file)
+        if self._is_in(real, self._inside):
+            return False
+        known = any(self._is_in(real, its) for its in (*LIBRARIES, str(ROOT)))
+        return known or real in self._code
 
     def _place(self, event: str, path: Any, *, changes: bool) -> None:
         if isinstance(path, int) or path is None:
@@ -96,8 +134,9 @@ class Guard:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _watching is not None:
+    if _watching is not None and event in SEEN:  # no event of the next line's own
         try:
-            _watching.see(event, arguments)
+            caller = sys._getframe(1).f_code.co_filename
+            _watching.see(event, arguments, caller)
         except Exception as error:  # must not change what is watched
             _watching.found.append(f"{event}: {type(error).__name__}: {error}")

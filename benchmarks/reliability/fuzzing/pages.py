@@ -89,6 +89,8 @@ def names(folder: Path, samples: Path) -> Callable[[int], str]:
             found = _read(path, networks, _text(rng))
         if found.tags != sound:
             raise Broken("the page runs or loads something else")
+        if "<" in found.models:  # `<!--<script>` would hide the end of the script from a browser
+            raise Broken("the page's JSON holds a character that begins a tag")
         if json.loads(found.models) != networks:
             raise Broken("the page's JSON is not that of the networks")
         return "whole"

@@ -128,7 +128,7 @@ def _made(valid: list[bytes], rng: random.Random) -> bytes:
     if kind < 0.02:
         return rng.choice(OTHERS) + rng.randbytes(rng.randrange(200))
     if kind < 0.025:
-        return _bomb(rng)
+        return rng.choice((_bomb, _tiff_bomb))(rng)
     if kind < 0.08:
         return _with_size(content, rng)
     if kind < 0.1:
@@ -172,4 +172,35 @@ def _bomb(rng: random.Random) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks
+    )
+
+
+def _tiff_bomb(rng: random.Random) -> bytes:
+    """Returns a small TIFF file of the same size unpacked, all of whose strips are one."""
+    side, rows = rng.choice((3_000, 9_999, 10_000, 10_001)), 100
+    bits, samples, form, colours = rng.choice(
+        ((8, 1, 1, 1), (16, 1, 1, 1), (32, 1, 2, 1), (32, 1, 3, 1), (8, 4, 1, 5))
+    )
+    strip = zlib.compress(bytes(rows * side * samples * bits // 8), 1)
+    strip += bytes(len(strip) % 2)
+    count = -(-side // rows)
+    tables = [[8] * count, [len(strip)] * count]
+    starts = [8 + len(strip), 8 + len(strip) + 4 * count]
+    widths = starts[1] + 4 * count  # of the samples
+    body = strip + b"".join(struct.pack(f"<{count}I", *its) for its in tables)
+    body += struct.pack("<4H", *[bits] * 4)
+    tags = [
+        *((256, 4, 1, side), (257, 4, 1, side)),
+        (258, 3, samples, widths if samples > 2 else bits),
+        *((259, 3, 1, 8), (262, 3, 1, colours), (273, 4, count, starts[0])),
+        *((277, 3, 1, samples), (278, 4, 1, rows), (279, 4, count, starts[1]), (339, 3, 1, form)),
+    ]
+    entries = b"".join(struct.pack("<2H2I", *tag) for tag in tags)
+    return (
+        b"II*\0"
+        + struct.pack("<I", 8 + len(body))
+        + body
+        + struct.pack("<H", len(tags))
+        + entries
+        + bytes(4)
     )

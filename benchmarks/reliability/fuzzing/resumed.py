@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import forks
-from benchmarks.reliability.fuzzing import bits
-from benchmarks.reliability.fuzzing.bits import Damage, files
+from benchmarks.reliability.fuzzing import checkpoint_files
+from benchmarks.reliability.fuzzing.checkpoint_files import Damage, files
 from benchmarks.reliability.fuzzing.watch import ROOT, Tally
+from benchmarks.reliability.progress import Progress
 from mnist_jax.training import checkpoint, checkpoints
 
 # The command, without its plots and its report.
@@ -25,6 +26,7 @@ with without_pictures():
     main.command()
 """
 TIMINGS = ("seconds", "images_per_second")
+SECONDS = 120.0  # of a command
 
 
 def tried(folder: Path, samples: Path, count: int) -> Tally:
@@ -41,32 +43,42 @@ def tried(folder: Path, samples: Path, count: int) -> Tally:
         "JAX_NUM_CPU_DEVICES": "1",
         "TFDS_DATA_DIR": str(samples / "data"),
     }
-    server = forks.Server(environment)
-    try:
-        sound = _facts(samples / "run")
-        cases = _cases(samples)
-        for number, (what, change) in enumerate(itertools.islice(cases, count)):
-            run = folder / "run"
-            shutil.rmtree(run, ignore_errors=True)
-            shutil.copytree(samples / "run", run)
-            (run / "result.json").unlink()
-            damaged = change(run / "checkpoints")
-            kept = _digests(run / "checkpoints", without=damaged)
-            command = ["-c", CODE, "--config=config.py", f"--workdir={run}"]
-            done = server.run(command, cwd=samples, environment=environment)
-            outcome, why = _judged(run, sound, kept, damaged, done)
-            tally.tried += 1
-            if why:
-                tally.lost.append(f"main after damage {number}, {what}: {why}")
-            else:
-                tally.outcomes[outcome] += 1
-    finally:
-        server.close()
+    sound = _facts(samples / "run")
+    progress = Progress("main after damage", count)
+    server = forks.Server(environment, timeout=SECONDS)
+    for number, (what, change) in enumerate(itertools.islice(_cases(samples), count)):
+        try:
+            outcome, why = _tried(folder / "run", samples, change, sound, server)
+        except Exception as error:  # such as a hang, which ends the server
+            outcome, why = "", f"{type(error).__name__}: {error}"
+            server.close()
+            server = forks.Server(environment, timeout=SECONDS)
+        tally.tried += 1
+        if why:
+            tally.lost.append(f"main after damage {number}, {what}: {why}")
+        else:
+            tally.outcomes[outcome] += 1
+        progress.add(lost=bool(why))
+    server.close()
     return tally
 
 
+def _tried(
+    run: Path, samples: Path, change: Any, sound: Any, server: forks.Server
+) -> tuple[str, str]:
+    """Damages a copy of the run and goes on with it; returns what `_judged` returns."""
+    shutil.rmtree(run, ignore_errors=True)
+    shutil.copytree(samples / "run", run)
+    (run / "result.json").unlink()
+    damaged = change(run / "checkpoints")
+    kept = _contents(run / "checkpoints", without=damaged)
+    command = ["-c", CODE, "--config=config.py", f"--workdir={run}"]
+    done = server.run(command, cwd=samples, environment=server.environment)
+    return _judged(run, sound, kept, damaged, done)
+
+
 def _judged(
-    run: Path, sound: Any, kept: dict[str, bytes], damaged: set[int], done: Any
+    run: Path, sound: Any, kept: dict[int, dict[str, bytes]], damaged: set[int], done: Any
 ) -> tuple[str, str]:
     """Returns the outcome of a case, and what is wrong with it, if anything."""
     if "Traceback" in done.stderr:
@@ -75,6 +87,8 @@ def _judged(
         return "refused", ""
     if done.returncode:
         return "", f"ended with status {done.returncode}: {done.stderr.strip()[-200:]}"
+    if kept and f"resuming from step {max(kept)} " not in done.stdout:
+        return "", f"did not go on from step {max(kept)}"
     folder = run / "checkpoints"
     told = {step for step in damaged if f"{step} is damaged" in done.stderr}
     aside = {int(path.name.partition(".")[0]) for path in folder.glob("*.damaged*")}
@@ -82,10 +96,10 @@ def _judged(
         return "", f"told of {sorted(told)}, set aside {sorted(aside)}"
     if _facts(run) != sound:
         return "", "another network, or other rows"
-    for name, content in kept.items():
+    for name, content in itertools.chain(*(its.items() for its in kept.values())):
         path = folder / name
-        if (path.exists() and path.read_bytes() != content) or not path.parent.exists():
-            return "", f"the sound checkpoint's {name} was changed"
+        if not path.exists() or path.read_bytes() != content:
+            return "", f"the sound checkpoint's {name} was changed, or is gone"
     return ("set aside" if aside else "harmless"), ""
 
 
@@ -103,13 +117,14 @@ def _untimed(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in TIMINGS}
 
 
-def _digests(folder: Path, without: set[int]) -> dict[str, bytes]:
-    """Returns the contents of the files of the sound checkpoints."""
+def _contents(folder: Path, without: set[int]) -> dict[int, dict[str, bytes]]:
+    """Returns the contents of the files of each sound checkpoint, by its step."""
     sound = [step for step in checkpoints.steps(folder) if step not in without]
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        step: {
+            str(path.relative_to(folder)): path.read_bytes() for path in files(folder / str(step))
+        }
         for step in sound
-        for path in files(folder / str(step))
     }
 
 
@@ -123,7 +138,8 @@ def _cases(samples: Path) -> Iterator[tuple[str, Any]]:
     yield "checkpoint 9 of another run", lambda folder: _replaced(folder, samples, "9")
     yield "checkpoint 12 of another run", lambda folder: _replaced(folder, samples, "12")
     yield "an empty folder 12", lambda folder: (folder / "12").mkdir() or {12}
-    found = list(bits.damages(samples / "run/checkpoints/9", bits.others(samples), lengths=4))
+    others = checkpoint_files.others(samples)
+    found = list(checkpoint_files.damages(samples / "run/checkpoints/9", others, lengths=4))
     random.Random(0).shuffle(found)
     for number, its in enumerate(found):
         both = number % 5 == 4

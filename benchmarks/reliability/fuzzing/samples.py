@@ -9,11 +9,14 @@ FOLDER/sweep    a sweep of two architectures
 FOLDER/data     tfds' data directory, with a data set of images of one pixel and two classes
 """
 
+import atexit
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest.mock
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,10 +122,20 @@ def make(folder: Path) -> None:
         mnist_jax.sweep(str(folder / "members.py"), workdir=folder / "sweep")
 
 
-def made(folder: Path) -> None:
-    """Makes them in a process of its own."""
+@functools.cache
+def shared(*, quick: bool) -> Path:
+    """Returns a folder of them that all parts of this process use; nobody changes it.
+
+    They are made in this process for a quick run, else in one of their own.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="samples-")).resolve()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if quick:
+        make(folder)
+        return folder
     command = [sys.executable, "-m", "benchmarks.reliability.fuzzing.samples", str(folder)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return folder
 
 
 @contextlib.contextmanager

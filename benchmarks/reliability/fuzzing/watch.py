@@ -10,7 +10,6 @@ import json
 import math
 import mmap
 import os
-import resource
 import select
 import signal
 import struct
@@ -70,7 +69,7 @@ def here(target: str, folder: Path, samples: Path, numbers: Iterable[int]) -> Ta
             tally.outcomes[outcome] += not lost
             tally.lost += [f"{target}, case {number}: {lost}"] if lost else []
             tally.tried += 1
-    tally.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    tally.peak = worker.peak()
     tally.seconds = time.perf_counter() - started
     return tally
 

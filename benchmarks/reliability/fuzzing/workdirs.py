@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.fuzzing import bits
+from benchmarks.reliability.fuzzing import checkpoint_files
 from benchmarks.reliability.fuzzing.guard import Guard
 from benchmarks.reliability.fuzzing.mutations import generator, json_changed, json_text, mutated
 from benchmarks.reliability.fuzzing.worker import Broken
@@ -60,7 +60,8 @@ class Place:
         paths = [path for path in (inside / name).rglob("*") if path.is_file()]
         original = {path: path.read_bytes() for path in paths}
         os.chdir(inside / name)  # as a user may, who looks around in it
-        return cls(inside, inside / name, Guard(inside, outside), original)
+        guard = Guard(inside, outside, (samples / "specks.py",))
+        return cls(inside, inside / name, guard, original)
 
     def restore(self) -> None:
         """Makes the files as they were."""
@@ -210,7 +211,7 @@ def of_checkpoint(folder: Path, samples: Path) -> Callable[[int], str]:
     there = place.workdir / "checkpoints"
     path = there / "9" / checkpoint.METADATA
     whole = json.loads(place.original[path])
-    shapes = bits.template(path.parent)
+    shapes = checkpoint_files.template(path.parent)
 
     def reads() -> None:
         checkpoint._read_seal(path.parent)

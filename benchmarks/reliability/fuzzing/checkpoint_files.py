@@ -119,7 +119,7 @@ class Damage:
 
 
 def damages(folder: Path, others: dict[str, Path], lengths: int = LENGTHS) -> Iterator[Damage]:
-    """Yields damages of each file of a checkpoint.
+    """Yields damages of each file of a checkpoint, each of which changes it in another way.
 
     Args:
       folder: of the checkpoint.
@@ -127,6 +127,14 @@ def damages(folder: Path, others: dict[str, Path], lengths: int = LENGTHS) -> It
       lengths: how many lengths each file is cut to.
     """
     own = [path.read_bytes() for path in files(folder)]
+    seen: set[tuple[int, bytes | None]] = {*enumerate(own)}
+    for damage in _damages(own, others, lengths):
+        if (damage.file, damage.content) not in seen:
+            seen.add((damage.file, damage.content))
+            yield damage
+
+
+def _damages(own: list[bytes], others: dict[str, Path], lengths: int) -> Iterator[Damage]:
     theirs = {name: [path.read_bytes() for path in files(its)] for name, its in others.items()}
     for i, content in enumerate(own):
         yield Damage(i, "removed", None)
@@ -143,16 +151,13 @@ def damages(folder: Path, others: dict[str, Path], lengths: int = LENGTHS) -> It
                 zeros = content[:at] + bytes(gone) + content[at + gone :]
                 yield Damage(i, f"{size} bytes of zeros at {at}", zeros)
         for j, other in enumerate(own):
-            if other != content:
-                yield Damage(i, f"in place of it file {j} of its own", other)
+            yield Damage(i, f"in place of it file {j} of its own", other)
         for name, its in theirs.items():
             yield from _exchanged(i, content, name, its)
 
 
 def _exchanged(i: int, content: bytes, name: str, theirs: list[bytes]) -> Iterator[Damage]:
     for j, other in enumerate(theirs):
-        if other == content:
-            continue
         yield Damage(i, f"in place of it file {j} of {name}", other)
         half = len(content) // 2
         if j == i:
