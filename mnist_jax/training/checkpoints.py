@@ -43,7 +43,7 @@ class Checkpoints:
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._pending: concurrent.futures.Future[None] | None = None
         self._pending_step = -1
-        memory.return_large_blocks()
+        memory.share_arenas()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

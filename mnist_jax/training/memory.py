@@ -16,8 +16,8 @@ from mnist_jax.errors import UserError
 SHARE = 0.8  # of a device's memory, for populations; the rest is for the process and the system
 LIMITS = "memory.max", "memory.limit_in_bytes"  # of control groups, versions 2 and 1
 HOST = ()  # in place of devices: the memory of the process itself
-M_MMAP_THRESHOLD = -3  # of mallopt(3)
-LARGE_BLOCK = 256 * 1024  # bytes
+M_ARENA_MAX = -8  # of mallopt(3)
+ARENAS = 2
 SIZES = Path("/proc/self/statm")
 EXHAUSTED = "RESOURCE_EXHAUSTED"  # how XLA's message begins
 ADVICE = "Use a smaller network or config.batch_size, or a machine with more memory"
@@ -122,12 +122,13 @@ def _in_use() -> tuple[int, int]:
     return virtual * page, resident * page
 
 
-def return_large_blocks() -> None:
-    """Lets the C library give large blocks back to the system as soon as they are freed.
+def share_arenas() -> None:
+    """Lets threads that start from now on share the C library's pools of free memory.
 
-    glibc would learn from the first ones to keep them, in every thread that ever had one: with the
-    text of 10,000 epochs, of which each checkpoint makes many copies, 150 MB. Does nothing where
-    the library has no such setting.
+    glibc would give many threads a pool of their own, and each would keep what it once had: with
+    the text of 10,000 epochs, of which each checkpoint makes many copies, 150 MB. A fixed size from
+    which blocks go back to the system at once would cost every step new pages for its batch, up to
+    a third of its time. Does nothing where the library has no such setting.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)

@@ -13,6 +13,7 @@ from mnist_jax.members import Planned
 from mnist_jax.training import memory, sweep, sweepdir
 from mnist_jax.training.program import prepare_many
 from mnist_jax.training.stop import StopSignal
+from tests.commands import python
 from tests.training.small import SMALL, on_devices, untimed
 
 GIB = 2**30
@@ -218,3 +219,31 @@ def test_another_error_of_the_device_stays_what_it_is():
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         run()
+
+
+# Takes and frees blocks as large as a batch, and prints how many new pages each one needs.
+BLOCKS = """
+import ctypes, resource
+from mnist_jax.training import memory
+memory.share_arenas()
+c = ctypes.CDLL(None)
+c.malloc.restype, c.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def take():
+    block = c.malloc(ctypes.c_size_t(400_000))
+    ctypes.memset(block, 1, 400_000)
+    c.free(block)
+take(), take()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100): take()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 100)
+"""
+
+
+def test_a_step_needs_no_new_pages_for_its_batch():
+    assert float(python(BLOCKS)) < 10
+
+
+def test_a_library_without_the_setting_is_left_alone(monkeypatch):
+    """As on macOS, and with musl."""
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: types.SimpleNamespace())
+    memory.share_arenas()
