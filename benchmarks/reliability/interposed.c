@@ -59,7 +59,7 @@ static struct {
     long at, onward, microseconds;
     enum act act;
 } its = {.log = -1};
-static atomic_long counted, lost_seconds;
+static atomic_long counted;
 static pthread_mutex_t reading = PTHREAD_MUTEX_INITIALIZER;
 
 #define REAL(name) ((__typeof__(&name))real(#name))
@@ -471,36 +471,3 @@ READ(preadv, (PARTS, off_t at), (file, parts, count, at), 0)
 READ(preadv64, (PARTS, off64_t at), (file, parts, count, at), 0)
 READ(preadv2, (PARTS, off_t at, int flags), (file, parts, count, at, flags), 0)
 READ(preadv64v2, (PARTS, off64_t at, int flags), (file, parts, count, at, flags), 0)
-
-/* Sets the wall clock back, as a person or a time server can. What waits in the kernel for a time
-   of the wall clock knows the true one, and so comes back early. */
-void interposed_set_back(long seconds) { atomic_fetch_add(&lost_seconds, seconds); }
-
-/* Found at the start, since clocks are read too often to look for them each time. */
-static __typeof__(&clock_gettime) real_clock_gettime;
-static __typeof__(&gettimeofday) real_gettimeofday;
-__attribute__((constructor)) static void find_clocks(void) {
-    real_clock_gettime = REAL(clock_gettime);
-    real_gettimeofday = REAL(gettimeofday);
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    if (!real_clock_gettime) find_clocks();
-    int result = real_clock_gettime(clock, now);
-    if (!result && clock == CLOCK_REALTIME) now->tv_sec -= lost_seconds;
-    return result;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-    if (!real_gettimeofday) find_clocks();
-    int result = real_gettimeofday(now, zone);
-    if (!result) now->tv_sec -= lost_seconds;
-    return result;
-}
-
-time_t time(time_t *to) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (to) *to = now.tv_sec;
-    return now.tv_sec;
-}

@@ -15,6 +15,7 @@ from mnist_jax.training.row_texts import rows_of
 SUFFIXES = (".json", ".jsonl", ".csv", ".png")
 CLOCK = "clock.json"
 RECORD = "record"  # in place of an array's name: the rows and statuses in a checkpoint
+OTHERS = ("commit", "files", "sha256")  # the last two: digests, also of timings
 SHOWN = 3  # names in a line
 Left = dict[str, str]  # digests by name
 
@@ -84,9 +85,11 @@ def content(path: Path) -> bytes:
 
 
 def untimed(value: Any) -> Any:
-    """Returns a value of JSON without times and speeds, at any depth."""
+    """Returns a value of JSON without times, speeds, the commit and what depends on them."""
     if isinstance(value, dict):
-        return {name: untimed(its) for name, its in value.items() if "second" not in name}
+        return {
+            n: untimed(its) for n, its in value.items() if "second" not in n and n not in OTHERS
+        }
     return [untimed(its) for its in value] if isinstance(value, list) else value
 
 

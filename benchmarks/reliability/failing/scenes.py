@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reliability.left import untimed
 from benchmarks.reliability.trial import Trial
 from mnist_jax.training import checkpoint, checkpoints
 
@@ -138,9 +139,9 @@ def run(workdir: Path) -> dict[str, Any]:
         table = list(csv.DictReader(file))
     return {
         **bits(workdir / "checkpoints"),
-        "rows": [_untimed(json.loads(row)) for row in rows],
-        "table": [_untimed(row) for row in table],
-        "result": _untimed(json.loads((workdir / "result.json").read_text())),
+        "rows": [untimed(json.loads(row)) for row in rows],
+        "table": [untimed(row) for row in table],
+        "result": untimed(json.loads((workdir / "result.json").read_text())),
         "config": json.loads((workdir / "config.json").read_text()),
         **_evaluation(workdir),
     }
@@ -154,9 +155,9 @@ def sweep(workdir: Path, trial: Trial) -> dict[str, Any]:
     rows = [json.loads(row) for row in (workdir / "sweep.jsonl").read_text().splitlines()]
     return {
         "bits": [bits(folder / "checkpoints") for folder in populations],
-        "results": [_deep(its) for its in results],
-        "rows": [_untimed(row) for row in rows],
-        "result": _untimed(json.loads((workdir / "result.json").read_text())),
+        "results": [untimed(its) for its in results],
+        "rows": [untimed(row) for row in rows],
+        "result": untimed(json.loads((workdir / "result.json").read_text())),
         "members": json.loads((workdir / "sweep.json").read_text()),
     }
 
@@ -212,16 +213,6 @@ def _evaluation(workdir: Path) -> dict[str, Any]:
     plots = sorted(path.name for path in (workdir / "plots").iterdir())
     report = (workdir / "report.html").read_text().rstrip().endswith("</html>")
     return {"evaluation": json.loads(path.read_text()), "plots": plots, "report": report}
-
-
-def _untimed(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name not in (*TIMES, "commit")}
-
-
-def _deep(values: Any) -> Any:
-    if isinstance(values, dict):
-        return {name: _deep(value) for name, value in _untimed(values).items()}
-    return [_deep(value) for value in values] if isinstance(values, list) else values
 
 
 def _main(*words: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from benchmarks.reliability.failing.scenes import WORKDIR
 HAPPENED = "happened"  # a file beside the folder of the training, with a letter once it has
 # Calls `happen()` before the function that stands for a moment is called for the Nth time.
 AT = f"""
-import ctypes, glob, os, resource, shutil, signal, sys, threading, time
+import glob, os, resource, shutil, signal, sys, threading, time
 marker = os.open({HAPPENED!r}, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
 """
 AT += """
@@ -60,13 +60,13 @@ SIGNAL = """
 def happen():
     threading.Timer(0.02, os.kill, (os.getpid(), getattr(signal, how))).start()
 """
-# `interposed.c` has that function.
+# As Python sees it: libraries in C++ that wait for a time of the wall clock ask the kernel, whose
+# clock must stay as it is.
 SET_BACK = """
 def happen():
-    before = time.time()
-    ctypes.CDLL(None).interposed_set_back(ctypes.c_long(int(how)))
-    if before - time.time() < int(how) / 2:
-        raise AssertionError("the clock was not set back")
+    now = time.time
+    time.time = lambda: now() - int(how)
+    time.time_ns = lambda: int(time.time() * 1e9)
 """
 CACHE = """
 def happen():

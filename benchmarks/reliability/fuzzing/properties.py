@@ -194,7 +194,10 @@ def checked(name: str, count: int) -> tuple[Counter[str], str]:
         database=None,
         derandomize=True,
         deadline=None,
-        suppress_health_check=[*hypothesis.HealthCheck.__members__.values()],
+        suppress_health_check=[
+            hypothesis.HealthCheck.too_slow,
+            hypothesis.HealthCheck.filter_too_much,
+        ],
     )
     try:
         settings(PROPERTIES[name](outcomes))()

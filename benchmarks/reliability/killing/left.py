@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reliability.left import untimed
 from mnist_jax.training import checkpoint, row_texts
 from mnist_jax.training.checkpoint import DamagedError
 
@@ -116,19 +117,19 @@ def _of_checkpoint(path: Path) -> Any:
         return f"damaged: {error}"
     record = sealed["record"]
     record["rows"] = [row_texts.rows_of(text) for text in record["rows"]]
-    return sealed["digests"] | {f"{RECORD}{k}": its for k, its in _untimed(record).items()}
+    return sealed["digests"] | {f"{RECORD}{k}": its for k, its in untimed(record).items()}
 
 
 def _of_file(path: Path, folder: Path) -> Any:
     if path.suffix == ".json":  # which may name the user's own files
-        return _untimed(json.loads(path.read_text().replace(str(folder.resolve().parent), "")))
+        return untimed(json.loads(path.read_text().replace(str(folder.resolve().parent), "")))
     if path.suffix == ".jsonl":  # a sweep's lines come in the order in which it trains
         return sorted(
-            json.dumps(_untimed(json.loads(line)), sort_keys=True)
+            json.dumps(untimed(json.loads(line)), sort_keys=True)
             for line in path.read_text().splitlines()
         )
     if path.suffix == ".csv":
-        return _untimed(_table(path))
+        return untimed(_table(path))
     if path.suffix == ".html":
         return _of_page(path.read_text())
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -151,14 +152,6 @@ def _of_page(text: str) -> Any:
 def _table(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def _untimed(value: Any) -> Any:
-    """Returns a value of JSON without times, speeds and the commit of the code, at any depth."""
-    if isinstance(value, dict):
-        kept = [name for name in value if "second" not in name and name != "commit"]
-        return {name: _untimed(value[name]) for name in kept}
-    return [_untimed(its) for its in value] if isinstance(value, list) else value
 
 
 def _how(found: Any, expected: Any) -> str:
