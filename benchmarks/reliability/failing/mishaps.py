@@ -180,8 +180,8 @@ MOMENTS = [
 TAKEN = "the folder of a training is deleted, renamed or replaced by a file, or its checkpoints are"
 MAPPED = "the cache of the data is deleted, replaced or cut off while it is mapped into memory"
 CLOCK = (
-    "the wall clock of Python is set back by a second, a minute, an hour or a day, at the start, in "
-    "training, as a checkpoint is saved or an epoch is shown; or all files are of the future"
+    "the wall clock of Python is set back by a second, a minute, an hour or a day, at the start, "
+    "in training, as a checkpoint is saved or an epoch is shown; or all files are of the future"
 )
 MEMORY = "memory that does not suffice, from the start or from some moment on"
 COMPILING = "SIGTERM or SIGKILL while programs are compiled"
