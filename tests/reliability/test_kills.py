@@ -272,7 +272,7 @@ def test_a_stop_whose_work_is_lost_is_found_out():
 
 def test_kinds_of_operations_do_not_depend_on_numbers():
     names = [
-        ("run/.12-3456.tmp", "run/.PROCESS.tmp"),
+        ("run/.mnist_jax-12-3456.tmp", "run/.PROCESS.tmp"),
         ("run/checkpoints/21/state/d/0123456789abcdef", "run/checkpoints/N/state/d/DIGEST"),
         ("data/incomplete.A1B2C3_1.0.0/x", "data/incomplete.RANDOM_N.N.N/x"),
         ("temporary/tmp12_abcdtfds", "temporary/RANDOM"),

@@ -41,7 +41,7 @@ IMPORTS = re.compile(r"made_up|tiny|widths|__pycache__|__editable__|/bench$|/\.$
 SEVERAL = re.compile(r"-cache$|\.cache$|array_record")  # see `single`
 NUMBERS = (
     (r"[0-9a-f]{32,}", "HASH"),
-    (r"\.\d+-\d+\.tmp", ".tmp"),
+    (r"\.mnist_jax-\d+-\d+\.tmp", ".tmp"),
     (r"events\.out\.\S+", "events"),
     (r"/plots/\w+\.png", "/plots/PLOT"),
     (r"/populations/[^/]+/", "/"),  # which holds the same files as the folder of a run

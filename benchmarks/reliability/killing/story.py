@@ -169,7 +169,7 @@ def kind(operation: Operation, folder: Path) -> str:
 
 def generalised(path: str) -> str:
     """Returns a path whose numbers, digests and random names are replaced."""
-    path = re.sub(r"\.\d+-\d+\.tmp", ".PROCESS.tmp", path)
+    path = re.sub(r"\.mnist_jax-\d+-\d+\.tmp", ".PROCESS.tmp", path)
     path = re.sub(r"incomplete\.\w{6}_", "incomplete.RANDOM_", path)
     path = re.sub(r"^temporary/\w+", "temporary/RANDOM", path)
     path = re.sub(r"[0-9a-f]{12,}", "DIGEST", path)
