@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_jax.errors import UserError
-from mnist_jax.files import ADVICE, reason
+from mnist_jax.files import reason
 
 
 def exists(path: Path) -> bool:
@@ -63,5 +63,6 @@ def _explained(what: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"the system refuses to {what} {path}: {reason(error)}. {ADVICE}"
+            f"the system refuses to {what} {path}: {reason(error)}. "
+            "Check the disk and the permissions, then run the same command again"
         ) from error

@@ -138,7 +138,7 @@ def test_a_finished_run_goes_on_to_more_epochs(trained, tmp_path):
         ({"overrides": ["model.hidden=8"]}, "overrides: must be a dict"),
         ({"overrides": {"model.hiden": 3}}, "did you mean 'hidden'"),
         ({"overrides": {"data.val_split": "all"}}, "holds 10000 rows of the test split"),
-        ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, "are not finite"),
+        ({"optimizer": {"name": "sgd", "learning_rate": 1e30}}, "not finite"),
     ],
 )
 def test_unfit_fields_raise_value_error(tmp_path, fields, message):

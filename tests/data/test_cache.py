@@ -85,6 +85,8 @@ def test_failed_write_leaves_nothing(tiny, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
+    data.load(tiny.name, "train")  # prepares the data, which are written durably as well
+    tiny.cache.unlink()
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match=f"cannot write {tiny.cache}: .*No space.*Free space"):
         data.load(tiny.name, "train")

@@ -121,8 +121,8 @@ def test_a_network_whose_very_last_update_spoils_it_has_diverged(user_module):
     at = trained(program, saved.append)
     (status,) = at.status
     assert status == (
-        "diverged in epoch 1, step 1: the parameters, an average or the optimizer's state "
-        "are not finite"
+        "diverged in epoch 1, step 1: the parameters, batch statistics, an average or the "
+        "optimizer's state are not finite"
     )
     assert (saved, at.rows) == ([], [[]])
 
@@ -136,8 +136,8 @@ def test_a_network_whose_optimizer_overflows_has_diverged_within_a_chunk(user_mo
         program = prepare_one(config)
     at = trained(program, saved.append)
     assert at.status == [
-        "diverged in epoch 1, steps 1 to 5: the parameters, an average or the optimizer's state "
-        "are not finite"
+        "diverged in epoch 1, steps 1 to 5: the parameters, batch statistics, an average or the "
+        "optimizer's state are not finite"
     ]
     assert (saved, at.rows) == ([], [[]])
 
