@@ -48,7 +48,7 @@ def _add_checksums() -> None:
     """Lets JAX compress programs by zlib, even where it would choose Zstandard.
 
     What zlib writes ends with a checksum. JAX writes Zstandard's frames without one, and runs a
-    program in which a bit has flipped: one in twenty then computes something else, in silence.
+    program in which a bit has flipped, which may then compute something else, in silence.
     """
     for name in ("zstd", "zstandard"):  # of Python 3.14, and the package
         if getattr(compilation_cache, name, None) is not None:

@@ -125,10 +125,10 @@ def _in_use() -> tuple[int, int]:
 def share_arenas() -> None:
     """Lets threads that start from now on share the C library's pools of free memory.
 
-    glibc would give many threads a pool of their own, and each would keep what it once had: with
-    the text of 10,000 epochs, of which each checkpoint makes many copies, 150 MB. A fixed size from
-    which blocks go back to the system at once would cost every step new pages for its batch, up to
-    a third of its time. Does nothing where the library has no such setting.
+    glibc would give many threads a pool of their own, and each would keep what it once had, such as
+    copies of the text of all epochs, of which each checkpoint makes many. A fixed size from which
+    blocks go back to the system at once would cost every step new pages for its batch. Does nothing
+    where the library has no such setting.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)

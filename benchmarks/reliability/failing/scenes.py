@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reliability import made_up
 from benchmarks.reliability.left import untimed
 from benchmarks.reliability.trial import Trial
 from mnist_jax.training import checkpoint, checkpoints
@@ -21,36 +22,7 @@ TIMES = ("seconds", "images_per_second", "train_seconds", "compile_seconds", "to
 WORKDIR = "run"
 PROGRAMS = "cache"  # the folder of the compiled programs
 EARLIER = "earlier checkpoints"  # among what is left
-DATA = '''
-import numpy as np
-import tensorflow_datasets as tfds
-
-
-class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """600 and 200 grey images of ten classes: the pattern of the class, and noise."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def _info(self):
-        features = tfds.features.FeaturesDict({
-            "image": tfds.features.Image(shape=(28, 28, 1)),
-            "label": tfds.features.ClassLabel(num_classes=10),
-        })
-        return tfds.core.DatasetInfo(
-            builder=self, features=features, supervised_keys=("image", "label")
-        )
-
-    def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(600, 1), "test": self._generate_examples(200, 2)}
-
-    def _generate_examples(self, count, seed):
-        patterns = np.random.default_rng(0).integers(0, 156, (10, 28, 28, 1), np.uint8)
-        noise = np.random.default_rng(seed)
-        for index in range(count):
-            label = index % 10
-            image = patterns[label] + noise.integers(0, 100, (28, 28, 1), np.uint8)
-            yield index, {"image": image, "label": label}
-'''
+DATA = made_up.module("Digits", side=28, classes=10)
 CONFIG = f"""
 from mnist_jax.config import default
 

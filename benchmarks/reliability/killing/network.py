@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from benchmarks.reliability import made_up
+
 # Dropout, batch statistics, distortion, an average, a schedule, and chunks that do not divide the
 # epoch; `keep_latest` is 2, so that old checkpoints are removed.
 MAIN = """
@@ -43,35 +45,7 @@ def get_sweep():
 """
 
 # A user's own data set, which is prepared in a fraction of a second.
-PATTERNS = '''
-import numpy as np
-import tensorflow_datasets as tfds
-
-
-class Patterns(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """600 and 200 grey images of 12 x 12: the pattern of their class, of three, and noise."""
-
-    VERSION = tfds.core.Version("1.0.0")
-
-    def _info(self):
-        features = tfds.features.FeaturesDict({
-            "image": tfds.features.Image(shape=(12, 12, 1)),
-            "label": tfds.features.ClassLabel(num_classes=3),
-        })
-        return tfds.core.DatasetInfo(
-            builder=self, features=features, supervised_keys=("image", "label")
-        )
-
-    def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(0, 600), "test": self._generate_examples(1, 200)}
-
-    def _generate_examples(self, seed, count):
-        patterns = np.random.default_rng(2).integers(0, 156, (3, 12, 12, 1), np.uint8)
-        noise = np.random.default_rng(seed)
-        for index in range(count):
-            image = patterns[index % 3] + noise.integers(0, 100, (12, 12, 1), np.uint8)
-            yield index, {"image": image, "label": index % 3}
-'''
+PATTERNS = made_up.module("Patterns", side=12, classes=3)
 FIRST = """
 from mnist_jax.config import default
 
