@@ -1,6 +1,7 @@
 """What a program needs and what there is, and a population that is too large for it."""
 
 import dataclasses
+import platform
 import types
 
 import jax
@@ -241,6 +242,35 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 100)
 
 def test_a_step_needs_no_new_pages_for_its_batch():
     assert float(python(BLOCKS)) < 10
+
+
+# Lets eight threads take memory at the same time, and prints how many pools glibc made for them.
+POOLS = """
+import ctypes, sys, threading
+from mnist_jax.training import memory
+if sys.argv[1] == "shared":
+    memory.share_arenas()
+c = ctypes.CDLL(None)
+c.malloc.restype = c.fopen.restype = ctypes.c_void_p
+together = threading.Barrier(8)
+def take():
+    together.wait()
+    c.malloc(ctypes.c_size_t(1000))
+    together.wait()
+threads = [threading.Thread(target=take) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+file = ctypes.c_void_p(c.fopen(sys.argv[2].encode(), b"w"))
+c.malloc_info(0, file)
+c.fclose(file)
+print(open(sys.argv[2]).read().count("<heap "))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_threads_share_two_pools_of_memory(tmp_path):
+    assert int(python(POOLS, "shared", str(tmp_path / "info"))) <= 2
+    assert int(python(POOLS, "own", str(tmp_path / "info"))) > 2
 
 
 def test_a_library_without_the_setting_is_left_alone(monkeypatch):
