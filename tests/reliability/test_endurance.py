@@ -70,7 +70,7 @@ def test_growth_is_told_by_name(growth, lost):
     row = endurance.row("it", samples(**growth), "epoch", 700)
     assert [line.split(": ")[1] for line in row.lost] == [f"{name} grows" for name in lost]
     assert f"a slope of {growth.get('memory', 0):,} bytes per epoch" in row.found
-    assert "1,700 at most" in row.found
+    assert "at most 1,700, of which the row takes 700)" in row.found
     assert "take 500 bytes per epoch in their files and 300 in the metadata" in row.found
     assert row.tried == 10_000
 
