@@ -20,32 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BASE = dict(os.environ)  # before any test changes it
 TIMINGS = ("seconds", "images_per_second")
 
-# Small, with everything on that a restart could lose: dropout, batch statistics, distortion, an
-# average, a schedule, and chunks that do not divide the epoch.
-EVERYTHING = """
-from mnist_jax.config import default
-
-def get_config():
-    config = default()
-    config.num_epochs = 3
-    config.chunk_steps = 3
-    config.data.train_split = "train[:2000]"
-    config.data.val_split = "train[2000:2600]"
-    config.model = dict(
-        name="cnn", features=(4, 8), kernel=(5, 3), dense=(16,), dropout=0.2, normalisation="batch"
-    )
-    config.augment.rotation = 10.0
-    config.augment.elastic = 1.0
-    config.optimizer = dict(name="adam")
-    config.schedule = dict(
-        name="cosine_onecycle_schedule", transition_steps=1.0, peak_value=4e-3
-    )
-    config.label_smoothing = 0.05
-    config.weight_decay = 1e-3
-    config.clip_norm = 1.0
-    config.ema_decay = 0.9
-    return config
-"""
 SMALL = (
     "--config=configs/mlp.py",
     "--config.num_epochs=2",
@@ -99,9 +73,19 @@ def _fresh(
     )
 
 
-def run(name: str, *arguments: str, cwd: Path = ROOT, devices: int = 1, status: int = 0) -> Any:
-    """Runs a command to its end; fails with its output where it ends with another status."""
-    words = ["-m", f"mnist_jax.{name}", *arguments]
+def run(
+    name: str,
+    *arguments: str,
+    cwd: Path = ROOT,
+    devices: int = 1,
+    status: int = 0,
+    drawn: bool = False,
+) -> Any:
+    """Runs a command to its end; fails with its output where it ends with another status.
+
+    Plots are left out unless `drawn`: they take longer than all the rest.
+    """
+    words = ["-m", *([] if drawn else ["tests.undrawn"]), f"mnist_jax.{name}", *arguments]
     return finished(words, cwd=cwd, status=status, devices=devices)
 
 

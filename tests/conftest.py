@@ -17,6 +17,7 @@ from mnist_jax.training.reduction import WHOLE_BATCH, Reduction
 from mnist_jax.training.state import TrainState, init_state
 from mnist_jax.training.step import Batch
 from mnist_jax.training.task import Task, build
+from tests.undrawn import leave_out_plots
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -81,6 +82,12 @@ def quick_compiles():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Plots are left out, for tests of other things: they take longer than a short training."""
+    leave_out_plots(monkeypatch.setattr)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from mnist_jax import api, data
 from mnist_jax.members import Sweep
 from tests.commands import bits, fingerprint, python, read, rows, untimed
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SPLITS = {"data.train_split": "train[:1000]", "data.val_split": "train[1000:1500]"}
 OVERRIDES = SPLITS | {"model.hidden": (8,)}
 

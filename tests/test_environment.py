@@ -26,6 +26,8 @@ from mnist_jax.errors import UserError
 from mnist_jax.training import provenance
 from tests.commands import ROOT, bits, command, environment, read, refused, run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TINY = (
     "--config=configs/mlp.py",
     "--config.num_epochs=1",

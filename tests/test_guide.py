@@ -56,7 +56,7 @@ def test_three_ways_give_the_same_function(files, capsys):
 @pytest.mark.parametrize("command", COMMANDS, ids=["written", "focal"])
 def test_the_commands_train(files, tmp_path, command):
     assert command.startswith("python -m mnist_jax.main --config=")
-    run("main", *command.split()[3:], cwd=tmp_path)
+    run("main", *command.split()[3:], cwd=tmp_path, drawn=True)
     name = command.partition("--config=")[2].partition(".py")[0]
     assert (tmp_path / "runs" / name / "plots" / "network.svg").exists()
 

@@ -12,6 +12,8 @@ import mnist_jax
 from tests.commands import bits, read, refused, rows, run, stop_in_first_chunk, untimed
 from tests.test_readme import section
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MINE = """
 import json
 

@@ -12,8 +12,8 @@ import termios
 
 import pytest
 
+from benchmarks.reliability.killing.network import MAIN as EVERYTHING
 from tests.commands import (
-    EVERYTHING,
     SMALL,
     bits,
     command,
@@ -65,7 +65,7 @@ RESULT = [
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished") / "mlp"
-    output = run("main", *SMALL, f"--workdir={workdir}").stdout
+    output = run("main", *SMALL, f"--workdir={workdir}", drawn=True).stdout
     return workdir, output
 
 
@@ -190,7 +190,8 @@ def test_evaluate_takes_best_and_steps(finished):
 def test_evaluation_of_another_split_has_a_folder_of_its_own(finished):
     workdir, _ = finished
     before = fingerprint(workdir)
-    run("evaluate", f"--workdir={workdir}", "--checkpoint=15", "--split=train[2000:2500]")
+    split = "--split=train[2000:2500]"
+    run("evaluate", f"--workdir={workdir}", "--checkpoint=15", split, drawn=True)
     folder = workdir / "evaluations" / "train[2000:2500]"
     evaluation = read(folder / "evaluation.json")
     assert (evaluation["split"], evaluation["checkpoint"]) == ("train[2000:2500]", 15)

@@ -37,13 +37,15 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(folder):
     """The folder of a run of main, and what it printed."""
-    return folder / "run", run("main", *SMALL, *METRICS, "--workdir=run", cwd=folder).stdout
+    return folder / "run", run(
+        "main", *SMALL, *METRICS, "--workdir=run", cwd=folder, drawn=True
+    ).stdout
 
 
 @pytest.fixture(scope="module")
 def swept(folder):
     arguments = (*SMALL, *METRICS, "--seeds=2", "--workdir=swept")
-    run("sweep", *arguments, cwd=folder)
+    run("sweep", *arguments, cwd=folder, drawn=True)
     return folder / "swept"
 
 

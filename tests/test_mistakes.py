@@ -19,6 +19,8 @@ from mnist_jax.training import checkpoint, optimizer, population, task
 from tests import datasets
 from tests.commands import bits, read, refused, run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 TINY = Spec((4, 4, 1), ("a", "b"))
 
 

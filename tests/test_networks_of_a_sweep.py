@@ -61,7 +61,7 @@ def last_row(folder: Path, architecture: str, seed: int) -> dict:
 )
 def test_a_network_is_evaluated_as_a_run_is(folder, architecture, seed, name):
     which = (f"--member={architecture}", f"--seed={seed}")
-    said = run("evaluate", "--workdir=swept", *which, cwd=folder).stdout
+    said = run("evaluate", "--workdir=swept", *which, cwd=folder, drawn=True).stdout
     (its,) = (folder / "swept" / "members").glob(name)
     assert str(its.relative_to(folder) / "report.html") in said
     evaluation, row = read(its / "evaluation.json"), row_of(folder, architecture, seed)

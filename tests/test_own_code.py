@@ -17,7 +17,7 @@ from mnist_jax.training.program import prepare_one
 from tests.commands import read, refused, run
 from tests.training.small import SMALL, largest_difference, on_devices, state_of, trained
 
-pytestmark = [pytest.mark.usefixtures("quick_compiles"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("quick_compiles", "undrawn"), pytest.mark.slow]
 
 MINE = """
 import jax

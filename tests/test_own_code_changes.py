@@ -8,6 +8,8 @@ import pytest
 import mnist_jax
 from tests.commands import fingerprint, read, refused, rows, run, table
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MINE = '''"""A network of my own, and how it is trained."""
 
 import math

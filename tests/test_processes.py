@@ -20,7 +20,6 @@ from mnist_jax.lock import sole_writer
 from mnist_jax.place import ADDRESS, COUNT, INDEX, Place, find, platform_has_several
 from mnist_jax.training import checkpoint, checkpoints
 from tests.commands import (
-    EVERYTHING,
     ROOT,
     bits,
     environment,
@@ -47,6 +46,10 @@ def get_config():
     config.ema_decay = 0.9
     return config
 """
+# With batch statistics and distortion, too, which a restart could lose.
+RICH = SMALL.replace(
+    "dropout=0.2)", 'dropout=0.2, normalisation="batch")\n    config.augment.rotation = 10.0'
+)
 SWEEP = """
 from mnist_jax.config import default
 from mnist_jax.members import Sweep
@@ -79,6 +82,9 @@ from pathlib import Path
 from mnist_jax import connection
 from mnist_jax.training import shared_folder
 from mnist_jax.training.console import Console
+from tests.undrawn import leave_out_plots
+
+leave_out_plots()
 
 def kill(number, place=None):
     if place in (None, int(os.environ["JAX_PROCESS_ID"])):
@@ -178,18 +184,18 @@ def test_a_run_whose_process_was_killed_is_continued_by_a_single_one(alone, tmp_
 @pytest.mark.slow
 def test_any_number_of_processes_continue_what_another_began(alone, tmp_path):
     """Stopped or killed in between, they give the bits of one that was left alone."""
-    (tmp_path / "some.py").write_text(EVERYTHING)
+    (tmp_path / "some.py").write_text(RICH)
     arguments = (*MAIN, ELASTIC)
     assert "stopped on request" in stop_in_first_chunk("main", *arguments, cwd=tmp_path)
     stopped = ended(local(*arguments, cwd=tmp_path, count=4, before=STOPPED.format(1)), 75)
     assert "stopped on request; progress is saved" in stopped.stdout
     assert " of 4 " not in stopped.stderr  # each ended with 75
-    assert checkpoints.steps(tmp_path / "run" / "checkpoints")[-1] < 30
+    assert checkpoints.steps(tmp_path / "run" / "checkpoints")[-1] < 21
     killed = ended(local(*arguments, cwd=tmp_path, before=KILLED.format(None)), 75)
     for place in range(2):
         assert f"process {place} of 2 was killed by SIGKILL" in killed.stderr
     ended(local(*arguments, cwd=tmp_path), 0)
-    assert_same_run(tmp_path / "run", alone(EVERYTHING, ELASTIC))
+    assert_same_run(tmp_path / "run", alone(RICH, ELASTIC))
 
 
 @pytest.mark.slow

@@ -65,7 +65,7 @@ def folder(tmp_path_factory):
 def test_main_and_evaluate(folder, monkeypatch, name, shape, classes, count, model):
     workdir = folder / f"{classes}-{'mlp' if model is MLP else 'cnn'}"
     arguments = (*model, f"--config.data.name={name}", *QUICK, f"--workdir={workdir}")
-    run("main", *arguments, cwd=folder)
+    run("main", *arguments, cwd=folder, drawn=True)
     result = read(workdir / "result.json")
     assert result["test_count"] == count
     if model is MLP:
@@ -88,7 +88,7 @@ def test_main_and_evaluate(folder, monkeypatch, name, shape, classes, count, mod
 def test_sweep(folder, name, shape, classes, count):
     workdir = folder / f"swept-{classes}"
     arguments = (*MLP, f"--config.data.name={name}", *QUICK, "--seeds=2", f"--workdir={workdir}")
-    run("sweep", *arguments, cwd=folder, devices=2)
+    run("sweep", *arguments, cwd=folder, devices=2, drawn=True)
     accuracies = [float(row["test_accuracy"]) for row in table(workdir / "sweep.csv")]
     assert len(accuracies) == 2
     assert min(accuracies) > 1.5 / classes

@@ -52,7 +52,7 @@ DIVERGED = ARCHITECTURES[1]
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
     (folder / "some.py").write_text(SWEEP)
-    output = run("sweep", "--config=some.py", cwd=folder, devices=2).stdout
+    output = run("sweep", "--config=some.py", cwd=folder, devices=2, drawn=True).stdout
     return folder / "runs" / "some-sweep", output
 
 
@@ -271,7 +271,7 @@ def runs(tmp_path_factory):
 @pytest.mark.slow
 def test_finished_runs_of_main_are_compared(runs):
     folders = [str(runs / name) for name in ("wide-0", "wide-1", "narrow")]
-    run("sweep", "--compare", *folders, f"--workdir={runs / 'both'}")
+    run("sweep", "--compare", *folders, f"--workdir={runs / 'both'}", drawn=True)
     its = table(runs / "both" / "sweep.csv")
     assert [(r["architecture"], r["seed"]) for r in its] == [
         ("wide", "0"),

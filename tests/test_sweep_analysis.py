@@ -7,6 +7,8 @@ from mnist_jax.analysis.sweep.section import Section
 from mnist_jax.members import Sweep
 from tests.commands import fingerprint, refused, run, table
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SWEEP = """
 from mnist_jax.config import default
 from mnist_jax.members import Sweep
