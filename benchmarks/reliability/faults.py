@@ -102,9 +102,10 @@ def every(stage: Stage) -> list[Job]:
 def few(stage: Stage) -> list[Job]:
     """Returns a few cases of some kinds."""
     jobs: list[Job] = []
-    for scene, count in ((scenes.RESTORING, 2), (scenes.SAVING, 3), (scenes.TRAINING, 1)):
+    for scene, count in ((scenes.RESTORING, 2), (scenes.SAVING, 3)):
         operations, _ = stage.listed(scene)
         jobs += _failing(scene, spread(cases.single(operations), count))
+    operations, _ = stage.listed(scenes.TRAINING)
     jobs += _onward(scenes.TRAINING, spread(cases.onward(operations, 5), 1))
     return jobs + _mishaps(mishaps.FEW)
 

@@ -27,7 +27,7 @@ REPORTS = 3  # every how many of all operations of the reports of `sweep`
 MOMENTS = 6  # in each phase
 CHAINS = 12
 FRESH = 10  # processes that are no forks
-PLACES = 5  # of the quick form
+PLACES = 3  # of the quick form
 
 
 # At operations
