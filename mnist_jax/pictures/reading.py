@@ -23,6 +23,7 @@ FORMATS = {
 KINDS = "PNG, JPEG, WebP, GIF, TIFF or BMP"
 LONGEST = 384  # pixels of a picture's longest side after it is reduced
 MOST_PIXELS = 100_000_000  # of a picture; more would need gigabytes
+MOST_OF_WEBP = 50_000_000  # whose decoder holds four copies
 ORIENTATION = 0x0112  # the EXIF tag
 PART = 1 << 20  # pixels that are converted at a time
 STRIP = 8  # rows of the reduced picture that are computed at a time
@@ -50,7 +51,7 @@ def _unpacked(path: Path) -> tuple[np.ndarray, int]:
     """Returns the pixels `[H, W, C]`, C of 1 (grey), 3 (colours) or 4 (with opacity), and white."""
     try:
         with Image.open(path, formats=[*FORMATS]) as image:
-            _refuse_large(*image.size)
+            _refuse_large(*image.size, MOST_OF_WEBP if image.format == "WEBP" else MOST_PIXELS)
             width, height = (-(-n * LONGEST // max(image.size)) for n in image.size)
             image.draft(None, (width, height))  # JPEG only
             turned = image.getexif().get(ORIENTATION, 1)
@@ -58,7 +59,7 @@ def _unpacked(path: Path) -> tuple[np.ndarray, int]:
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large("several hundred million") from error
+        raise _too_large("several hundred million", MOST_PIXELS) from error
     except Image.UnidentifiedImageError as error:
         raise UserError(f"is no picture that can be read; give a {KINDS} file") from error
     except PermissionError as error:
@@ -68,14 +69,14 @@ def _unpacked(path: Path) -> tuple[np.ndarray, int]:
     return _upright(pixels, turned), white
 
 
-def _refuse_large(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise _too_large(f"{width} x {height}")
+def _refuse_large(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise _too_large(f"{width} x {height}", most)
 
 
-def _too_large(size: str) -> UserError:
+def _too_large(size: str, most: int) -> UserError:
     return UserError(
-        f"the picture has {size} pixels; at most {MOST_PIXELS:,} are unpacked. Reduce or crop it"
+        f"the picture has {size} pixels; at most {most:,} are unpacked. Reduce or crop it"
     )
 
 

@@ -223,6 +223,17 @@ def test_a_bomb_is_not_unpacked(tmp_path, side):
         reading.read(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("side", [7_072, 13_000])
+def test_a_webp_bomb_is_not_unpacked(tmp_path, side):
+    """One colour takes 34 bytes in any size, and the decoder four copies of all pixels."""
+    Image.new("RGB", (1, 1)).save(tmp_path / "a.webp", lossless=True)
+    content = (tmp_path / "a.webp").read_bytes()
+    size = struct.pack("<I", (side - 1) | (side - 1) << 14)
+    (tmp_path / "a.webp").write_bytes(content[:21] + size + content[25:])
+    with pytest.raises(UserError, match=r"at most 50,000,000 are unpacked\. Reduce or crop it"):
+        reading.read(tmp_path / "a.webp")
+
+
 # What cannot be read
 
 

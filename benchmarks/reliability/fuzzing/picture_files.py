@@ -1,5 +1,6 @@
 """Changed picture files, read and classified as `predict` does."""
 
+import functools
 import io
 import random
 import struct
@@ -37,6 +38,9 @@ OTHERS = (
     b"\x89PNG\r\n\x1a\n",
 )
 HUGE = (2**31 - 1, 2**32 - 1, 65_535, 40_000, 9_999, 0, 1)
+SIDES = (3_000, 7_071, 9_999, 10_000, 10_001)  # of bombs: about the most that are unpacked
+# The widths and heights in a TIFF file: a tag of one number, of 16 or of 32 bits.
+TIFF_SIZES = [struct.pack("<2HI", tag, form, 1) for tag in (256, 257) for form in (3, 4)]
 
 
 def reading(folder: Path, samples: Path) -> Callable[[int], str]:
@@ -128,7 +132,7 @@ def _made(valid: list[bytes], rng: random.Random) -> bytes:
     if kind < 0.02:
         return rng.choice(OTHERS) + rng.randbytes(rng.randrange(200))
     if kind < 0.025:
-        return rng.choice((_bomb, _tiff_bomb))(rng)
+        return rng.choice((_bomb, _tiff_bomb, _plain_bomb))(rng)
     if kind < 0.08:
         return _with_size(content, rng)
     if kind < 0.1:
@@ -149,6 +153,14 @@ def _with_size(content: bytes, rng: random.Random) -> bytes:
         return content[:6] + struct.pack("<2H", width % 65536, height % 65536) + content[10:]
     if content.startswith(b"BM"):
         return content[:18] + struct.pack("<2I", width, height) + content[26:]
+    if content.startswith(b"II*\0"):
+        for tag, number in zip(TIFF_SIZES, (width, width, height, height), strict=True):
+            at = content.find(tag)
+            if at >= 0:
+                content = content[: at + 8] + struct.pack("<I", number) + content[at + 12 :]
+        return content
+    if content[8:12] == b"WEBP":
+        return _with_webp_size(content, width, height)
     for marker in (b"\xff\xc0", b"\xff\xc2"):
         at = content.find(marker)
         if at >= 0:
@@ -157,9 +169,36 @@ def _with_size(content: bytes, rng: random.Random) -> bytes:
     return mutated(content, rng)
 
 
+def _with_webp_size(content: bytes, width: int, height: int) -> bytes:
+    if content[12:16] == b"VP8X":
+        sizes = b"".join(struct.pack("<I", (n - 1) % 2**24)[:3] for n in (width, height))
+        return content[:24] + sizes + content[30:]
+    if content[12:16] == b"VP8L":
+        bits = (width - 1) % 2**14 | (height - 1) % 2**14 << 14
+        return content[:21] + struct.pack("<I", bits) + content[25:]
+    return content[:26] + struct.pack("<2H", width % 2**14, height % 2**14) + content[30:]
+
+
+def _plain_bomb(rng: random.Random) -> bytes:
+    """Returns a picture of one colour in a format that packs it well."""
+    kind, mode = rng.choice((("GIF", "P"), ("JPEG", "L"), ("JPEG", "RGB"), ("WEBP", "RGB")))
+    side = rng.choice(SIDES)
+    if kind == "WEBP":  # one colour is coded by no bits, however many pixels have it
+        return _with_webp_size(_of_one_colour(kind, mode, 1), side, side)
+    return _of_one_colour(kind, mode, side)
+
+
+@functools.cache
+def _of_one_colour(kind: str, mode: str, side: int) -> bytes:
+    buffer = io.BytesIO()
+    options = {"lossless": True} if kind == "WEBP" else {}
+    Image.new(mode, (side, side)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
 def _bomb(rng: random.Random) -> bytes:
     """Returns a small PNG file that unpacks to up to the most pixels that are unpacked."""
-    side = rng.choice((3_000, 9_999, 10_000, 10_001))
+    side = rng.choice(SIDES)
     depth, colour, size = rng.choice(((1, 0, 1 / 8), (8, 0, 1), (8, 2, 3), (8, 6, 4), (16, 0, 2)))
     row = bytes(1 + int(-(-side * size // 1)))
     packer = zlib.compressobj(1)
@@ -177,7 +216,7 @@ def _bomb(rng: random.Random) -> bytes:
 
 def _tiff_bomb(rng: random.Random) -> bytes:
     """Returns a small TIFF file of the same size unpacked, all of whose strips are one."""
-    side, rows = rng.choice((3_000, 9_999, 10_000, 10_001)), 100
+    side, rows = rng.choice(SIDES), 100
     bits, samples, form, colours = rng.choice(
         ((8, 1, 1, 1), (16, 1, 1, 1), (32, 1, 2, 1), (32, 1, 3, 1), (8, 4, 1, 5))
     )
