@@ -5,7 +5,8 @@
 
 What follows `--` are the arguments of the command. Ctrl-C, SIGTERM and SIGHUP let all processes
 save at the same step and exit with status 75; the same command then continues. If a process is
-killed, the others end within a minute and a half; with --restarts=N all are started again, up to N times.
+killed, the others end within a minute and a half; with --restarts=N all are started again, up to N
+times.
 
 Tried on Linux, with 2 and 4 processes on the CPU. Not tried with GPUs: there, let each process see
 its own one, by CUDA_VISIBLE_DEVICES in a script of your own.
