@@ -105,8 +105,11 @@ def test_so_do_batches_from_the_host(on_one_device):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("values", [DEEP, CNN], ids=["deep", "convolutions"])
-@pytest.mark.parametrize(("mode", "count"), [("pmap", 2), ("shard_map", 4), ("pmap", 8)])
+@pytest.mark.parametrize(
+    ("values", "mode", "count"),
+    [(DEEP, "pmap", 2), (DEEP, "pmap", 8), (CNN, "shard_map", 4), (CNN, "pmap", 8)],
+    ids=["deep-pmap-2", "deep-pmap-8", "cnn-shard_map-4", "cnn-pmap-8"],
+)
 def test_so_do_larger_networks(on_one_device, values, mode, count):
     """In chunks of several lengths; and with mixup, which pairs the examples of a part."""
     assert_same(values, count, mode, on_one_device(values))
