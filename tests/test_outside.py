@@ -37,7 +37,7 @@ def test_the_digits_are_prepared_as_pictures_are():
 
 def test_evaluates_into_a_folder_of_its_own(workdir):
     before = fingerprint(workdir)
-    said = run("evaluate", f"--workdir={workdir}", "--outside").stdout
+    said = run("evaluate", f"--workdir={workdir}", "--outside", drawn=True).stdout
     folder = workdir / "evaluations" / "outside"
     found = read(folder / "evaluation.json")
     assert f"split outside: accuracy {found['accuracy']:.2%} of 1,797 images" in said
