@@ -3,8 +3,8 @@
 The same command runs on every host. JAX's coordination service, in the first process, connects them
 (https://docs.jax.dev/en/latest/multi_process.html). Here they exchange small texts through it, by
 name. Whoever waits says whom it is waiting for, and stops if another process has failed. A process
-that is killed breaks its connections: the others then end with status 75, or are ended by JAX after
-`connection.HEARTBEAT` seconds.
+that is killed breaks its connections: the others then end with status 75. JAX ends them where a
+process does not answer for `connection.HEARTBEAT` seconds.
 """
 
 import contextlib

@@ -84,10 +84,12 @@ def quick_compiles():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
+@pytest.fixture(scope="module")
+def undrawn():
     """Plots are left out, for tests of other things: they take longer than a short training."""
-    leave_out_plots(monkeypatch.setattr)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_plots(patch.setattr)
+        yield
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def process(arguments, **keywords):
 def clean(tmp_path_factory):
     """A run in a clean environment, and what it printed."""
     workdir = tmp_path_factory.mktemp("clean") / "run"
-    return workdir, run("main", *TINY, f"--workdir={workdir}")
+    return workdir, run("main", *TINY, f"--workdir={workdir}", drawn=True)
 
 
 def small():

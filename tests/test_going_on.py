@@ -256,7 +256,7 @@ def test_batch_statistics_that_nobody_asked_for_are_another_network(short, tmp_p
 
 def test_warm_start_begins_where_the_other_run_ended(finished, tmp_path):
     arguments = (*SMALL, f"--config.init_from={finished}", f"--workdir={tmp_path / 'run'}")
-    done = run("main", *arguments)
+    done = run("main", *arguments, drawn=True)
     assert rows(tmp_path / "run")[0]["train_loss"] < rows(finished)[-1]["train_loss"]
     assert "warning" not in done.stderr
     (tmp_path / "run" / "result.json").unlink()

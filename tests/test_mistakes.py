@@ -526,7 +526,6 @@ def test_what_is_shown_of_a_value_is_one_line(user_module):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:No artists with labels")  # a curve without a point
 def test_a_metric_that_is_nan_is_warned_of(own, capsys):
     made = small(metrics=("own_mistakes:gap",), batch_size=312)
     made.data.val_split = "train[640:960]"

@@ -46,10 +46,12 @@ def get_config():
     config.ema_decay = 0.9
     return config
 """
+UNDRAWN = "from tests.undrawn import leave_out_plots\nleave_out_plots()\n"
 # With batch statistics and distortion, too, which a restart could lose.
 RICH = SMALL.replace(
     "dropout=0.2)", 'dropout=0.2, normalisation="batch")\n    config.augment.rotation = 10.0'
 )
+assert RICH != SMALL
 SWEEP = """
 from mnist_jax.config import default
 from mnist_jax.members import Sweep
@@ -82,9 +84,6 @@ from pathlib import Path
 from mnist_jax import connection
 from mnist_jax.training import shared_folder
 from mnist_jax.training.console import Console
-from tests.undrawn import leave_out_plots
-
-leave_out_plots()
 
 def kill(number, place=None):
     if place in (None, int(os.environ["JAX_PROCESS_ID"])):
@@ -107,8 +106,16 @@ Console.end_epoch = ended
 STOPPED = "Console.update = lambda *arguments: (kill(signal.SIGTERM, {}), time.sleep(1))"
 
 
-def local(*arguments: str, cwd: Path, count: int = 2, name: str = "main", before: str = "") -> Any:
-    """Runs `launch/local.py` to its end."""
+def local(
+    *arguments: str,
+    cwd: Path,
+    count: int = 2,
+    name: str = "main",
+    before: str = "",
+    drawn: bool = False,
+) -> Any:
+    """Runs `launch/local.py` to its end; plots are left out unless `drawn`."""
+    before = before if drawn else UNDRAWN + before
     (cwd / "before.py").write_text(BEFORE)
     module = ["-m", "before", "--", before, f"mnist_jax.{name}"]
     words = [sys.executable, str(ROOT / "launch" / "local.py"), f"--processes={count}", *module]
@@ -232,7 +239,9 @@ def test_an_interrupt_outside_of_the_training_ends_all(tmp_path):
 @pytest.mark.slow
 def test_the_mean_over_processes_is_nearly_that_of_one(alone, tmp_path):
     (tmp_path / "some.py").write_text(SMALL)
-    ended(local(*MAIN, cwd=tmp_path), 0)
+    done = ended(local(*MAIN, cwd=tmp_path, drawn=True), 0)
+    assert "cannot be drawn" not in done.stderr
+    assert (tmp_path / "run" / "plots" / "saliency.png").exists()
     folders = tmp_path / "run", alone(SMALL)
     step = checkpoints.steps(folders[0] / "checkpoints")[-1]
     found, expected = (
@@ -307,7 +316,9 @@ def assert_close(found: list[dict[str, Any]], expected: list[dict[str, Any]]) ->
 
 def test_a_sweep_of_two_processes_gives_the_table_of_one(swept, tmp_path):
     write_sweep(tmp_path)
-    done = ended(local(*MAIN, cwd=tmp_path, name="sweep"), 0)
+    done = ended(local(*MAIN, cwd=tmp_path, name="sweep", drawn=True), 0)
+    assert "cannot be drawn" not in done.stderr
+    assert (tmp_path / "run" / "plots" / "ranking.png").exists()
     assert "4 networks of 2 architectures, in 4 compiled programs" in done.stdout
     assert_same_sweep(tmp_path, swept)
 

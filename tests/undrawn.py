@@ -1,4 +1,4 @@
-"""Leaves out plots, which take longer than a short training; all other files are written.
+"""Leaves out the plots of runs and sweeps, which take longer than a short training.
 
 python -m tests.undrawn mnist_jax.main --config=configs/mlp.py
 """

@@ -60,19 +60,21 @@ def measure(*, quick: bool) -> list[Row]:
             words = main_words(Path(folder, "run"), QUICK_EPOCHS, *SMALL)
             its = watch(words, Path(folder, "run"), every=0.02)
             what = f"{QUICK_EPOCHS} epochs of `configs/mlp_tiny.py`"
-            size, lost = row_size(Path(folder, "run")), leak.of_tensorstore(Path(folder, "run"))
+            size, leaked = row_size(Path(folder, "run")), leak.of_tensorstore(Path(folder, "run"))
             least = LEAST_MEMORY_AT_FIRST
-            return [row(what, its, "epoch", size, leaked=lost, least=least)]
+            return [row(what, its, "epoch", size, leaked=leaked, least=least)]
         Path(folder, "many.py").write_text(SWEEP)
         run, sweep = Path(folder, "run"), Path(folder, "sweep")
         of_run = watch(main_words(run, EPOCHS), run)
         words = ["-m", "mnist_jax.sweep", f"--config={folder}/many.py", f"--workdir={sweep}"]
         of_sweep = watch(words, sweep)
-        sizes, lost = (row_size(run), row_size(sweep)), leak.of_tensorstore(run)
+        sizes, leaked = (row_size(run), row_size(sweep)), leak.of_tensorstore(run)
     networks = ARCHITECTURES * SEEDS
     _keep({"10,000 epochs of one network": of_run, "1,000 networks of a sweep": of_sweep})
     return [
-        row(f"{EPOCHS:,} epochs of `configs/mlp_tiny.py`", of_run, "epoch", sizes[0], leaked=lost),
+        row(
+            f"{EPOCHS:,} epochs of `configs/mlp_tiny.py`", of_run, "epoch", sizes[0], leaked=leaked
+        ),
         row(
             f"a sweep of {networks:,} networks, {ARCHITECTURES} architectures with {SEEDS} seeds",
             of_sweep,
@@ -161,9 +163,9 @@ def _of_memory(early: Sequence[Sample], late: Sequence[Sample], growth: float, u
 
 
 def _of_bound(size: float, leaked: float, most: float) -> str:
-    by_library = f" and the {leaked:,.0f} that TensorStore leaks" if leaked else ""
+    by_library = f" and {leaked:,.0f} leaked by TensorStore" if round(leaked) else ""
     bound = WITH_GAPS * (size + leaked) + most
-    return f"at most {bound:,.0f}: twice the {size:,.0f} of the row{by_library}, and {most:,}"
+    return f"at most {bound:,.0f}: {WITH_GAPS} x ({size:,.0f} of the row{by_library}) + {most:,}"
 
 
 def _of_rows(samples: Sequence[Sample], unit: str) -> str:

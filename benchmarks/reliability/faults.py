@@ -64,10 +64,10 @@ class Job:
 
 
 def measure(*, quick: bool) -> list[Row]:
-    """Plays all cases, or a few of each kind, and returns a row for each kind.
+    """Plays all cases, or a few of them, and returns a row for each kind.
 
     Args:
-      quick: True for a few of each kind, in half a minute.
+      quick: True for a few of some kinds, in less than a minute.
     """
     with tempfile.TemporaryDirectory() as folder:
         stages = [Stage(Path(folder, str(i))) for i in range(1 if quick else STAGES)]

@@ -23,7 +23,7 @@ FORMATS = {
 KINDS = "PNG, JPEG, WebP, GIF, TIFF or BMP"
 LONGEST = 384  # pixels of a picture's longest side after it is reduced
 MOST_PIXELS = 100_000_000  # of a picture; more would need gigabytes
-MOST_OF_WEBP = 50_000_000  # whose decoder holds four copies
+MOST_OF_WEBP = 50_000_000  # pixels of a WebP picture, whose decoder holds four copies
 ORIENTATION = 0x0112  # the EXIF tag
 PART = 1 << 20  # pixels that are converted at a time
 STRIP = 8  # rows of the reduced picture that are computed at a time
@@ -38,20 +38,26 @@ def read(path: Path) -> Picture:
     """
     try:
         size = os.stat(path).st_size
+        with path.open("rb") as file:
+            webp = file.read(12)[8:] == b"WEBP"
     except OSError as error:
         raise UserError(f"cannot be read: {reason(error)}") from error
     if not size:
         raise UserError("the file is empty")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow thinks of sizes and metadata
-        return _reduced(*_unpacked(path))
+        return _reduced(*_unpacked(path, MOST_OF_WEBP if webp else MOST_PIXELS))
 
 
-def _unpacked(path: Path) -> tuple[np.ndarray, int]:
-    """Returns the pixels `[H, W, C]`, C of 1 (grey), 3 (colours) or 4 (with opacity), and white."""
+def _unpacked(path: Path, most: int) -> tuple[np.ndarray, int]:
+    """Returns the pixels of a picture, at most `most` of them, and the number that is white.
+
+    The pixels are `[H, W, C]`, C of 1 (grey), 3 (colours) or 4 (with opacity).
+    """
     try:
         with Image.open(path, formats=[*FORMATS]) as image:
-            _refuse_large(*image.size, MOST_OF_WEBP if image.format == "WEBP" else MOST_PIXELS)
+            if image.width * image.height > most:
+                raise _too_large(f"{image.width} x {image.height}", most)
             width, height = (-(-n * LONGEST // max(image.size)) for n in image.size)
             image.draft(None, (width, height))  # JPEG only
             turned = image.getexif().get(ORIENTATION, 1)
@@ -59,7 +65,7 @@ def _unpacked(path: Path) -> tuple[np.ndarray, int]:
     except UserError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large("several hundred million", MOST_PIXELS) from error
+        raise _too_large("several hundred million", most) from error
     except Image.UnidentifiedImageError as error:
         raise UserError(f"is no picture that can be read; give a {KINDS} file") from error
     except PermissionError as error:
@@ -67,11 +73,6 @@ def _unpacked(path: Path) -> tuple[np.ndarray, int]:
     except Exception as error:  # a damaged file makes Pillow raise nearly anything
         raise UserError(f"is damaged, or no {KINDS} file: {reason(error)}") from error
     return _upright(pixels, turned), white
-
-
-def _refuse_large(width: int, height: int, most: int) -> None:
-    if width * height > most:
-        raise _too_large(f"{width} x {height}", most)
 
 
 def _too_large(size: str, most: int) -> UserError:

@@ -2,10 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from benchmarks.reliability import curves, endurance
+from benchmarks.reliability.watching import leak
 from benchmarks.reliability.watching.samples import Lines, Sample, row_size, watch
+from mnist_jax.training import checkpoint
 
 # Opens a file for each epoch, and never closes it.
 LEAKING = """
@@ -70,7 +73,7 @@ def test_growth_is_told_by_name(growth, lost):
     row = endurance.row("it", samples(**growth), "epoch", 700)
     assert [line.split(": ")[1] for line in row.lost] == [f"{name} grows" for name in lost]
     assert f"a slope of {growth.get('memory', 0):,} bytes per epoch" in row.found
-    assert "at most 2,400: twice the 700 of the row, and 1,000)" in row.found
+    assert "at most 2,400: 2 x (700 of the row) + 1,000)" in row.found
     assert "take 500 bytes per epoch in their files and 300 in the metadata" in row.found
     assert row.tried == 10_000
 
@@ -129,3 +132,13 @@ def test_what_tensorstore_leaks_counts_once_more_for_the_gaps():
     its = samples(memory=9_000)
     assert endurance.row("it", its, "epoch", 700).lost
     assert endurance.row("it", its, "epoch", 700, leaked=3_500).lost == []
+
+
+def test_the_leak_of_a_library_is_measured_for_each_array(tmp_path, monkeypatch):
+    folder, kept = tmp_path / "checkpoints", []
+    arrays = {f"params/{name}": np.zeros((1, 3), np.float32) for name in "abc"}
+    checkpoint.write(folder, 7, arrays, checkpoint.metadata(arrays, {"step": 7}))
+    monkeypatch.setattr(leak, "_convert", lambda path: kept.append(bytes(1_000)))
+    assert leak.of_tensorstore(tmp_path) == pytest.approx(5 * 1_050, rel=0.05)  # and two merges
+    monkeypatch.setattr(leak, "_convert", lambda path: bytes(1_000))
+    assert leak.of_tensorstore(tmp_path) < 5

@@ -38,7 +38,7 @@ OTHERS = (
     b"\x89PNG\r\n\x1a\n",
 )
 HUGE = (2**31 - 1, 2**32 - 1, 65_535, 40_000, 9_999, 0, 1)
-SIDES = (3_000, 7_071, 9_999, 10_000, 10_001)  # of bombs: about the most that are unpacked
+SIDES = (3_000, 7_071, 9_999, 10_000, 10_001)  # in pixels, of bombs: near the limits
 # The widths and heights in a TIFF file: a tag of one number, of 16 or of 32 bits.
 TIFF_SIZES = [struct.pack("<2HI", tag, form, 1) for tag in (256, 257) for form in (3, 4)]
 

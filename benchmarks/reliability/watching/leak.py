@@ -15,8 +15,8 @@ MERGES = 2  # further specifications per checkpoint: of the folders that orbax m
 def of_tensorstore(workdir: Path) -> float:
     """Returns the bytes that TensorStore leaks in each save of a run.
 
-    For each array, orbax has TensorStore turn a specification into JSON. TensorStore 0.1.86 counts
-    a reference too many to each string of it, so that none of them is ever freed. The number is
+    For each array, orbax has TensorStore turn a specification into JSON. TensorStore 0.1.86 takes
+    one reference too many to each string in it, so that none of them is ever freed. The number is
     that of the installed version.
     """
     folder = workdir / "checkpoints"
