@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,7 @@ VERDICT = re.compile(
     r"^(?:\w+/)?(\d+): sound; replayed from (?:\d+|the start): (equal|DIFFERS)", re.M
 )
 FOUND, NOTHING, STOPPED = "found", "no effect", "stopped"  # what comes of a flip
+Flip = dict[str, Any]  # the arguments of `flips.plant`
 
 
 @dataclass(frozen=True)
@@ -174,15 +176,17 @@ class Bench:
 
     def _outcome(self, setting: Setting, kind: str, seed: int) -> str:
         """Trains with a flip and replays; returns what came of it, or what went wrong."""
-        _, clean = self._without_flip(setting)
         random = np.random.default_rng([seed, *kind.encode()])
         at, member = CHUNK * int(random.integers(STEPS // CHUNK)), int(random.integers(MEMBERS))
-        flip = {"where": kind, "at": at, "seed": int(random.integers(1 << 32))}
+        flip: Flip = {"where": kind, "at": at, "seed": int(random.integers(1 << 32))}
         if setting.is_sweep:
             flip["member"] = member
+        # A step in which a flip has a place is rounded in another way, also where none is made.
+        place = {**flip, "at": flips.NEVER} if kind == flips.GRADIENT else None
+        _, clean = self._without_flip(setting, place)
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             folder = Path(name, "run")
-            words = flips.arguments(setting.name, *_words(setting, folder), **flip)
+            words = _python(setting.name, _words(setting, folder), flip)
             trained = forked.run(words, cwd=self._folder, devices=setting.trained_on)
             if trained.returncode and not (
                 trained.returncode == 1 and "diverged" in trained.stderr
@@ -195,7 +199,7 @@ class Bench:
                 return STOPPED if trained.returncode else NOTHING
             if steps[0] <= at:
                 return f"before the flip at step {at}, checkpoint {steps[0]} differs already"
-            said = self._replay(setting, folder)
+            said = self._replay(setting, folder, place)
         parted = [int(step) for step, verdict in VERDICT.findall(said) if verdict == "DIFFERS"]
         if parted[:1] != steps[:1] or (len(parted) > 1 and kind not in flips.DATA):
             return f"flipped before step {at}, {steps[0]} differs first, replay: {_short(said)}"
@@ -205,19 +209,19 @@ class Bench:
                 return f"network {member} was changed, replay names {', '.join(sorted(named))}"
         return FOUND
 
-    def _without_flip(self, setting: Setting) -> tuple[Path, Left]:
+    def _without_flip(self, setting: Setting, place: Flip | None = None) -> tuple[Path, Left]:
         """Returns the folder of a training without a flip, and what its checkpoints hold."""
-        known = (setting.name, *setting.words, setting.trained_on)
+        known = (setting.name, *setting.words, setting.trained_on, str(place))
         if known not in self._clean:
             folder = self._folder / f"clean-{len(self._clean)}"
-            words = ["-m", f"mnist_jax.{setting.name}", *_words(setting, folder)]
+            words = _python(setting.name, _words(setting, folder), place)
             forked.succeeded(words, cwd=self._folder, devices=setting.trained_on)
             self._clean[known] = folder, _bits(folder)
         return self._clean[known]
 
-    def _replay(self, setting: Setting, folder: Path) -> str:
+    def _replay(self, setting: Setting, folder: Path, place: Flip | None = None) -> str:
         """Returns what `verify` prints."""
-        words = ["-m", "mnist_jax.verify", f"--workdir={folder}", "--replay=start"]
+        words = _python("verify", [f"--workdir={folder}", "--replay=start"], place)
         done = forked.run(words, cwd=self._folder, devices=setting.replayed_on)
         if done.returncode != ("DIFFERS" in done.stdout):
             raise RuntimeError(f"verify: status {done.returncode}\n{done.stdout}{done.stderr}")
@@ -227,6 +231,13 @@ class Bench:
         if time.monotonic() - self._said > 30:
             self._said = time.monotonic()
             print(f"replay: {what}: {done} done", flush=True)
+
+
+def _python(name: str, words: Sequence[str], flip: Flip | None) -> list[str]:
+    """Returns the arguments of a Python that runs a command, with a flip if one is given."""
+    if flip is None:
+        return ["-m", f"mnist_jax.{name}", *words]
+    return flips.arguments(name, *words, **flip)
 
 
 def _words(setting: Setting, workdir: Path) -> list[str]:

@@ -23,6 +23,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 DATA = ("images", "labels")
 GRADIENT = "gradient"
+NEVER = -1  # a step that does not come
 FLIPPED = "flipped"  # the line on standard output
 
 
@@ -35,7 +36,8 @@ def plant(where: str, at: int, seed: int, member: int = 0) -> None:
       where: the beginning of the names of the arrays to choose from, such as `params` or
         `optimizer/0/0/mu`; or `images` or `labels` of the training split; or `gradient`, which is
         flipped in the compiled step itself, in step `at`.
-      at: the step, counted from 0.
+      at: the step, counted from 0; or `NEVER`, to compile the step with a place for the flip and
+        leave it at that.
       seed: decides the array, the value and the bit.
       member: the position of the network whose state is changed.
     """
