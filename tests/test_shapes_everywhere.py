@@ -27,10 +27,8 @@ CNN = (
     "--config.model={'name': 'cnn', 'features': (4,), 'dense': (16,), 'normalisation': 'batch'}",
 )
 # data set, shape, classes, images to test on
-SETS = [
-    pytest.param(datasets.COLOUR, (32, 32, 3), 5, 200, id="colour"),
-    pytest.param(datasets.LETTERS, (28, 28, 1), 47, 400, id="letters"),
-]
+COLOUR, LETTERS = (datasets.COLOUR, (32, 32, 3), 5, 200), (datasets.LETTERS, (28, 28, 1), 47, 400)
+SETS = [pytest.param(*COLOUR, id="colour"), pytest.param(*LETTERS, id="letters")]
 OWN = """
 from flax import nnx
 
@@ -60,10 +58,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("name", "shape", "classes", "count"), SETS)
-@pytest.mark.parametrize("model", [MLP, CNN], ids=["mlp", "cnn"])
+@pytest.mark.parametrize(
+    ("name", "shape", "classes", "count", "model"),
+    [pytest.param(*COLOUR, CNN, id="colour-cnn"), pytest.param(*LETTERS, MLP, id="letters-mlp")],
+)
 def test_main_and_evaluate(folder, monkeypatch, name, shape, classes, count, model):
-    workdir = folder / f"{classes}-{'mlp' if model is MLP else 'cnn'}"
+    workdir = folder / f"{classes}"
     arguments = (*model, f"--config.data.name={name}", *QUICK, f"--workdir={workdir}")
     run("main", *arguments, cwd=folder, drawn=True)
     result = read(workdir / "result.json")
