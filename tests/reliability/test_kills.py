@@ -46,7 +46,7 @@ def test_whatever_is_killed_ends_with_the_bits_of_an_undisturbed_run(on, monkeyp
     rows = kills.measure(quick=True)
     assert [row.lost for row in rows] == [[], []]
     at_operations, in_report = rows
-    assert at_operations.tried >= 4  # the last one may have another number
+    assert at_operations.tried >= 2  # the last one may have another number
     assert in_report.tried == 1
     assert all("the bits of an undisturbed run" in row.found for row in rows)
 
