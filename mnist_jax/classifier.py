@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,7 +16,6 @@ from mnist_jax.data import Spec
 from mnist_jax.door import door
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.evaluations.split import examined
-from mnist_jax.models.outputs import probabilities
 from mnist_jax.pictures import files, prediction
 from mnist_jax.pictures.picture import UNIT, Picture, on_white
 from mnist_jax.training import network
@@ -104,16 +102,14 @@ class Classifier:
     def _probabilities(self, images: Any) -> np.ndarray:
         """Returns the probabilities `[n, K]` for images, as `predict` takes them."""
         images = self._as_floats(images)
-        kind = self.restored.model.output_activation
         found = np.zeros((len(images), len(self.class_names)), np.float32)
         size = FEW if len(images) <= FEW else BATCH
         for start in range(0, len(images), size):
             batch = images[start : start + size]
             padded = np.zeros((size, *images.shape[1:]), np.float32)
             padded[: len(batch)] = batch
-            outputs = self.restored.outputs(jnp.asarray(padded))
-            p = probabilities(outputs, output_activation=kind)
-            found[start : start + size] = jax.device_get(p)[: len(batch)]
+            p = np.asarray(self.restored.probabilities(jnp.asarray(padded)))
+            found[start : start + size] = p[: len(batch)]
         if not np.isfinite(found).all():
             raise UserError(f"{self.network.title}: a predicted probability is not finite")
         return found

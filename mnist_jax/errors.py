@@ -1,6 +1,7 @@
 """Defines the exceptions that commands show as a message instead of a traceback, and warnings."""
 
 import sys
+from collections.abc import Iterator
 
 
 class UserError(ValueError):
@@ -13,6 +14,15 @@ class StoppedError(Exception):
 
 class LostError(Exception):
     """A training ended because another of its processes is gone; its last checkpoint is sound."""
+
+
+def led_to(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and then those that have led to it, each once."""
+    seen: set[int] = set()  # an error that is raised again may be its own context
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def print_warning(text: str) -> None:

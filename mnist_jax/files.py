@@ -54,8 +54,13 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Returns the system's own words for an error, without numbers and paths."""
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    """Returns the system's own words for an error or its cause, without numbers and paths."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if words := getattr(cause, "strerror", None):
+            return words
+        cause = cause.__cause__
+    return str(error) or type(error).__name__
 
 
 def make_folder(path: Path) -> None:

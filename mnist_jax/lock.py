@@ -46,7 +46,7 @@ def sole_writer(
         file = (workdir / name).open("w")
     except OSError as error:
         raise UserError(f"cannot write to {workdir}: {error}; give another --workdir=") from error
-    with file:  # closing the file releases the lock
+    with released(file):
         if waiting is not None and not acquired(file):
             print(f"waiting for another process that writes to {workdir}", flush=True)
             while not acquired(file):
@@ -58,6 +58,19 @@ def sole_writer(
                 "for it, or give another --workdir="
             )
         yield
+
+
+@contextlib.contextmanager
+def released(file: IO[str]) -> Iterator[None]:
+    """Context manager that closes a file in the end, which releases its lock.
+
+    An error then loses nothing, since the file is empty, and the system has released the lock.
+    """
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 def acquired(file: IO[str], *, wait: bool = False) -> bool:

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.undrawn import leave_out_plots
 from mnist_jax.config import parse
 from mnist_jax.data import Spec
 from mnist_jax.training.reduction import WHOLE_BATCH, Reduction
 from mnist_jax.training.state import TrainState, init_state
 from mnist_jax.training.step import Batch
 from mnist_jax.training.task import Task, build
-from tests.undrawn import leave_out_plots
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

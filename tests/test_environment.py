@@ -498,6 +498,21 @@ def test_a_lock_that_fails_lets_nobody_in(tmp_path, monkeypatch, number):
         pytest.fail("it went on without the lock")
 
 
+def test_a_lock_whose_file_cannot_be_closed_is_released(tmp_path, monkeypatch):
+    class Full(io.FileIO):
+        def close(self):
+            if not self.closed:
+                super().close()
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as its:
+        its.setattr(Path, "open", lambda path, mode: Full(path, mode))
+        with lock.sole_writer(tmp_path / "run"):
+            pass
+    with lock.sole_writer(tmp_path / "run"):
+        pass
+
+
 def test_a_training_goes_on_without_locks(tmp_path, monkeypatch, capsys):
     def flock(*arguments):
         raise OSError(errno.ENOLCK, "No locks available")

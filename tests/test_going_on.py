@@ -96,9 +96,8 @@ def test_the_average_is_evaluated_with_its_own_batch_statistics(short):
         np.testing.assert_array_equal(array, arrays[f"average/{name}"])
         assert np.any(array != arrays[name])
     test = data.load("mnist", "test")
-    outputs = np.float64(restored.outputs(jnp.asarray(test.images) / jnp.float32(255.0)))
-    likely = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
-    loss = -likely[np.arange(len(likely)), test.labels].mean()
+    p = np.float64(restored.probabilities(jnp.asarray(test.images) / jnp.float32(255.0)))
+    loss = -np.log(p[np.arange(len(p)), test.labels]).mean()
     assert loss == pytest.approx(result["test_loss"], rel=1e-5)
 
 

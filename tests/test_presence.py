@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_jax import presence
+from mnist_jax import presence, starved
 from mnist_jax.commands import cli
 from mnist_jax.errors import UserError
 from mnist_jax.files import append
@@ -61,9 +61,13 @@ def test_what_is_not_there_is_not_there(tmp_path):
     [
         (OSError(errno.EIO, "Input/output error", "/a/file"), "error: /a/file cannot be read or"),
         (MemoryError(), "error: the memory does not suffice. "),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "error: the memory does not suffice. "),
+        (RuntimeError("can't start new thread"), "error: the system starts no more threads. "),
     ],
 )
-def test_what_has_no_message_of_its_own_ends_in_one(capsys, error, message):
+def test_what_has_no_message_of_its_own_ends_in_one(monkeypatch, capsys, error, message):
+    monkeypatch.setattr(starved, "watch", lambda: None)  # else it would watch all later tests
+
     def fail(arguments):
         raise error
 

@@ -1,6 +1,7 @@
 """A run or a sweep of several processes, started by `launch/local.py` or by hand."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import signal
@@ -15,15 +16,18 @@ import numpy as np
 import pytest
 
 from mnist_jax import processes
+from mnist_jax.config import parse
 from mnist_jax.errors import LostError, UserError
 from mnist_jax.lock import sole_writer
+from mnist_jax.members import Planned
 from mnist_jax.place import ADDRESS, COUNT, INDEX, Place, find, platform_has_several
-from mnist_jax.training import checkpoint, checkpoints
+from mnist_jax.training import checkpoint, checkpoints, sweep
 from tests.commands import (
     ROOT,
     bits,
     environment,
     finished,
+    flip_bit,
     read,
     refused,
     rows,
@@ -46,7 +50,7 @@ def get_config():
     config.ema_decay = 0.9
     return config
 """
-UNDRAWN = "from tests.undrawn import leave_out_plots\nleave_out_plots()\n"
+UNDRAWN = "from benchmarks.undrawn import leave_out_plots\nleave_out_plots()\n"
 # With batch statistics and distortion, too, which a restart could lose.
 RICH = SMALL.replace(
     "dropout=0.2)", 'dropout=0.2, normalisation="batch")\n    config.augment.rotation = 10.0'
@@ -205,6 +209,36 @@ def test_any_number_of_processes_continue_what_another_began(alone, tmp_path):
     assert_same_run(tmp_path / "run", alone(RICH, ELASTIC))
 
 
+DAMAGED = """
+from mnist_jax.training import checkpoint
+load = checkpoint.load
+def read(folder, step, *arguments):
+    found = load(folder, step, *arguments)
+    if step == 14 and os.environ["JAX_PROCESS_ID"] == "1":
+        raise checkpoint.DamagedError("the digest of key differs")
+    return found
+checkpoint.load = read
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["on disk", "in one process"])
+def test_a_checkpoint_that_is_damaged_is_set_aside_by_all(alone, tmp_path, where):
+    """On disk, too, where the first process alone would have read it, and not the older one."""
+    (tmp_path / "some.py").write_text(SMALL)
+    lost = ended(local(*MAIN, ELASTIC, cwd=tmp_path, before=KILLED.format(None)), 75)
+    assert "process 1 of 2 was killed" in lost.stderr
+    before, problem = DAMAGED, "the digest of key differs (in process 1)"
+    if where == "on disk":
+        before, problem = "", ""
+        (path,) = (tmp_path / "run" / "checkpoints" / "14" / "state" / "d").iterdir()
+        flip_bit(path, path.stat().st_size // 2)
+    done = ended(local(*MAIN, ELASTIC, cwd=tmp_path, before=before), 0)
+    assert f"{problem}; set aside as 14.damaged" in done.stderr
+    assert "resuming from step 7" in done.stdout
+    assert_same_run(tmp_path / "run", alone(SMALL, ELASTIC))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
 def test_an_interrupt_of_one_process_stops_all(tmp_path, name):
@@ -321,6 +355,24 @@ def test_a_sweep_of_two_processes_gives_the_table_of_one(swept, tmp_path):
     assert (tmp_path / "run" / "plots" / "ranking.png").exists()
     assert "4 networks of 2 architectures, in 4 compiled programs" in done.stdout
     assert_same_sweep(tmp_path, swept)
+
+
+@pytest.mark.parametrize("begun", [0, 1])
+def test_what_a_process_never_began_is_one_population_again(tmp_path, monkeypatch, begun):
+    """It may have been killed before. Two new ones would have other programs, and other bits."""
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    config = parse({"model": {"name": "mlp", "hidden": (4,)}})
+    plan = sweep.resolve(
+        [Planned("small", dataclasses.replace(config, seed=seed)) for seed in range(6)]
+    )
+    folders = sweep._folders(plan, tmp_path)
+    assert [len(its.members) for its in folders] == [3, 3]
+    folders[begun].begin()
+    assert {its.path for its in sweep._folders(plan, tmp_path)} == {its.path for its in folders}
+    more = [*plan, Planned("small", dataclasses.replace(config, seed=6))]
+    again = sweep._folders(sweep.resolve(more), tmp_path)
+    assert again[0].path == folders[begun].path
+    assert sorted(its.config.seed for each in again for its in each.members) == [*range(7)]
 
 
 # Process 0 stops once process 1 has finished a population.

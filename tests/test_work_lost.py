@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import mnist_jax
+from benchmarks.reliability.records import record
 from mnist_jax import config as configuration
 from mnist_jax import experiment, lock, presence
 from mnist_jax.commands import verify
@@ -627,7 +628,7 @@ def test_two_threads_write_checkpoints_at_once(tmp_path):
     def write(folder):
         with checkpoints.Checkpoints(folder, keep_latest=1) as writer:
             for step in range(1, 6):
-                writer.save({"params": np.full((1, 3), step)}, step, {})
+                writer.save({"params": np.full((1, 3), step)}, step, record(step))
 
     threads = [
         threading.Thread(target=write, args=(tmp_path / str(i),), daemon=True) for i in range(3)

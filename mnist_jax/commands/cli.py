@@ -16,7 +16,7 @@ from typing import Any
 from absl import app, flags, logging
 from absl.flags import argparse_flags
 
-from mnist_jax import imports, processes, settings, streams
+from mnist_jax import imports, processes, settings, starved, streams
 from mnist_jax.errors import LostError, StoppedError, UserError
 from mnist_jax.files import ADVICE, local_path, reason
 from mnist_jax.training.stop import EXIT_STATUS
@@ -37,10 +37,6 @@ OF_FILES = (
     errno.EROFS,
     errno.ESTALE,
 )
-OUT_OF_MEMORY = (
-    "the memory does not suffice. Close other programs, raise the limit (ulimit -v), or use a "
-    "machine with more memory, then run the same command again"
-)
 # Allocations per garbage collection. The imports alone make 400,000; with this, and with no last
 # collection, a short run takes 0.6 s less processor time of 3.6.
 OBJECTS = 100_000
@@ -51,10 +47,10 @@ def run(
 ) -> None:
     """Parses the command line, runs `main` and exits with its status.
 
-    Turns a `UserError`, what the system refuses and the lack of memory into a message on standard
-    error and exit status 1, a `StoppedError` into a message and exit status 75, and an interrupt
-    into exit status 130. JAX has this project's settings, and a stream that is closed or breaks
-    does not end the command.
+    Turns a `UserError`, what the system refuses and the lack of memory or threads into a message on
+    standard error and exit status 1, a `StoppedError` into a message and exit status 75, and an
+    interrupt into exit status 130. A thread that never starts ends the command, too. JAX has this
+    project's settings, and a stream that is closed or breaks does not end the command.
 
     Args:
       main: the command; takes the parsed arguments and returns the exit status (None means 0).
@@ -92,20 +88,10 @@ def _guarded(main: Callable[[Namespace], int | None], arguments: Namespace) -> i
     # Flax, which log by the name of absl, are not.
     logging.get_absl_logger().addFilter(lambda record: record.levelno >= ERROR)
     try:
+        starved.watch()
         _read_paths(arguments)
         with settings.own(), _together(arguments):
             return main(arguments)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")  # at once: other processes may write there, too
-        return 1
-    except OSError as error:
-        if error.filename is None and error.errno not in OF_FILES:  # the place matters
-            raise
-        sys.stderr.write(f"error: {_refusal(error)}\n")
-        return 1
-    except MemoryError as error:
-        sys.stderr.write(f"error: {OUT_OF_MEMORY}{f' ({error})' if str(error) else ''}\n")
-        return 1
     except StoppedError as stopped:
         if processes.is_first():
             print(stopped, flush=True)
@@ -116,6 +102,23 @@ def _guarded(main: Callable[[Namespace], int | None], arguments: Namespace) -> i
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        message = _message(error)
+        if message is None:
+            raise
+        sys.stderr.write(f"error: {message}\n")  # at once: other processes may write there, too
+        return 1
+
+
+def _message(error: Exception) -> str | None:
+    """Returns the message for an error that the user can correct; None for any other."""
+    if isinstance(error, UserError):
+        return str(error)
+    if lack := starved.shortage(error):
+        return starved.explained(lack)
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in OF_FILES):
+        return _refusal(error)
+    return None  # without a file, the place in the code matters
 
 
 def _refusal(error: OSError) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import re
+import shutil
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -24,13 +25,14 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.download.resource import get_dl_fname
 from tensorflow_datasets.image_classification import mnist as stock
 
-from mnist_jax import failures, presence
+from mnist_jax import failures, presence, starved
 from mnist_jax.data import features, idx, network, png, seal
 from mnist_jax.data.catalog import PACKAGED_FILES, Dataset, builder_class, data_dir, own_dir
-from mnist_jax.errors import UserError
+from mnist_jax.errors import UserError, led_to
 from mnist_jax.files import ADVICE, reason, writing
 
 FORMAT = "array_record"
+PREPARING = ".preparing"  # suffix of the folder in which a data set is made
 FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -153,36 +155,43 @@ def folder(dataset: Dataset) -> Path:
     return _root(dataset) / dataset.folder
 
 
-def open_builder(dataset: Dataset) -> tfds.core.DatasetBuilder:
-    """Returns the tfds builder of the data set."""
+def open_builder(dataset: Dataset, root: Path | None = None) -> tfds.core.DatasetBuilder:
+    """Returns the tfds builder of the data set, by default on the folder of all data sets."""
     with failures.reported(f"config.data.name: {dataset.builder} cannot be opened"):
         return builder_class(dataset.builder)(
-            config=dataset.config, data_dir=_root(dataset), file_format=FORMAT
+            config=dataset.config, data_dir=root or _root(dataset), file_format=FORMAT
         )
 
 
 def prepare(dataset: Dataset) -> None:
     """Prepares the data set with tfds, unless it is already prepared.
 
-    Only one process at a time may do this: the caller must hold the lock (`lock.exclusive`).
+    Its folder gets its name only once it is complete, with its digests. Only one process at a time
+    may do this: the caller must hold the lock (`lock.exclusive`).
 
     Raises:
       UserError: files are damaged or missing, there is no network, the folder is not writable, or
         the examples are not images of one shape, each with a class.
     """
-    if presence.exists(folder(dataset)):
+    final = folder(dataset)
+    root = final.with_name(f"{final.name}{PREPARING}")
+    prepared = presence.exists(final)
+    if presence.exists(root):  # a process was killed
+        with writing(root):
+            shutil.rmtree(root, ignore_errors=prepared)
+    if prepared:
         return
-    builder = open_builder(dataset)
+    builder = open_builder(dataset, root)
     known = isinstance(builder, Idx)
     if not known:
         with failures.reported(f"config.data.name: {dataset.builder} cannot be opened"):
             features.encode_without_tensorflow(builder.info)
     effort = f"once{builder.effort() if known else ''}"
     print(
-        f"preparing {dataset.name} {dataset.version} in {folder(dataset)} ({effort})",
+        f"preparing {dataset.name} {dataset.version} in {final} ({effort})",
         file=sys.stderr,
     )
-    with _quiet(), _explained(builder):
+    with _quiet(), _explained(builder, final), _removing(root):
         if known:
             _require_files(builder)
         builder.download_and_prepare(
@@ -193,7 +202,25 @@ def prepare(dataset: Dataset) -> None:
                 force_checksums_validation=known,
             ),
         )
-        seal.write(folder(dataset))
+        seal.write(root / dataset.folder)
+        _keep_configurations(root, dataset)
+        (root / dataset.folder).rename(final)
+
+
+def _keep_configurations(root: Path, dataset: Dataset) -> None:
+    """Copies the file by which tfds knows a data set's configurations without its builder."""
+    known = Path(dataset.name).parts[0], ".config"
+    if root.joinpath(*known).exists():
+        shutil.copytree(root.joinpath(*known), _root(dataset).joinpath(*known), dirs_exist_ok=True)
+
+
+@contextlib.contextmanager
+def _removing(root: Path) -> Iterator[None]:
+    """Context manager that removes a folder in the end, whatever happens."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def set_aside(dataset: Dataset) -> Path:
@@ -262,7 +289,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
+def _explained(builder: tfds.core.DatasetBuilder, final: Path) -> Iterator[None]:
     """Turns the errors that can occur while tfds prepares a data set into a UserError."""
     try:
         yield
@@ -280,19 +307,19 @@ def _explained(builder: tfds.core.DatasetBuilder) -> Iterator[None]:
         raise UserError(f"cannot prepare {builder.name}: {error}") from error
     except OSError as error:
         raise UserError(
-            f"cannot prepare {builder.name} in {builder.data_dir}: {error}. "
+            f"cannot prepare {builder.name} in {final}: {error}. "
             "Free space there, or set TFDS_DATA_DIR to a writable folder"
         ) from error
     except (Exception, SystemExit) as error:
         cause = _caused_by(error, features.BadExample) or failures.describe(error)
+        if lack := starved.shortage(error):
+            cause = starved.explained(lack)
         raise UserError(f"cannot prepare {builder.name}: {cause}") from error
 
 
 def _caused_by(error: BaseException | None, kind: type[Exception]) -> BaseException | None:
     """Returns the first error of this kind among `error` and its causes, or None."""
-    while error is not None and not isinstance(error, kind):
-        error = error.__cause__
-    return error
+    return next((its for its in led_to(error) if isinstance(its, kind)), None)
 
 
 def _mismatch(builder: tfds.core.DatasetBuilder, text: str) -> str:

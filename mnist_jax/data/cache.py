@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mnist_jax import starved
 from mnist_jax.data.catalog import Dataset, own_dir
 from mnist_jax.data.lock import exclusive
 from mnist_jax.data.splits import Shards
@@ -105,6 +106,8 @@ def _read(dataset: Dataset, path: Path) -> Decoded:
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
+        if lack := starved.shortage(error):
+            raise UserError(f"{path} cannot be read: {starved.explained(lack)}") from error
         raise UserError(f"{path} cannot be read: {error}. Correct that, or remove it") from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mnist_jax.data.catalog import Dataset, own_dir
 from mnist_jax.errors import UserError
-from mnist_jax.lock import acquired
+from mnist_jax.lock import acquired, released
 from mnist_jax.presence import exists
 
 
@@ -34,7 +34,7 @@ def exclusive(dataset: Dataset) -> Iterator[None]:
             f"{path.parent} is not writable, and holds no valid cache of {dataset.name}: {error}. "
             "Set TFDS_DATA_DIR to a writable folder"
         ) from error
-    with file:  # closing it releases the lock
+    with released(file):
         if not acquired(file):
             print(
                 f"another process holds {path} to prepare {dataset.name}; waiting for it",

@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format, message
 from tensorflow_datasets.proto import tf_example_pb2
 
+from mnist_jax import starved
 from mnist_jax.data import builder, features, png, seal, splits
 from mnist_jax.data.catalog import Dataset
 from mnist_jax.data.features import Fields
@@ -48,8 +49,10 @@ def judged(folder: Path, error: BaseException) -> UserError:
 
     Returns:
       DamagedRecords if files are missing or not as they were; another UserError if the system
-      refuses to read them, which may be sound.
+      refuses to read them, or memory or threads do not suffice: they may be sound.
     """
+    if lack := starved.shortage(error):
+        return UserError(f"{folder} cannot be read: {starved.explained(lack)}")
     refused = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
     if refused or any(words in str(error) for words in REFUSALS):
         return UserError(

@@ -16,7 +16,6 @@ from mnist_jax.errors import UserError
 from mnist_jax.evaluations.split import EVALUATING, warn_of_repeated
 from mnist_jax.files import file_name
 from mnist_jax.lock import sole_writer
-from mnist_jax.models.outputs import probabilities
 from mnist_jax.randomness import example_keys, root_key
 from mnist_jax.training import provenance
 from mnist_jax.training.network import Network
@@ -78,8 +77,7 @@ def _accuracy(
         index = np.arange(start, start + BATCH) % len(examples.labels)
         images = jnp.asarray(examples.stored[index], jnp.float32) / 255.0
         keys = example_keys(root_key(0), stream, jnp.uint32(0), jnp.asarray(index, jnp.int32))
-        outputs = restored.outputs(apply(images, keys, jnp.float32(strength)))
-        p = np.asarray(probabilities(outputs, output_activation=restored.model.output_activation))
+        p = np.asarray(restored.probabilities(apply(images, keys, jnp.float32(strength))))
         if not np.isfinite(p).all():
             raise UserError(f"{stream}: an output of the network is not finite")
         same = p.argmax(axis=-1) == examples.labels[index]

@@ -10,7 +10,6 @@ import numpy as np
 from mnist_jax import data
 from mnist_jax.errors import UserError
 from mnist_jax.exporting.plain import Classify, classify
-from mnist_jax.models.outputs import probabilities
 from mnist_jax.training.restored import Restored
 
 FLOAT32 = "float32"
@@ -74,9 +73,7 @@ class Trained:
           UserError: a probability differs by more than rounding explains, or a clear prediction
             differs.
         """
-        outputs = self.restored.outputs(jnp.asarray(images))
-        kind = self.restored.model.output_activation
-        expected = np.asarray(probabilities(outputs, output_activation=kind))
+        expected = np.asarray(self.restored.probabilities(jnp.asarray(images)))
         found = np.asarray(run(images))
         difference = float(np.abs(found - expected).max())
         close = CLOSE[self.restored.config.dtype]

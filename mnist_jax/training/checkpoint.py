@@ -25,9 +25,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from mnist_jax import presence, processes
-from mnist_jax.errors import UserError
+from mnist_jax import presence, processes, starved
+from mnist_jax.errors import UserError, led_to
 from mnist_jax.files import refuse_unknown_characters
+from mnist_jax.training.record import oddity
 
 SHOWN = 12  # maximum number of differences in a message
 FORMAT = 3  # version of the format; 1 had no member axis, 2 held rows as JSON of their own
@@ -65,21 +66,29 @@ def write(
     """Writes a checkpoint; it has its final name once it is complete.
 
     Args:
-      folder: of the checkpoints; an absolute path.
+      folder: of the checkpoints; an absolute path, which is created if it does not exist.
       step: names the checkpoint.
       arrays: `[M, ...]`, by name.
       sealed: their `metadata`, which gets a digest of its own.
       together: True if all processes of the run call this with equal arrays.
 
     Raises:
-      OSError: the system refused something that orbax goes on without; nothing is left behind.
+      OSError: the system refused something that orbax goes on without, or the folder was removed or
+        renamed meanwhile; nothing is left behind.
       Exception: whatever orbax raises.
     """
     sealed["seal"] = _seal(sealed)
-    with _orbax(together=together) as ocp:
-        ocp.save(folder / str(step), arrays, custom_metadata=sealed)
-    if not together or processes.is_first():
-        _refuse_unmerged(folder / str(step))
+    path = folder / str(step)
+    folder.mkdir(parents=True, exist_ok=True)
+    before = os.open(folder, os.O_RDONLY)  # as long as it is open, no other gets its inode
+    try:
+        with _orbax(together=together) as ocp:
+            ocp.save(path, arrays, custom_metadata=sealed)
+        if not together or processes.is_first():
+            _refuse_unmerged(path)
+            _refuse_moved(path, before)
+    finally:
+        os.close(before)
 
 
 def _refuse_unmerged(path: Path) -> None:
@@ -91,6 +100,16 @@ def _refuse_unmerged(path: Path) -> None:
     if not any(presence.is_file(its / INDEX) for its in presence.listed(path)):
         shutil.rmtree(path, ignore_errors=True)
         raise OSError("its folder could not be listed")
+
+
+def _refuse_moved(path: Path, before: int) -> None:
+    """Raises OSError if its folder is not the one that is open as `before`; removes the checkpoint.
+
+    Orbax makes the folder again where it finds none, and goes on without what it has written.
+    """
+    if not os.path.samestat(os.fstat(before), path.parent.stat()):
+        shutil.rmtree(path, ignore_errors=True)
+        raise OSError("its folder was removed or renamed meanwhile")
 
 
 def load(folder: Path, step: int, template: Any, member: int | None = None) -> tuple[Any, Record]:
@@ -219,6 +238,9 @@ def _orbax(*, partial: bool = False, together: bool = False) -> Iterator[Any]:
     ocp = _import_orbax()
     context = ocp.Context()
     context.pytree.loading.partial_load = partial
+    # Else threads wait five minutes for a folder that the system has refused to make, and the
+    # process waits for them.
+    context.async_options.create_directories_asynchronously = False
     if processes.count() > 1 and jax.process_count() > 1:  # else each is alone for orbax
         # They are named even if they are all: else orbax would wait for them in computations on
         # the devices, which must not meet those of the training.
@@ -265,6 +287,8 @@ def _read_seal(path: Path) -> Record:
     try:
         sealed = json.loads(text)["custom_metadata"]
         sound = sealed.pop("seal") == _seal(sealed)
+    except MemoryError:
+        raise
     except Exception as error:
         raise DamagedError(f"its metadata cannot be read: {root_cause(error)}") from error
     if not sound:
@@ -275,10 +299,9 @@ def _read_seal(path: Path) -> Record:
             f"reads format {FORMAT}. Use the version that wrote it (its commit is in "
             f"result.json), or train again into another --workdir="
         )
-    parts = [sealed.get(name) for name in ("record", "digests", "shapes", "dtypes")]
-    if not all(isinstance(part, dict) for part in parts) or len({*map(frozenset, parts[1:])}) > 1:
-        raise DamagedError("its metadata do not describe arrays")
-    step = sealed["record"].get("step", path.name)
+    if odd := oddity(sealed):
+        raise DamagedError(odd)
+    step = sealed["record"]["step"]
     if str(step) != path.name:
         raise DamagedError(f"it holds step {step}; was the folder renamed?")
     return sealed
@@ -304,23 +327,20 @@ def _load_once(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> 
             dtypes = sealed["dtypes"]
             return ocp.load(path, {n: np.empty(s, dtypes[n]) for n, s in shapes.items()})
     except Exception as error:
-        if isinstance(error, MemoryError) or _is_refusal(error):
+        if lack := starved.shortage(error):
+            problem = f"checkpoint {path} cannot be read: {starved.explained(lack)}"
+            raise UserError(problem) from error
+        if any(map(_is_refusal, led_to(error))):
             raise _refused(path, error) from error
         _refuse_unreadable_files(path)
         raise DamagedError(f"cannot be read: {root_cause(error)}") from error
 
 
-def _is_refusal(error: BaseException | None) -> bool:
-    """True if the system's refusal of an operation, other than for a missing file, is the cause."""
-    seen: set[int] = set()  # an error that is raised again may be its own context
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        code = re.search(r"os_error_code='(\d+)'", str(error))  # of orbax' C++
-        number = int(code[1]) if code else error.errno if isinstance(error, OSError) else None
-        if number not in (None, errno.ENOENT):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+def _is_refusal(error: BaseException) -> bool:
+    """True if the system has refused an operation, other than for a missing file."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))  # of orbax' C++
+    number = int(code[1]) if code else error.errno if isinstance(error, OSError) else None
+    return number not in (None, errno.ENOENT)
 
 
 def _refuse_unreadable_files(path: Path) -> None:

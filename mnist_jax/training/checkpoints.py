@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mnist_jax import processes
+from mnist_jax import processes, starved
 from mnist_jax.errors import UserError, print_warning
 from mnist_jax.files import writing
 from mnist_jax.presence import exists, is_folder, listed
@@ -26,7 +26,9 @@ class Checkpoints:
     """Writes checkpoints to a folder in a thread; there may be only one writer per folder."""
 
     def __init__(self, folder: Path, *, keep_latest: int, together: bool = False) -> None:
-        """Creates the folder, or removes from it what a process that was killed left behind.
+        """Creates the folder, or removes from it what a process that was killed would have removed.
+
+        Damaged checkpoints must have been set aside, else they count among those that are kept.
 
         Args:
           folder: of the checkpoints.
@@ -49,7 +51,7 @@ class Checkpoints:
         except OSError as error:
             raise UserError(f"cannot write checkpoints to {self.folder}: {error}") from error
         if not together or processes.is_first():
-            _clean(self.folder)  # there may be nothing left to save, if it was killed at the end
+            self._prune()  # there may be nothing left to save, if it was killed at the end
 
     def save(self, state: Any, step: int, record: Record) -> None:
         """Writes a checkpoint asynchronously; the next call waits until it is on disk.
@@ -90,16 +92,29 @@ class Checkpoints:
         if there and step <= there[-1]:
             raise OSError(f"the folder holds a later checkpoint, {there[-1]}")
         checkpoint.write(self.folder, step, arrays, metadata, together=self._together)
-        for old in [*there, step][: -self._keep_latest]:
+        self._prune()
+
+    def _prune(self) -> None:
+        """Deletes all but the newest checkpoints, and what was never finished.
+
+        Raises:
+          UserError: the system refuses to rename one.
+        """
+        for old in steps(self.folder)[: -self._keep_latest]:
             path = self.folder / str(old)
-            path.rename(path.with_suffix(REMOVED))  # a reader finds all of its files or none
-        _clean(self.folder)
+            removed = path.with_suffix(REMOVED)
+            with writing(path):
+                path.rename(removed)  # a reader finds all of its files or none
+            shutil.rmtree(removed, ignore_errors=True)
+        # What a process that was killed has left, if the system lists the folder.
+        for path in [*self.folder.glob(f"*{REMOVED}"), *self.folder.glob(f"*{UNFINISHED}*")]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def wait(self) -> None:
         """Waits until the checkpoint being written is on disk.
 
         Raises:
-          UserError: it could not be written.
+          UserError: it could not be written, or an older one could not be removed.
         """
         if self._pending is None:
             return
@@ -107,12 +122,17 @@ class Checkpoints:
         step = self._pending_step
         try:
             pending.result()
+        except UserError:  # it is written
+            raise
         except Exception as error:
             good = [s for s in steps(self.folder) if s != step]
+            last = f"the last one on disk is {good[-1] if good else 'none'}"
+            what = f"could not write checkpoint {step} in {self.folder}"
+            if lack := starved.shortage(error):
+                raise UserError(f"{what}; {last}; {starved.explained(lack)}") from error
             raise UserError(
-                f"could not write checkpoint {step} in {self.folder}: {root_cause(error)}; "
-                f"the last one on disk is {good[-1] if good else 'none'}. "
-                f"Check the disk, then run the same command again"
+                f"{what}: {root_cause(error)}; {last}. Check the disk, then run the same command "
+                f"again"
             ) from error
 
     def close(self) -> None:
@@ -127,12 +147,6 @@ class Checkpoints:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _clean(folder: Path) -> None:
-    """Deletes checkpoints that were removed, or never finished."""
-    for path in [*folder.glob(f"*{REMOVED}"), *folder.glob(f"*{UNFINISHED}*")]:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def steps(folder: Path) -> list[int]:
@@ -217,24 +231,15 @@ def newest_sound(
     ):
         if not isinstance(found, DamagedError):
             return *found, step
-        warn_of_damage(folder, step, found, _set_aside(folder, step) if set_aside else "")
+        if set_aside:
+            put_aside(folder, step, str(found))
+        else:
+            warn_of_damage(folder, step, found)
     return None
 
 
-def warn_of_damage(folder: Path, step: int, error: DamagedError, new_name: str = "") -> None:
-    """Prints a warning that a checkpoint is damaged, and was set aside under `new_name`, if any."""
-    note = f"; set aside as {new_name}" if new_name else ""
-    print_warning(f"checkpoint {folder / str(step)} is damaged: {error}{note}")
-
-
-def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]:
-    """Yields `(step, problem)` for each, oldest first; the problem of a sound one is empty."""
-    for step, found in oldest_first(folder, lambda step: checkpoint.check(folder, step, member)):
-        yield step, "" if found is None else str(found)
-
-
-def _set_aside(folder: Path, step: int) -> str:
-    """Renames a damaged checkpoint and returns its new name.
+def put_aside(folder: Path, step: int, problem: str) -> None:
+    """Renames a damaged checkpoint, so that it is not tried again, and prints a warning.
 
     Raises:
       UserError: the system refuses to rename it.
@@ -245,4 +250,15 @@ def _set_aside(folder: Path, step: int) -> str:
     name = next(name for name in names if not exists(folder / name))
     with writing(folder / name):
         (folder / str(step)).rename(folder / name)
-    return name
+    warn_of_damage(folder, step, f"{problem}; set aside as {name}")
+
+
+def warn_of_damage(folder: Path, step: int, problem: DamagedError | str) -> None:
+    """Prints a warning that a checkpoint is damaged."""
+    print_warning(f"checkpoint {folder / str(step)} is damaged: {problem}")
+
+
+def verify(folder: Path, member: int | None = None) -> Iterator[tuple[int, str]]:
+    """Yields `(step, problem)` for each, oldest first; the problem of a sound one is empty."""
+    for step, found in oldest_first(folder, lambda step: checkpoint.check(folder, step, member)):
+        yield step, "" if found is None else str(found)

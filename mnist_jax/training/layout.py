@@ -452,6 +452,11 @@ def is_elastic(config: Config) -> bool:
     return config.reduction == "elastic"
 
 
+def sharing_equally(devices: int) -> int:
+    """Returns how many of so many devices can share a batch of which the number changes no bit."""
+    return max(count for count in range(1, devices + 1) if SHARDS % count == 0)
+
+
 def refuse_unreachable() -> None:
     """Lets all devices of all processes add a number, which is quick, before anything is compiled.
 

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mnist_jax import data, models
+from mnist_jax.compilation import optimized
 from mnist_jax.config import Config
 from mnist_jax.data import Spec, Split
 from mnist_jax.data.feed import Chunk, Feed, most_bytes, open_feed
 from mnist_jax.training import layout as layouts
-from mnist_jax.training import memory, optimizer, population, task
+from mnist_jax.training import memory, population, task
 from mnist_jax.training.inference import Examiner, examine
 from mnist_jax.training.layout import BatchLayout, Layout, MembersLayout
-from mnist_jax.training.schedule import Schedule
 from mnist_jax.training.state import TrainState, evaluation_weights, init_state
 from mnist_jax.training.step import run_steps
 from mnist_jax.training.task import Task
@@ -62,6 +63,12 @@ class Lane:
         """Returns the state after a chunk of steps."""
         return run_steps(self.task(numbers), self.feed.fetch, state, resident, rows)
 
+    def rate(self, numbers: dict[str, Any], step: Any) -> jax.Array:
+        """Returns the learning rate at a step, by the network's schedule."""
+        schedule = self.task(numbers).schedule
+        assert schedule is not None
+        return jnp.asarray(schedule(step), jnp.float32)
+
     def examine(self, weights: Any, numbers: Any, blocks: Any, *, p: bool) -> Any:
         """Applies the network to the examples in `blocks`; see `inference.examine`."""
         own = self.task(numbers)
@@ -82,7 +89,7 @@ class Program:
     draw: Callable[..., TrainState]  # draws the initial states; compiled when first called
     shapes: TrainState  # the state's `jax.ShapeDtypeStruct`s, [P, ...]
     chunks: dict[int, Callable[..., TrainState]]  # compiled chunks by number of steps
-    schedules: tuple[Schedule | None, ...]  # one per network; None: the optimizer's own
+    rates: Callable[..., jax.Array]  # [P] learning rates at a step; compiled when first called
     validate: Examiner | None  # None if there is no validation split
     bytes_needed: int  # memory per device
     compile_seconds: float
@@ -158,8 +165,10 @@ class Program:
 
     def learning_rates(self, step: int) -> list[float | None]:
         """Returns each network's learning rate at a step; `None` if the optimizer uses its own."""
-        rates = {s: None if s is None else float(s(step)) for s in set(self.schedules)}
-        return [rates[schedule] for schedule in self.schedules]
+        if self.task.schedule is None:
+            return [None] * len(self.configs)
+        rates = self.layout.members(self.rates(self.numbers, step))
+        return [float(str(rate)) for rate in rates]  # 0.001, not 0.0010000000474974513
 
 
 def prepare_one(config: Config, layout: BatchLayout | None = None) -> Program:
@@ -226,7 +235,8 @@ def _compiled(configs: Sequence[Config], layout: Layout, lane: Lane) -> Program:
     started = time.perf_counter()
     seeds = layout.place(np.asarray([config.seed for config in configs], np.uint32))
     numbers = layout.place(population.stacked(configs))
-    draw = jax.jit(jax.vmap(lane.start))
+    draw = jax.jit(jax.vmap(lane.start), compiler_options=optimized(1))
+    rates = jax.vmap(lane.rate, in_axes=(0, None), axis_size=len(seeds))
     shapes = jax.eval_shape(draw, seeds, numbers)
     held, what = _held(layout, shapes), _what(configs)
     # Before anything is compiled: a step needs at least the state and the gradients.
@@ -244,7 +254,7 @@ def _compiled(configs: Sequence[Config], layout: Layout, lane: Lane) -> Program:
         draw=draw,
         shapes=shapes,
         chunks={length: call for length, (call, _) in compiled.items()},
-        schedules=_schedules(configs, feed.steps_per_epoch),
+        rates=jax.jit(rates, compiler_options=optimized(1)),
         validate=None,
         bytes_needed=max(memory.needed(raw) for _, raw in compiled.values()),
         compile_seconds=0.0,
@@ -280,13 +290,3 @@ def _held(layout: Layout, shapes: TrainState) -> int:
 
 def _what(configs: Sequence[Config]) -> str:
     return "the network" if len(configs) == 1 else f"a population of {len(configs)} networks"
-
-
-def _schedules(configs: Sequence[Config], steps_per_epoch: int) -> tuple[Schedule | None, ...]:
-    """Builds each network's schedule from the numbers in its configuration, to report its rates."""
-    found: dict[str, Schedule | None] = {}
-    for config in configs:
-        said = repr((config.optimizer, config.schedule))
-        if said not in found:
-            found[said] = optimizer.build(config, steps_per_epoch)[1]
-    return tuple(found[repr((c.optimizer, c.schedule))] for c in configs)

@@ -176,14 +176,16 @@ class _Replay:
     def _program(self, record: Record) -> Program:
         """Returns the networks' program on as many devices as they were trained on last.
 
-        On all devices if that number is too large, or changes no bit; if it is unknown, and they
-        cannot share a batch, on one.
+        On all devices if that number is too large, and on as many as can share a batch if it
+        changes no bit; if it is unknown, and they cannot share a batch, on one.
         """
         devices = jax.local_devices()
         history = conditions.history(record)
         trained = history[-1][conditions.FIELD] if history else None
         first = self._configs[0]
-        if trained and not layout.is_elastic(first) and trained["processes"] == 1:
+        if layout.is_elastic(first):
+            devices = devices[: layout.sharing_equally(len(devices))]
+        elif trained and trained["processes"] == 1:
             devices = devices[: trained["devices"]]
         elif not trained and not self._members and first.batch_size % len(devices):
             devices = devices[:1]

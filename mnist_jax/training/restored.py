@@ -16,6 +16,7 @@ from mnist_jax.errors import UserError
 from mnist_jax.members import DIVERGED
 from mnist_jax.metrics import Metric
 from mnist_jax.models import Model, Tree
+from mnist_jax.models.outputs import probabilities
 from mnist_jax.training import checkpoint, checkpoints, memory, model_keywords, own_code
 from mnist_jax.training import layout as layouts
 from mnist_jax.training.inference import Examiner, Outputs, examine
@@ -55,15 +56,17 @@ class Restored:
             return examiner(weights)
 
     @functools.cached_property
-    def outputs(self) -> Callable[[jax.Array], jax.Array]:
-        """The compiled function from images `[B, H, W, C]` in [0, 1] to the network's outputs."""
+    def probabilities(self) -> Callable[[jax.Array], jax.Array]:
+        """The compiled function from images `[B, H, W, C]` in [0, 1] to probabilities `[B, K]`."""
         weights = jax.device_put(self.weights)
+        model = self.model
 
         @jax.jit
-        def outputs(images: jax.Array) -> jax.Array:
-            return self.model.apply(weights["params"], weights["variables"], images, train=False)[0]
+        def classified(images: jax.Array) -> jax.Array:
+            outputs, _ = model.apply(weights["params"], weights["variables"], images, train=False)
+            return probabilities(outputs, output_activation=model.output_activation)
 
-        return outputs
+        return classified
 
 
 def restore(network: Network, which: str = LATEST) -> Restored:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from mnist_jax.training import (
     shared_folder,
 )
 from mnist_jax.training.checkpoint import Record
-from mnist_jax.training.checkpoints import Checkpoints, newest_sound, steps
+from mnist_jax.training.checkpoints import Checkpoints, newest_sound, put_aside, steps
 from mnist_jax.training.clock import Clock
 from mnist_jax.training.console import Console
 from mnist_jax.training.logs import Log
@@ -163,14 +163,31 @@ def _refuse_other_start(state: Any) -> None:
 
 
 def _newest_for_all(folder: Path, template: Any) -> tuple[Any, Record, int] | None:
-    """Returns `newest_sound`, chosen by the first of several processes, which train one network."""
-    found = newest_sound(folder, template, set_aside=True) if processes.is_first() else None
-    step = processes.decided("the choice of a checkpoint", lambda: found and found[2])
-    if step is None or found is not None:
-        return found
-    try:
-        return *checkpoint.load(folder, step, template), step
-    except checkpoint.DamagedError as error:
-        raise UserError(
-            f"checkpoint {folder / str(step)} is sound in process 0, but not in this one: {error}"
-        ) from error
+    """Returns the newest checkpoint that is sound in all processes, which train one network.
+
+    Each process loads the same ones: orbax numbers its operations, and lets processes wait for each
+    other under the same number. What is damaged in one of them is set aside for all.
+    """
+
+    def newest() -> int | None:
+        return max(steps(folder), default=None)
+
+    while (step := processes.decided("the choice of a checkpoint", newest)) is not None:
+        found, problem = None, ""
+        try:
+            found = *checkpoint.load(folder, step, template), step
+        except checkpoint.DamagedError as error:
+            problem = str(error)
+        problems = processes.gather("the check of a checkpoint", problem)
+        if not any(problems):
+            return found
+        if processes.is_first():
+            put_aside(folder, step, _in_which(problems))
+    return None
+
+
+def _in_which(problems: Sequence[str]) -> str:
+    """Returns what is wrong with a checkpoint, and in which processes if not in all of them."""
+    where = [str(i) for i, its in enumerate(problems) if its]
+    problem = next(filter(None, problems))
+    return problem if all(problems) else f"{problem} (in process {', '.join(where)})"

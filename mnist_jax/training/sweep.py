@@ -239,16 +239,26 @@ def _agreed(
 def _folders(plan: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
     """Returns the populations begun earlier, then new ones for the members in none of them.
 
-    Of several processes, each gets its share of every new population.
+    A process may have been killed before it began: what it was to train is one population again,
+    unless others have begun to train some of it.
     """
     begun = sweepdir.populations(workdir)
     there = {sweepdir.key(member) for folder in begun for member in folder.members}
-    new = [sweepdir.without_loggers(member) for member in plan if sweepdir.key(member) not in there]
-    groups = population.together([member.config for member in new])
+    if there >= {sweepdir.key(member) for member in plan}:
+        return begun
+    first = _shared(plan, workdir)
+    new = [its for its in first if there.isdisjoint(map(sweepdir.key, its.members))]
+    there |= {sweepdir.key(member) for folder in new for member in folder.members}
+    rest = [member for member in plan if sweepdir.key(member) not in there]
+    return begun + new + _shared(rest, workdir)
+
+
+def _shared(members: Sequence[Planned], workdir: Path) -> list[PopulationDir]:
+    """Returns populations for all these members; each process gets its share of every group."""
+    members = [sweepdir.without_loggers(member) for member in members]
+    groups = population.together([member.config for member in members])
     shares = [its[i :: processes.count()] for its in groups for i in range(processes.count())]
-    return begun + [
-        sweepdir.population_dir(workdir, [new[i] for i in its]) for its in shares if its
-    ]
+    return [sweepdir.population_dir(workdir, [members[i] for i in its]) for its in shares if its]
 
 
 def _prepared(folder: PopulationDir) -> Program | None:

@@ -151,7 +151,8 @@ def merged(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
     """
     refuse_kind(workdir, RUN)
     begun = {key(member) for folder in populations(workdir) for member in folder.members}
-    there = [member for member in asked(workdir) if key(member) in begun]
+    before = asked(workdir)
+    there = [member for member in before if key(member) in begun]
     known = {member.architecture: member for member in there}
     for member in plan:
         old = known.setdefault(member.architecture, member)
@@ -160,7 +161,8 @@ def merged(workdir: Path, plan: Sequence[Planned]) -> list[Planned]:
             what = f"another member named {member.architecture!r}"
             refuse(workdir, what, *values)
     by_key = {key(member): member for member in (*there, *plan)}
-    names = list(dict.fromkeys(name for name, _ in by_key))
+    # What was asked for and never begun keeps its place, even with another configuration.
+    names = list(dict.fromkeys(member.architecture for member in (*before, *plan)))
     return sorted(by_key.values(), key=lambda its: (names.index(its.architecture), its.config.seed))
 
 

@@ -11,6 +11,7 @@ import optax
 
 from mnist_jax import config as configuration
 from mnist_jax import data, failures, metrics, models
+from mnist_jax.compilation import optimized
 from mnist_jax.config import Config
 from mnist_jax.data import Spec, augment
 from mnist_jax.errors import UserError
@@ -143,7 +144,8 @@ def _has_gradient(model: Model, loss: Loss) -> bool:
 
         return jax.tree.map(lambda slope: (slope != 0.0).any(), jax.grad(total)(params))
 
-    return any(jax.tree.leaves(jax.device_get(jax.jit(gradient)(jax.random.key(0)))))
+    program = jax.jit(gradient, compiler_options=optimized(0))
+    return any(jax.tree.leaves(jax.device_get(program(jax.random.key(0)))))
 
 
 def _total(model: Model, loss: Loss, outputs: jax.Array) -> jax.Array:

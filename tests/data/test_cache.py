@@ -9,9 +9,10 @@ import threading
 
 import numpy as np
 import pytest
+from tensorflow_datasets.core import dataset_info
 
 from mnist_jax import data
-from mnist_jax.data import cache, catalog, records, seal
+from mnist_jax.data import builder, cache, catalog, records, seal
 from mnist_jax.data.lock import exclusive
 from mnist_jax.errors import UserError
 
@@ -160,7 +161,8 @@ def refuse_to_open(tiny, monkeypatch):
 
 def refuse_to_describe(tiny, monkeypatch):
     """The same, where tfds reads its description of the data."""
-    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    error = dataset_info.DatasetInfoFileError("Could not read dataset info")
+    error.__cause__ = OSError(errno.EIO, os.strerror(errno.EIO))
     monkeypatch.setattr(records.builder, "builder_class", failing(error))
 
 
@@ -179,11 +181,22 @@ def failing(error):
 @pytest.mark.parametrize("refuse", [refuse_to_open, refuse_to_describe, refuse_to_read])
 def test_data_that_the_system_refuses_to_read_are_not_set_aside(tiny, monkeypatch, refuse):
     data.source(tiny.name, "train")
+    refused = f"{tiny.prepared}: (read: )?"
     with monkeypatch.context() as patch:
         refuse(tiny, patch)
-        with pytest.raises(UserError, match=rf"refuses to read {tiny.prepared}: ") as found:
+        with pytest.raises(UserError, match=f"refuses to read {refused}Input/output") as found:
             data.load(tiny.name, "train")
     assert not isinstance(found.value, records.DamagedRecords)
+    assert [path.name for path in tiny.prepared.parent.iterdir()] == ["3.0.1"]
+    assert_tiny(tiny)
+
+
+def test_data_for_which_there_are_no_threads_are_not_set_aside(tiny, monkeypatch):
+    data.source(tiny.name, "train")
+    with monkeypatch.context() as patch:
+        patch.setattr(records.png, "decode", failing(RuntimeError("can't start new thread")))
+        with pytest.raises(UserError, match="cannot be read: the system starts no more threads"):
+            data.load(tiny.name, "train")
     assert [path.name for path in tiny.prepared.parent.iterdir()] == ["3.0.1"]
     assert_tiny(tiny)
 
@@ -237,6 +250,43 @@ def test_damage_that_tfds_does_not_notice_is_noticed(tiny, capfd, damage):
     assert_tiny(tiny)
     assert data.load(tiny.name, "train").class_names == tuple("0123456789")
     assert "set aside as" in capfd.readouterr().err
+
+
+def test_what_a_killed_process_has_prepared_in_part_is_removed(tiny):
+    unfinished = tiny.prepared.with_name("3.0.1.preparing")
+    (unfinished / "tiny" / "incomplete.ABCDEF_3.0.1").mkdir(parents=True)
+    assert_tiny(tiny)
+    assert list(tiny.prepared.parent.iterdir()) == [tiny.prepared]
+    unfinished.mkdir()  # it was killed as soon as the data were in their place
+    tiny.cache.unlink()
+    assert_tiny(tiny)
+    assert list(tiny.prepared.parent.iterdir()) == [tiny.prepared]
+
+
+def test_what_cannot_be_removed_is_not_taken_for_prepared(tiny, monkeypatch):
+    unfinished = tiny.prepared.with_name("3.0.1.preparing")
+    unfinished.mkdir(parents=True)
+
+    def rmtree(path, ignore_errors=False):
+        if not ignore_errors:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(builder.shutil, "rmtree", rmtree)
+        with pytest.raises(UserError, match=f"{unfinished}: Input/output error"):
+            data.load(tiny.name, "train")
+    assert_tiny(tiny)
+    unfinished.mkdir()
+    tiny.cache.unlink()
+    monkeypatch.setattr(builder.shutil, "rmtree", rmtree)
+    assert_tiny(tiny)  # the data are there, so the rest does no harm
+
+
+def test_data_are_in_their_place_once_their_digests_are_there(tiny, monkeypatch):
+    monkeypatch.setattr(seal, "write_text", failing(UserError("full")))
+    with pytest.raises(UserError, match="full"):
+        data.load(tiny.name, "train")
+    assert list(tiny.prepared.parent.iterdir()) == []
 
 
 def test_what_tfds_itself_has_prepared_is_used_without_digests(tiny, capfd):

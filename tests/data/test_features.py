@@ -296,4 +296,6 @@ def test_a_builder_of_several_configurations_is_taken_in_its_default_one(
     user_module("configured_data", source.replace(version, CONFIGURED))
     assert data.spec("configured_data:Own").num_classes == 2
     assert (tmp_path / "tfds" / "own" / "small" / "2.0.0" / "features.json").exists()
+    # By which tfds knows the default configuration without the builder.
+    assert (tmp_path / "tfds" / "own" / ".config" / "metadata.json").exists()
     assert len(data.source("configured_data:Own", "test")) == 4

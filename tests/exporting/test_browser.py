@@ -10,6 +10,7 @@ from PIL import Image
 
 from benchmarks.browser import browser, find
 from benchmarks.pictures import hands, styles
+from benchmarks.reliability.fuzzing import pages
 from mnist_jax import data
 from mnist_jax.data.spec import Ink
 from mnist_jax.exporting.operations import Operations, operations
@@ -103,3 +104,23 @@ def test_two_hundred_pictures_are_prepared_as_predict_does(scripts, tmp_path):
         assert (expected is None) == (found is None), number
         if expected is not None:
             np.testing.assert_array_equal(np.array(found), expected.ravel(), err_msg=str(number))
+
+
+# As names of networks and of classes; some would end the script that holds them, or be one.
+NAMES = [name for name in pages.BREAKING if name.isprintable()]
+
+
+def test_names_of_any_kind_are_read_whole_and_never_run(tmp_path):
+    its = networks.written("relu").to_json()
+    shown = [{"name": name, "classes": NAMES[:10], "ink": None, **its} for name in NAMES]
+    pages.rendered(tmp_path / "demo.html", shown, "mlp")
+    with browser(tmp_path) as page:
+        page.open(tmp_path / "demo.html")
+        page.wait("window.drawing !== undefined")
+        models = "JSON.parse(document.getElementById('pad-models').textContent)"
+        assert page.run(f"{models}.map((its) => its.name)") == NAMES
+        assert page.run(f"{models}[0].classes") == NAMES[:10]
+        cells = "Array.from(document.querySelectorAll('[data-pad=answer] ~ * th'))"
+        assert page.run(f"{cells}.map((its) => its.textContent)") == ["", *NAMES, *NAMES[:10]]
+        assert page.run("document.querySelectorAll('script, img').length") == 2
+        assert page.problems == []

@@ -3,12 +3,16 @@
 import errno
 import gc
 import json
+import os
+import shutil
+import threading
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from benchmarks.reliability.records import record
 from mnist_jax.errors import UserError
 from mnist_jax.training import checkpoint, checkpoints
 from mnist_jax.training.checkpoint import DamagedError
@@ -18,6 +22,7 @@ from tests.commands import SMALL, bits, flip_bit, rows, run, untimed
 # A reader that fails leaves orbax's own threads talking to a loop that is closed.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
+SHORTAGES = [MemoryError(), RuntimeError("can't start new thread")]
 STATE = {  # of two networks
     # Random bits do not compress: most of what is on disk is theirs, and found there as it is.
     "params": {
@@ -30,9 +35,11 @@ WEIGHTS = {"params": STATE["params"]}
 
 
 def save(folder, *steps, keep_latest=10, state=STATE):
+    networks = len(jax.tree.leaves(state)[0])
     with Checkpoints(folder, keep_latest=keep_latest) as writer:
         for step in steps:
-            writer.save(state | {"step": np.int32([step, step])}, step, {"rows": [step]})
+            its = state | {"step": np.full(networks, step, np.int32)}
+            writer.save(its, step, record(step, networks))
 
 
 def files_of(path):
@@ -50,9 +57,9 @@ def assert_same(actual, expected):
 
 def test_restores_what_was_saved(tmp_path):
     save(tmp_path, 10)
-    state, record = checkpoint.load(tmp_path, 10, STATE)
+    state, found = checkpoint.load(tmp_path, 10, STATE)
     assert_same(state, STATE)
-    assert record == {"rows": [10]}
+    assert found == record(10, 2)
 
 
 @pytest.mark.parametrize("member", [0, 1])
@@ -156,6 +163,56 @@ def rewrite_metadata(path, change):
     file.write_text(json.dumps(content))
 
 
+def in_record(name, value):
+    def change(sealed):
+        sealed["record"][name] = value
+
+    change.__name__ = f"{name} {value}"
+    return change
+
+
+def without(name):
+    return lambda sealed: sealed["record"].pop(name)
+
+
+def of_arrays(part, value):
+    return lambda sealed: sealed[part].update({"optimizer/0": value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda sealed: sealed.pop("digests"), "do not describe arrays"),
+        (lambda sealed: sealed["shapes"].pop("step"), "do not describe the same arrays"),
+        (lambda sealed: sealed.update(record=[]), "no status of networks"),
+        (of_arrays("shapes", 3), "the shape of optimizer/0 is not that of 2 networks"),
+        (of_arrays("shapes", [1, 3]), "the shape of optimizer/0 is not that of 2 networks"),
+        (of_arrays("digests", 1), "optimizer/0 has no digest of each"),
+        (of_arrays("digests", ["a"]), "optimizer/0 has no digest of each"),
+        (without("clock"), "its record has no clock"),
+        (in_record("clock", {"total_seconds": 10**400}), "its record has no clock"),
+        (in_record("status", 1.5), "no status of networks"),
+        (in_record("status", ["finished", None]), "its record has no status"),
+        (in_record("rows", [""]), "its record has no rows"),
+        (in_record("rows", ["", '["epoch"]\n[1, 2]\n']), "its record has no rows"),
+        (in_record("rows", ["", "{"]), "its record has no rows"),
+        (in_record("epochs", "1"), "its record has no epochs"),
+        (in_record("seconds", float("nan")), "its record has no seconds"),
+        (in_record("models", [{}]), "its record has no models"),
+        (in_record("models", [{}, 1]), "its record has no models"),
+        (in_record("conditions", [{"step": 0}]), "its record has no conditions"),
+        (in_record("conditions", {}), "its record has no conditions"),
+    ],
+)
+def test_metadata_that_no_run_writes_are_damaged_whatever_their_seal(tmp_path, change, message):
+    save(tmp_path, 10, 20)
+    rewrite_metadata(tmp_path / "20", change)
+    with pytest.raises(DamagedError, match=message):
+        checkpoint.load(tmp_path, 20, STATE)
+    with pytest.raises(DamagedError, match=message):
+        checkpoint.check(tmp_path, 20)
+
+
 @pytest.mark.parametrize("number", [1, 2, 4])
 def test_another_format_is_refused_by_name_with_what_to_do(tmp_path, number):
     save(tmp_path, 10)
@@ -232,10 +289,32 @@ class TestTheSystemRefuses:
                 checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
         assert checkpoints.steps(tmp_path) == [10, 20]
 
-    def test_to_give_memory(self, tmp_path, monkeypatch):
-        save(tmp_path, 10, 20)
-        monkeypatch.setattr(checkpoint._import_orbax(), "load", lambda *a, **k: fail(MemoryError()))
-        self.refused(tmp_path)
+
+@pytest.mark.parametrize("lack", SHORTAGES)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_lack_of_memory_or_threads_is_no_damage(tmp_path, monkeypatch, lack, wrapped):
+    """It is none where orbax reports it as a fault of its own, either."""
+
+    def load(*arguments, **keywords):
+        if wrapped:
+            raise ValueError("cannot be read") from lack
+        raise lack
+
+    save(tmp_path, 10, 20)
+    monkeypatch.setattr(checkpoint._import_orbax(), "load", load)
+    message = r"checkpoint .*/20 cannot be read: the (memory does not|system starts no)"
+    with pytest.raises(UserError, match=message):
+        checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
+    assert checkpoints.steps(tmp_path) == [10, 20]
+
+
+@pytest.mark.parametrize("name", ["loads", "dumps"])
+def test_lack_of_memory_as_the_metadata_is_read_is_no_damage(tmp_path, monkeypatch, name):
+    save(tmp_path, 10, 20)
+    monkeypatch.setattr(checkpoint.json, name, lambda *a, **k: fail(MemoryError()))
+    with pytest.raises(MemoryError):
+        checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
+    assert checkpoints.steps(tmp_path) == [10, 20]
 
 
 def fail(error):
@@ -251,12 +330,12 @@ def test_every_flipped_bit_is_detected_or_changes_nothing(tmp_path):
         for at in np.linspace(0, len(original) - 1, 12, dtype=int) if original else []:
             flip_bit(path, int(at))
             try:
-                state, record = checkpoint.load(tmp_path, 10, STATE)
+                state, found = checkpoint.load(tmp_path, 10, STATE)
             except DamagedError:
                 detected[path] += 1
             else:
                 assert_same(state, STATE)
-                assert record == {"rows": [10]}
+                assert found == record(10, 2)
             path.write_bytes(original)
     assert detected[max(detected, key=lambda path: path.stat().st_size)] >= 11
     assert sum(detected.values()) > 30
@@ -330,7 +409,7 @@ def damage_json(path):
 
 def damage_record(path):
     file = path / checkpoint.METADATA
-    file.write_text(file.read_text().replace('"rows": [20]', '"rows": [21]'))
+    file.write_text(file.read_text().replace('"epochs": 0', '"epochs": 1'))
 
 
 def damage_bit(path):
@@ -362,8 +441,8 @@ def damage_no_arrays(path):
 def test_a_damaged_one_is_set_aside_and_the_one_before_is_taken(tmp_path, capsys, damage, message):
     save(tmp_path, 10, 20)
     damage(tmp_path / "20")
-    state, record, step = checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
-    assert (step, record) == (10, {"rows": [10]})
+    state, found, step = checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
+    assert (step, found) == (10, record(10, 2))
     assert_same(state, STATE)
     said = capsys.readouterr().err
     assert f"20 is damaged: {message}" in said
@@ -410,6 +489,22 @@ def test_keeps_the_latest(tmp_path):
     assert checkpoints.steps(tmp_path) == [30, 40]
 
 
+def test_an_old_one_is_removed_even_if_the_folder_cannot_be_listed_for_leftovers(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(type(tmp_path), "glob", lambda *arguments: iter(()))
+    save(tmp_path, 10, 20, 30, keep_latest=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["30"]
+
+
+def test_what_a_killed_process_would_have_removed_is_removed_with_nothing_left_to_save(tmp_path):
+    save(tmp_path, 10, 20, 30)  # it was killed as soon as the last one was complete
+    for name in ("5.removed", f"40{checkpoints.UNFINISHED}"):
+        (tmp_path / name).mkdir()
+    save(tmp_path, keep_latest=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["20", "30"]
+
+
 def test_refused_save_is_an_error(tmp_path):
     save(tmp_path, 20)
     with pytest.raises(UserError, match="could not write checkpoint 10"):
@@ -427,9 +522,75 @@ def test_failed_write_is_an_error_that_names_the_last_good_one(tmp_path, monkeyp
     full = OSError(28, "No space left on device")
     monkeypatch.setattr(checkpoint._import_orbax(), "save", lambda *a, **k: fail(full))
     writer = Checkpoints(tmp_path, keep_latest=2)
-    writer.save(STATE, 20, {"rows": []})
+    writer.save(STATE, 20, record(20, 2))
     with pytest.raises(UserError, match=r"checkpoint 20 .*No space left.* on disk is 10"):
         writer.close()
+
+
+def test_an_old_one_that_cannot_be_removed_is_an_error_of_its_own(tmp_path):
+    writer = Checkpoints(tmp_path, keep_latest=1)
+    save(tmp_path, 10)
+    (tmp_path / "10.removed" / "file").mkdir(parents=True)  # so that 10 cannot get this name
+    writer.save(STATE, 20, record(20, 2))
+    with pytest.raises(UserError, match=r"cannot write \S+/10: .*not empty"):
+        writer.close()
+    assert checkpoints.steps(tmp_path) == [10, 20]
+
+
+def test_one_is_lost_whose_folder_is_taken_away_meanwhile(tmp_path, monkeypatch):
+    orbax, folder = checkpoint._import_orbax(), tmp_path / "checkpoints"
+    save(folder, 10)
+    real = orbax.save
+
+    def taken(path, *arguments, **keywords):
+        real(path, *arguments, **keywords)
+        folder.rename(tmp_path / "elsewhere")
+        shutil.copytree(tmp_path / "elsewhere", folder)  # as orbax makes it in the middle
+
+    monkeypatch.setattr(orbax, "save", taken)
+    with pytest.raises(UserError, match=r"checkpoint 20 .*removed or renamed.* on disk is 10"):
+        save(folder, 20)
+    assert not (folder / "20").exists()
+
+
+@pytest.mark.parametrize("lack", SHORTAGES)
+def test_lack_of_memory_or_threads_is_not_blamed_on_the_disk(tmp_path, monkeypatch, lack):
+    save(tmp_path, 10)
+    monkeypatch.setattr(checkpoint._import_orbax(), "save", lambda *a, **k: fail(lack))
+    message = "checkpoint 20 .* on disk is 10; the (memory does not|system starts no)"
+    with pytest.raises(UserError, match=message):
+        save(tmp_path, 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["10"]
+
+
+def test_a_folder_that_is_taken_away_between_two_is_made_again(tmp_path):
+    folder = tmp_path / "checkpoints"
+    with Checkpoints(folder, keep_latest=2) as writer:
+        writer.save(STATE, 10, record(10, 2))
+        writer.wait()
+        shutil.rmtree(folder)
+        writer.save(STATE, 20, record(20, 2))
+    assert checkpoints.steps(folder) == [20]
+
+
+@pytest.mark.parametrize("refused", [f"20{checkpoints.UNFINISHED}", "state"])
+def test_a_folder_that_the_system_refuses_to_make_is_an_error(tmp_path, monkeypatch, refused):
+    save(tmp_path, 10)
+    make = os.mkdir
+
+    def mkdir(path, *arguments, **keywords):
+        if Path(path).name == refused:
+            raise OSError(28, "No space left on device")
+        make(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    before = threading.enumerate()
+    with pytest.raises(UserError, match=r"checkpoint 20 .*No space left.* on disk is 10"):
+        save(tmp_path, 20)
+    for its in threading.enumerate():  # the process cannot end before these
+        if its not in before and not its.daemon:
+            its.join(60)
+            assert not its.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -469,13 +630,10 @@ def test_verify_evaluate_and_main_meet_a_damaged_checkpoint(finished):
 
 
 def test_one_that_was_renamed_is_damaged(tmp_path, capsys):
-    record = {"rows": [10], "step": 10}
-    with Checkpoints(tmp_path, keep_latest=3) as writer:
-        writer.save(STATE, 10, record)
-        writer.save(STATE, 20, record | {"step": 20})
+    save(tmp_path, 10, 20)
     (tmp_path / "20").rename(tmp_path / "30")
     state, found, step = checkpoints.newest_sound(tmp_path, STATE, set_aside=True)
-    assert (step, found) == (10, record)
+    assert (step, found) == (10, record(10, 2))
     assert_same(state, STATE)
     assert "30 is damaged: it holds step 20; was the folder renamed?" in capsys.readouterr().err
 

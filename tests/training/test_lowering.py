@@ -48,7 +48,8 @@ EVERYTHING = {
 class Uncompiled:
     """A jitted function that is exported where it would be compiled."""
 
-    def __init__(self, function, found, platforms, **options):
+    def __init__(self, function, found, platforms, compiler_options=None, **options):
+        del compiler_options  # those of a CPU
         self.program = JIT(function, **options)
         self.found = found
         self.platforms = platforms

@@ -76,3 +76,20 @@ def test_what_the_networks_share_and_what_they_do_not():
     kernels = state["params"]["layers"]["dense_1"]["kernel"]
     np.testing.assert_array_equal(kernels[0], kernels[2])
     assert not np.array_equal(kernels[0], kernels[1])
+
+
+@pytest.mark.usefixtures("quick_compiles")
+def test_each_network_has_the_rate_of_its_own_schedule():
+    its = [{"name": "linear_schedule", "init_value": rate, "end_value": 0.0} for rate in (0.1, 0.4)]
+    configs = [
+        parse(
+            SMALL | {"optimizer": {"name": "sgd"}, "schedule": schedule | {"transition_steps": 1.0}}
+        )
+        for schedule in its
+    ]
+    with on_devices(1):
+        program = prepare_many(configs)
+    steps = program.steps_per_epoch * configs[0].num_epochs
+    assert program.learning_rates(0) == [0.1, 0.4]
+    assert program.learning_rates(steps // 4) == pytest.approx([0.075, 0.3])
+    assert program.learning_rates(steps) == pytest.approx([0.0, 0.0], abs=1e-7)

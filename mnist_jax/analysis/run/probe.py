@@ -19,16 +19,12 @@ from mnist_jax.analysis.network.calls import Part, intercepted
 from mnist_jax.analysis.pca import principal
 from mnist_jax.analysis.run.evaluation import Predictions
 from mnist_jax.analysis.run.insight import CLASSES, WORST, Insight, Layer, Map, examples_of
+from mnist_jax.compilation import optimized
 from mnist_jax.data.rescale import rescale
 from mnist_jax.models import Model, Tree, backend
 
 BATCH = 125  # images at a time: on a CPU, their values then stay in its caches
 MOST = 1 << 27  # bytes of the values for a map; of wider layers, it shows fewer images
-# For a program that computes a few images once, XLA:CPU takes longer to optimise than it saves.
-QUICK: dict[str, Any] = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
 
 
 def probe(model: Model, weights: Tree, predictions: Predictions) -> Insight:
@@ -48,17 +44,18 @@ def probe(model: Model, weights: Tree, predictions: Predictions) -> Insight:
     classes = min(CLASSES, len(predictions.class_names))
     # However many there are, as many are computed, repeated ones or number 0: one program for all.
     shown = np.r_[np.resize(examples, classes), np.resize(worst, WORST)]
-    look = jax.jit(_looking(model), compiler_options=QUICK if backend.on_cpu() else None)
+    look = jax.jit(_looking(model), compiler_options=optimized(0))
     with backend.plain():  # it takes less time to compile than to compute faster would save
-        gradients, seen = look(weights, predictions.images[shown], predictions.predicted[shown])
-        found = _map(model, weights, predictions, seen)
+        found = look(weights, predictions.images[shown], predictions.predicted[shown])
+        gradients, seen = jax.device_get(found)  # a slice on a device is a program of its own
+        map_ = _map(model, weights, predictions, seen)
     return Insight(
         first=_first(seen, model.image_shape),
         examples=examples,
         layers=_layers(seen, len(examples)),
         worst=worst,
-        gradients=np.asarray(gradients[classes : classes + len(worst)]),
-        map=found,
+        gradients=gradients[classes : classes + len(worst)],
+        map=map_,
     )
 
 
