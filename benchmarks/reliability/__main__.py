@@ -15,11 +15,14 @@ import importlib
 import json
 import sys
 import time
+import traceback
 from dataclasses import asdict
 from typing import Any
 
 from benchmarks import measured
 from benchmarks.reliability import page
+from benchmarks.reliability.row import Row
+from mnist_jax.training import provenance
 
 NAME = "reliability"
 
@@ -49,15 +52,29 @@ def main() -> int:
 
 
 def measure(name: str, *, quick: bool) -> dict[str, Any]:
-    """Runs one part; returns its rows, its seconds, and where and when they were measured."""
+    """Runs one part; returns its rows, its seconds, and where and when they were measured.
+
+    What ends a part is a loss, so that the other parts are measured.
+    """
     part = importlib.import_module(f"benchmarks.reliability.{name}")
-    started = time.perf_counter()
-    rows = [asdict(row) for row in part.measure(quick=quick)]
+    conditions, started = measured.conditions(), time.perf_counter()
+    try:
+        rows = part.measure(quick=quick)
+    except Exception as error:
+        traceback.print_exc()
+        rows = [Row(f"`{name}`", 0, "not measured", [f"{name} ended: {error!r}"])]
+    if _clean(provenance.commit.__wrapped__()) != _clean(conditions["commit"]):
+        rows.append(Row("the code", 1, "", ["it was changed while it was measured"]))
     for row in rows:
-        for line in row["lost"]:
+        for line in row.lost:
             print(f"LOST  {line}", flush=True)
     seconds = time.perf_counter() - started
-    return {"conditions": measured.conditions(), "seconds": seconds, "rows": rows}
+    return {"conditions": conditions, "seconds": seconds, "rows": [asdict(row) for row in rows]}
+
+
+def _clean(commit: str | None) -> str:
+    """Returns a commit without the mark of changed files, as those that hold the measurements."""
+    return (commit or "").rstrip("+")
 
 
 def _keep(name: str, found: dict[str, Any]) -> None:

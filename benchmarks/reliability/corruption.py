@@ -5,7 +5,7 @@ bit. Files of which only some damages are tried are damaged in the same way in e
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.reliability.fuzzing import (
@@ -19,7 +19,7 @@ from benchmarks.reliability.fuzzing import (
 from benchmarks.reliability.fuzzing.watch import Tally
 from benchmarks.reliability.row import Row
 
-RESUMED = 150  # runs that go on after damage
+RESUMED, RESUMED_SWEEPS = 150, 200  # that go on after damage
 CACHE = 2_000  # damages of the cache besides flipped bits
 PREPARED = 2_000
 RUN, SWEEP = 1_000, 400
@@ -27,6 +27,10 @@ LEAST = 5_000  # cases of all kinds
 UNNOTICED = (
     "results, histories, tables and evaluations were those of the sound one, or refused; what is "
     "written for people only (`metrics.csv`, `report.html`, `evaluation.json`) is not checked"
+)
+RESUMING = (
+    "it went on from the newest one that still holds what was saved to the same arrays and rows, "
+    "and the sound ones that it keeps stayed as they were"
 )
 STEP = 4001  # of a quick run: one case in so many
 
@@ -56,14 +60,17 @@ def _rows(place: Path, *, quick: bool) -> Iterator[Row]:
             401 if quick else 0,
         ),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        its = resumed.tried(Path(folder).resolve(), place, 2 if quick else RESUMED)
     yield _row(
-        "`main` run again after such damage of the newest checkpoint, of the two newest, after "
-        "renaming and exchanging whole checkpoints, and with those of another run",
-        its,
-        "it went on from the newest sound one to the same arrays and rows, and the sound ones "
-        "stayed as they were",
+        "`main` run again after such damage of the newest checkpoint, the one before, or both, "
+        "after renaming and exchanging whole checkpoints, and with those of another run; it keeps "
+        "3, 2 or 1 of the 3 that are there",
+        _resumed(resumed.of_run, place, 3 if quick else RESUMED),
+        RESUMING,
+    )
+    yield _row(
+        "`sweep` run again after such damage of the checkpoints of one of its populations",
+        _resumed(resumed.of_sweep, place, 2 if quick else RESUMED_SWEEPS),
+        RESUMING,
     )
     cache = data_files.bits_of_cache(place)
     yield _row(
@@ -82,10 +89,15 @@ def _rows(place: Path, *, quick: bool) -> Iterator[Row]:
         UNNOTICED,
     )
     yield _row(
-        "the same with every file of a sweep",
+        "the same with every file of a sweep but its checkpoints",
         _tried("taken_up:sweep", place, SWEEP, 133 if quick else 0),
         UNNOTICED,
     )
+
+
+def _resumed(tried: Callable[[Path, Path, int], Tally], place: Path, count: int) -> Tally:
+    with tempfile.TemporaryDirectory() as folder:
+        return tried(Path(folder).resolve(), place, count)
 
 
 def _tried(target: str, place: Path, count: int, step: int) -> Tally:

@@ -72,22 +72,34 @@ def _twice(commands: Commands, names: Sequence[str], pythons: Sequence[str]) -> 
         f"of {good} the same bits: {arrays:,} arrays in checkpoints, rows, evaluations, results "
         f"and pictures"
     )
-    return Row(f"the same command twice, with {' and '.join(versions)}", tried, found, lost)
+    anew = "" if commands.quick else ", compiled anew the second time"
+    what = f"the same command twice{anew}, with {' and '.join(versions)}"
+    return Row(what, tried, found, lost)
 
 
 def _trainings(
     commands: Commands, names: Sequence[str], python: str
 ) -> dict[str, tuple[Callable[[], Left], Callable[[], Left]]]:
-    """Returns two functions that train the same, by the name of what they train."""
-    own = python == sys.executable
+    """Returns two functions that train the same, by the name of what they train.
+
+    The second one compiles all programs anew, except in the quick form.
+    """
     its: dict[str, tuple[Callable[[], Left], Callable[[], Left]]] = {}
     for name in names:
-        again = functools.partial(commands.main, name, python=python)
-        its[name] = (functools.partial(commands.usual, name) if own else again, again)
+        first = functools.partial(commands.main, name, python=python)
+        usual = functools.partial(commands.usual, name) if python == sys.executable else first
+        its[name] = (usual, functools.partial(first, **_no_programs(commands)))
     if not commands.quick:
-        sweep = functools.partial(commands.sweep, python)
-        its["a sweep"] = (sweep, sweep)
+        sweep = functools.partial(commands.sweep, python=python)
+        its["a sweep"] = (sweep, functools.partial(sweep, **_no_programs(commands)))
     return its
+
+
+def _no_programs(commands: Commands) -> dict[str, str]:
+    """Returns the setting of an empty folder for compiled programs; none for the quick form."""
+    if commands.quick:
+        return {}
+    return {"JAX_COMPILATION_CACHE_DIR": tempfile.mkdtemp(dir=commands.folder)}
 
 
 def _differ(pair: list[Left], first: Callable[[], Left], second: Callable[[], Left]) -> list[str]:
@@ -159,8 +171,8 @@ def _cores(commands: Commands, names: Sequence[str]) -> Row:
         lost += attempt.lines(f"{name} on one core", case)
     cores = len(os.sched_getaffinity(0))
     told = f"other bits in {', '.join(differ)}" if differ else "the same bits in all"
-    found = f"{told}: on one core instead of {cores} (nothing is promised here)"
-    return Row("another number of cores", len(names), found, lost)
+    found = f"{told}: on one core instead of {cores}; nothing is promised here"
+    return Row("another number of cores", len(names), found, lost, promised=False)
 
 
 def _alone(commands: Commands, name: str, differ: list[str]) -> list[str]:

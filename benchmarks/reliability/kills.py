@@ -8,34 +8,32 @@ be left over.
 
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.reliability.killing import notice, operations, story
 from benchmarks.reliability.killing.followed import PHASES
 from benchmarks.reliability.killing.stand import prepared
 from benchmarks.reliability.killing.stands import Found, Stands, stands
-from benchmarks.reliability.killing.victim import FIRST, MAIN, SWEEP, Command, Kill
+from benchmarks.reliability.killing.victim import FEW, FIRST, MAIN, SMALL, SWEEP, Command, Kill
 from benchmarks.reliability.row import Row
-from benchmarks.reliability.trial import Disturbance, Operation
+from benchmarks.reliability.trial import Disturbance
 
 SEED = 0
 LEAST = 500  # kills
 STANDS = 2  # as many as there are cores
 TAIL = 15  # operations, more than come after the report
 SWEEPS = 3  # every how many of the other operations of `sweep` and the first start
-REPORTS = 3  # every how many of all operations of the reports of `sweep`
+REPORTS = 3  # every how many of the other operations of the report of `sweep`
 MOMENTS = 6  # in each phase
 CHAINS = 12
 FRESH = 10  # processes that are no forks
-PLACES = 3  # of the quick form
 
 
 # At operations
 
 
-def operations_row(
-    on: Stands, command: Command, *, others: int = 1, first: int = 1, every: int = 1
-) -> Row:
+def operations_row(on: Stands, command: Command, *, others: int = 1, first: int = 1) -> Row:
     """Kills a command before its operations, and in the middle of its writes.
 
     Args:
@@ -43,22 +41,18 @@ def operations_row(
       command: the command.
       others: 2: at every second one of the operations that are no write, fsync or rename.
       first: number of the operation to begin with.
-      every: 2: at every second one of all operations.
     """
     found = Found()
-    operations.kill(on, command, found, others=others, first=first, every=every)
+    operations.kill(on, command, found, others=others, first=first)
     kinds = operations.meet_all_kinds(on, command, found, first)
-    return _row(_at_which(command, others, first, every), found, kinds)
+    return _row(_at_which(command, others, first), found, kinds)
 
 
-def _at_which(command: Command, others: int, first: int, every: int) -> str:
+def _at_which(command: Command, others: int, first: int) -> str:
     """Returns at which operations a command was killed, in words."""
-    if every > 1:
-        text = f"before every {_th(every)} operation that writes"
-    elif others > 1:
+    text = "before each operation that writes"
+    if others > 1:
         text = f"before each write, fsync and rename and every {_th(others)} other operation"
-    else:
-        text = "before each operation that writes"
     text = f"{command.name} killed {text}, and in the middle of these writes"
     if command.cold:
         text += ", as it prepares its data and compiles its programs for the first time"
@@ -69,10 +63,10 @@ def _th(number: int) -> str:
     return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
 
 
-def report_row(on: Stands, command: Command, every: int) -> Row:
+def report_row(on: Stands, command: Command, *, others: int = 1) -> Row:
     """Kills a command at the operations of its evaluation, its plots and its report."""
     before = len(on.undisturbed(_without_report(command))[0].trial.operations) - TAIL
-    return operations_row(on, command, first=max(2, before), every=every)
+    return operations_row(on, command, others=others, first=max(2, before))
 
 
 def _without_report(command: Command) -> Command:
@@ -142,9 +136,9 @@ def chains_row(on: Stands) -> Row:
     for command, count in ((MAIN, CHAINS), (SWEEP, CHAINS // 2)):
         command = _without_report(command)
         start, _ = on.undisturbed(command)
-        seconds = start.ended - start.began
+        seconds = start.ended - start.began  # later starts have less to do
         chains = [
-            [Kill(after=dice.uniform(0.1 * seconds, seconds)) for _ in range(dice.randint(2, 5))]
+            [Kill(after=dice.uniform(0.1, 1 / n) * seconds) for n in range(1, dice.randint(3, 6))]
             for _ in range(count)
         ]
         on.kill(command, chains, found)
@@ -166,11 +160,11 @@ def fresh_row(on: Stands) -> Row:
 
 PARTS: dict[str, Callable[[Stands], Row]] = {
     "the operations of `main`": lambda on: operations_row(on, _without_report(MAIN)),
-    "the report of `main`": lambda on: report_row(on, MAIN, 1),
+    "the report of `main`": lambda on: report_row(on, MAIN),
     "the operations of `sweep`": lambda on: operations_row(
         on, _without_report(SWEEP), others=SWEEPS
     ),
-    "the report of `sweep`": lambda on: report_row(on, SWEEP, REPORTS),
+    "the report of `sweep`": lambda on: report_row(on, SWEEP, others=REPORTS),
     "the first start": lambda on: operations_row(on, FIRST, others=SWEEPS),
     "moments": moments_row,
     "several kills in a row": chains_row,
@@ -196,27 +190,19 @@ def too_few(rows: Sequence[Row], least: int) -> list[str]:
 
 
 def quick_rows(on: Stands) -> list[Row]:
-    """Kills a small run at some places, and once as it writes its report."""
-    small = dataclasses.replace(FIRST, name="`main`", cold=False)
-    its = on.undisturbed(small)[0].trial.operations
-    found = Found()
-    places = [its[(i + 1) * len(its) // PLACES - 1] for i in range(PLACES)]
-    on.kill(small, map(_at, places), found)
-    rows = [_row(f"{small.name} killed at {PLACES} places", found)]
-    reported, found, stand = dataclasses.replace(small, report=True), Found(), on.all[0]
-    start, expected = stand.undisturbed(reported)
-    renames = [_renames(its), _renames(start.trial.operations)]  # programs are not renamed
-    kill = Kill(at=Disturbance(sum(renames) // 2, "kill", kinds=("rename",)))
-    found.add(stand.story(reported, [kill], expected))
-    return [*rows, _row(f"{small.name} killed once in its report", found)]
-
-
-def _renames(operations: Sequence[Operation]) -> int:
-    return sum(its.kind == "rename" for its in operations)
-
-
-def _at(its: Operation) -> list[Kill]:
-    return [Kill(at=Disturbance(its.number, "torn" if its.kind == "write" else "kill"))]
+    """Kills a small run in a save, its report and a restore, and a sweep at a random moment."""
+    runs, sweeps = Found(), Found()
+    start, _ = on.undisturbed(SMALL)
+    counts = Counter(its.kind for its in start.trial.operations)
+    saving = Disturbance(counts["write"] // 3, "torn", kinds=("write",))
+    reporting = Disturbance(counts["rename"] * 3 // 4, "kill", kinds=("rename",))
+    restoring = Kill(phase=("restore", 1, 0.0))
+    on.kill(SMALL, [[Kill(at=saving), Kill(at=reporting), restoring]], runs)
+    on.kill(FEW, moments(on, FEW, "training", 1, random.Random(SEED), sweeps), sweeps)
+    return [
+        _row(f"{SMALL.name} killed in a save, in its report, and in the restore after it", runs),
+        _row(f"{FEW.name} killed once in its training", sweeps),
+    ]
 
 
 def _row_of(name: str, part: Callable[[Stands], Row], on: Stands) -> Row:
@@ -231,11 +217,9 @@ def _row_of(name: str, part: Callable[[Stands], Row], on: Stands) -> Row:
 def _row(what: str, found: Found, *more: str) -> Row:
     lost = found.lost if found.kills else [*found.lost, f"{what}: no case ran"]
     same = "all ended with the bits of an undisturbed run" if not lost else "not all the same"
-    texts = [*more, same]
+    texts = [f"{found.landed} of {found.planned} planned kills landed", *more, same]
     if found.work:
         texts.append(story.summary(found.work))
     if found.programs:
         texts.append(f"starts that compiled a half-written program again: {found.programs}")
-    if found.unfinished:
-        texts.append(f"unfinished folders of data that tfds left behind: {found.unfinished}")
     return Row(what, found.kills, "; ".join(texts), lost)

@@ -3,7 +3,9 @@
 Each case is a process in which one value of one array is replaced in one step. It must end with
 status 1 and a message that names the epoch and the step, and every checkpoint and row on disk must
 be that of the same training without the dose, up to the epoch before. In a sweep, each of many
-networks gets a dose of its own; the others must end with the bits of the sweep without doses.
+networks gets a dose of its own; the others must end with the bits of the sweep without doses. If a
+program with a place for the dose rounds differently, the comparison is with the same program and a
+dose that never comes.
 """
 
 import functools
@@ -16,8 +18,8 @@ from benchmarks.reliability import attempt
 from benchmarks.reliability.planting import network, poison, population
 from benchmarks.reliability.planting.messages import VALIDATION, Named
 from benchmarks.reliability.planting.network import Case
-from benchmarks.reliability.planting.poison import Dose
-from benchmarks.reliability.planting.trainings import EPOCHS, HARMLESS, SETTINGS, Trainings
+from benchmarks.reliability.planting.poison import HARMLESS, Dose
+from benchmarks.reliability.planting.trainings import EPOCHS, SETTINGS, Trainings
 from benchmarks.reliability.progress import Progress
 from benchmarks.reliability.row import Row
 
@@ -42,7 +44,7 @@ def measure(*, quick: bool) -> list[Row]:
     harmless = [case for case in cases() if case.place == HARMLESS]
     others, places, more = list(in_settings()), IN_SWEEPS, [HARMLESS]
     if quick:
-        harmful, harmless, others = harmful[::140], harmless[:1], others[:: len(others) - 1]
+        harmful, harmless, others = harmful[::140], harmless[:1], others[len(others) // 2 :][:1]
         places, more = ["second moment"], []
     with tempfile.TemporaryDirectory() as folder:
         trainings = Trainings(Path(folder))
@@ -86,9 +88,9 @@ def _of_main(trainings: Trainings, its: Sequence[Case], what: str) -> Row:
     progress = Progress("numbers, main", len(its))
     for case in its:
         wrong = attempt.lines(str(case), functools.partial(network.tried, trainings, case, named))
-        lost += wrong
+        lost += ["; ".join(wrong)] if wrong else []
         good += not wrong
-        progress.add(lost=bool(wrong))
+        progress.add("; ".join(wrong))
     if what == ONE_HARMLESS:
         found = (
             f"{good:,} ended with status 0; the row of that epoch says null for this metric, and "
@@ -104,7 +106,7 @@ def _of_main(trainings: Trainings, its: Sequence[Case], what: str) -> Row:
 
 def _of_sweeps(trainings: Trainings, places: Sequence[str], what: str) -> Row:
     """Trains a sweep for each place, in which each network but two gets a dose of its own."""
-    lost, named, networks = [], Named(), 0
+    lost, named, networks, good = [], Named(), 0, 0
     progress = Progress("numbers, sweeps", len(places))
     for place in places:
         its = [Dose(dose.step, dose.value, seed) for seed, dose in enumerate(doses(place))]
@@ -112,13 +114,17 @@ def _of_sweeps(trainings: Trainings, places: Sequence[str], what: str) -> Row:
         case = functools.partial(population.tried, trainings, place, its, named)
         wrong = attempt.lines(f"a sweep, {place}", case)
         lost += wrong
-        progress.add(lost=bool(wrong))
+        good += not wrong
+        progress.add("; ".join(wrong))
     if what == MANY_HARMLESS:
-        found = "all finished, with the bits of a sweep without it but for this metric"
+        found = (
+            f"in {good} of {len(places)} sweeps all networks finished, with the bits of a sweep "
+            f"without it but for this metric"
+        )
     else:
         found = (
-            "each of these networks was reported as diverged, the others of its population ended "
-            f"with the bits of a sweep without it, and every number in the checkpoints is finite; "
-            f"{named}"
+            f"in {good} of {len(places)} sweeps each of these networks was reported as diverged, "
+            f"the others of its population ended with the bits of a sweep without it, and every "
+            f"number in the checkpoints is finite; {named}"
         )
     return Row(what, networks, found, lost)

@@ -36,8 +36,8 @@ def _part(name: str, found: dict[str, Any]) -> str:
         "| --- | ---: | ---: | --- |",
     ]
     for row in found["rows"]:
-        lost = len(row["lost"])
-        lines.append(f"| {row['what']} | {row['tried']:,} | {lost or 'none'} | {row['found']} |")
+        lost = len(row["lost"]) or ("none" if row["promised"] else "-")
+        lines.append(f"| {row['what']} | {row['tried']:,} | {lost} | {row['found']} |")
     seconds = found["seconds"]
     took = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
     command = f"`python -m benchmarks.reliability {name}` ({took})"

@@ -1,8 +1,9 @@
-"""Kills processes that train one network together, and starts all of them again.
+"""Kills processes that train one network or a sweep together, and starts all of them again.
 
 `launch/local.py` starts two processes, each of which is killed at random operations and moments, or
 all of them with the launcher. Whatever was killed is started again in the same folder. In the end,
-the folder holds what two processes leave there that nobody killed, and the bits of a single one.
+the folder holds what two processes leave there that nobody killed, and of one network the bits of a
+single process; a sweep's networks are distributed to the processes, which changes their programs.
 """
 
 import random
@@ -15,14 +16,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.reliability.killing import left, story
-from benchmarks.reliability.killing.together import ALL, PROCESSES, Blow, Bout, Place
+from benchmarks.reliability.killing.story import Start
+from benchmarks.reliability.killing.together import (
+    ALL,
+    MAIN,
+    PROCESSES,
+    SWEEP,
+    Blow,
+    Bout,
+    Place,
+    Team,
+)
 from benchmarks.reliability.progress import SILENCE
 from benchmarks.reliability.row import Row
 
 SEED = 20
-LEAST = 50  # kills that are promised
-KILLS = 52
-CHAIN = 5  # kills in one folder
+LEAST = {MAIN: 50, SWEEP: 12}  # kills that are promised
+MORE = 2  # kills than that
+CHAINS = {MAIN: 5, SWEEP: 3}  # kills in one folder, where a sweep is finished earlier
 PLACES = 2  # at a time: who has lost a peer in a save waits for most of a minute
 NAMES = {"0": "the first process", "1": "the second one", ALL: "all with the launcher"}
 
@@ -31,20 +42,24 @@ class Found:
     """Counts the kills, and collects what was lost."""
 
     def __init__(self) -> None:
+        self.blows = 0  # tried
         self.kills: Counter[str] = Counter()  # by whom they met
         self.operations = 0  # of these at an operation
         self.lost: list[str] = []
         self.work: list[tuple[float, float]] = []
         self.ends: list[float] = []  # seconds from a kill to the end of all others
+        self.aborted = 0  # processes, without a message of ours
 
     def add(self, bouts: Sequence[Bout], different: str = "") -> None:
         """Adds what came of blows in one folder, which may differ in the end."""
         hit = [its for its in bouts if its.landed]
+        self.blows += sum(its.blow is not None for its in bouts)
+        self.aborted += sum(its.aborted for its in bouts)
         self.kills.update(its.blow.whom for its in hit if its.blow)
         self.operations += sum(its.blow is not None and its.blow.operation > 0 for its in hit)
         self.ends += [its.seconds for its in hit]
         starts = [its.start for its in bouts]
-        wrong = [*(its.wrong for its in bouts), different, story.not_gone_on(starts)]
+        wrong = [*(its.wrong for its in bouts), different, *story.not_gone_on(starts)]
         lost = next(filter(None, wrong), "")
         if lost:
             blows = ", ".join(str(its.blow) for its in bouts if its.blow)
@@ -70,22 +85,25 @@ def _struck(place: Place, blows: Sequence[Blow], expected: left.Contents) -> tup
         return bouts, f"{type(error).__name__}: {error}"
 
 
-def _chain(number: int, size: int, operations: dict[str, int], seconds: float) -> list[Blow]:
+def _chain(
+    number: int, size: int, operations: dict[str, int], seconds: dict[str, float]
+) -> list[Blow]:
     """Returns blows for one folder, at operations and at moments in turn.
 
     Args:
       number: of the chain, from 0 on.
       size: the number of blows.
       operations: of each process, in a start that nobody kills.
-      seconds: of such a start.
+      seconds: of such a start, and of each process from when all have joined.
     """
     dice, blows = random.Random(SEED + number), []
     for i in range(size):
         kind = (number + i) % 5
         if kind == 4:
-            blows.append(Blow(ALL, after=dice.uniform(0.1, 0.9) * seconds))
+            blows.append(Blow(ALL, after=dice.uniform(0.1, 0.9) * seconds[ALL]))
         elif kind % 2:
-            blows.append(Blow("01"[kind == 1], after=dice.uniform(0.4, 0.9) * seconds))
+            whom = "01"[kind == 1]
+            blows.append(Blow(whom, after=dice.uniform(0, 0.9) * seconds[whom]))
         else:  # later starts have less to do
             whom = "01"[kind == 2]
             last = max(1, operations[whom] // (i + 1))
@@ -94,44 +112,62 @@ def _chain(number: int, size: int, operations: dict[str, int], seconds: float) -
 
 
 def measure(*, quick: bool) -> list[Row]:
-    """Kills processes that train together, and returns a row with what came of it."""
-    found = Found()
+    """Kills processes that train together, and returns a row for each command."""
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder).resolve()
-        places = [Place(where / f"place-{i}", where / "shared") for i in range(PLACES)]
         if quick:
-            _kill_once(places[0], found)
-        else:
-            _kill_often(places, found)
-    return [row(found, least=1 if quick else LEAST)]
+            place = Place(where / "place", where / "shared", MAIN)
+            return [row(_killed_once(place), MAIN, 1)]
+        rows = []
+        for team, least in LEAST.items():
+            names = [where / f"{team.words[0]}-{i}" for i in range(PLACES)]
+            places = [Place(name, where / "shared", team) for name in names]
+            rows.append(row(_killed_often(places, team, least + MORE), team, least))
+        return rows
 
 
-def _kill_once(place: Place, found: Found) -> None:
-    """Kills the second process once, when there is a checkpoint already."""
-    start = _left_alone(place, PROCESSES, "1").start
+def _killed_once(place: Place, whom: str = "0") -> Found:
+    """Kills a process once, in the second of three saves; the first one is missed at once."""
+    found = Found()
+    count = _operations(place, _left_alone(place, PROCESSES, whom))
     expected = left.contents(place.run)
-    blow = Blow("1", operation=len(start.trial.operations) * 2 // 3)  # in the second of three saves
-    found.add(*_struck(place, [blow], expected))
+    found.add(*_struck(place, [Blow(whom, operation=count * 2 // 3)], expected))
+    return found
 
 
-def _kill_often(places: Sequence[Place], found: Found) -> None:
-    _left_alone(places[0], 1)
-    single = left.contents(places[0].run)
-    both = [_left_alone(places[0], PROCESSES, process).start for process in ("0", "1")]
-    expected = left.contents(places[0].run)
-    found.lost += other_bits(expected, single)
-    operations = {str(i): len(start.trial.operations) for i, start in enumerate(both)}
-    seconds, said = both[-1].ended - both[-1].began, time.monotonic()
-    for number in range(0, KILLS, PLACES):  # more than it takes, unless many come too late
-        chains = [_chain(number + i, CHAIN, operations, seconds) for i in range(PLACES)]
+def _killed_often(places: Sequence[Place], team: Team, kills: int) -> Found:
+    found, first = Found(), places[0]
+    both = {process: _left_alone(first, PROCESSES, process) for process in ("0", "1")}
+    expected = left.contents(first.run)
+    if team.elastic:
+        _left_alone(first, 1)
+        found.lost += other_bits(expected, left.contents(first.run))
+    operations = {process: _operations(first, bout) for process, bout in both.items()}
+    seconds, said = _seconds(both["1"].start), time.monotonic()
+    for number in range(0, kills, PLACES):  # more than it takes, unless many come too late
+        chains = [_chain(number + i, CHAINS[team], operations, seconds) for i in range(PLACES)]
         with ThreadPoolExecutor(PLACES) as pool:
             for bouts, different in pool.map(_struck, places, chains, [expected] * PLACES):
                 found.add(bouts, different)
         if time.monotonic() - said > SILENCE:
             said = time.monotonic()
-            print(f"processes: {found.kills.total()} kills, {len(found.lost)} lost", flush=True)
-        if found.kills.total() >= KILLS:
+            counts = f"{found.kills.total()} kills, {len(found.lost)} lost"
+            print(f"processes, {team.name}: {counts}", flush=True)
+        if found.kills.total() >= kills:
             break
+    return found
+
+
+def _operations(place: Place, bout: Bout) -> int:
+    """Returns the number of operations on the run's files; no others are met in each start."""
+    folder = f"{place.run}/"
+    return sum(its.path.startswith(folder) for its in bout.start.trial.operations)
+
+
+def _seconds(start: Start) -> dict[str, float]:
+    """Returns the seconds of a start, and those of each process from when all have joined."""
+    joined = max({note.process: note.at for note in reversed(start.notes)}.values())
+    return {ALL: start.ended - start.began} | dict.fromkeys("01", start.ended - joined)
 
 
 def _left_alone(place: Place, count: int, counted: str = "") -> Bout:
@@ -163,18 +199,21 @@ def other_bits(found: left.Contents, single: left.Contents) -> list[str]:
     return [f"two processes, without a kill, do not end as one does: {text}"] if text else []
 
 
-def row(found: Found, least: int) -> Row:
+def row(found: Found, team: Team, least: int) -> Row:
     """Returns the row of what was found; fewer kills than `least` are lost."""
-    what = f"{PROCESSES} processes of `launch/local.py`, killed up to {CHAIN} times in a row"
+    what = f"{team.name} in {PROCESSES} processes of `launch/local.py`, "
+    what += f"killed up to {CHAINS[team]} times in a row"
     count, lost = found.kills.total(), [*found.lost]
     if count < least:
         lost.append(f"{what}: {count} kills were tried; {least} were promised")
     killed = ", ".join(f"{NAMES[whom]}: {n}" for whom, n in sorted(found.kills.items()))
-    texts = [f"kills by whom they met: {killed or 'none'}"]
+    texts = [f"{count} of {found.blows} tried kills landed; by whom they met: {killed or 'none'}"]
     texts.append(f"kills at an operation on a file: {found.operations}")
     texts.append("not all the same" if lost else "all ended with the bits of a run left alone")
     if found.work:
         texts.append(story.summary(found.work))
     if found.ends:
         texts.append(f"all had ended {max(found.ends):.0f} s after a kill at the latest")
+    if found.aborted:
+        texts.append(f"others that JAX aborted, without a message of ours: {found.aborted}")
     return Row(what, count, "; ".join(texts), lost)

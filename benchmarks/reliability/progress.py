@@ -1,4 +1,4 @@
-"""Prints how far a measurement is, about every half minute."""
+"""Prints how far a measurement is, about every half minute, and at once what it has lost."""
 
 import threading
 import time
@@ -15,11 +15,13 @@ class Progress:
         self._started = self._said = time.monotonic()
         self._lock = threading.Lock()
 
-    def add(self, *, lost: bool) -> None:
-        """Counts a case; prints a line if the last one is old enough."""
+    def add(self, wrong: str = "") -> None:
+        """Counts a case; prints what is wrong with it, and a line if the last one is old enough."""
         with self._lock:
             self._done += 1
-            self._lost += lost
+            if wrong:
+                self._lost += 1
+                print(f"{self._name}: {wrong}", flush=True)
             now = time.monotonic()
             if now - self._said > SILENCE:
                 self._said = now

@@ -11,3 +11,4 @@ class Row:
     tried: int  # cases
     found: str  # what came of them, in one sentence with its figures
     lost: list[str] = field(default_factory=list)  # one line per case that the promise did not hold
+    promised: bool = True  # False: nothing is, so that nothing can be lost

@@ -184,6 +184,7 @@ def environment(folder: Path, shared: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return kept | {
         "PYTHONPATH": str(readme.ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",  # which would be written by the first start only
         "PYTHONWARNINGS": "ignore::DeprecationWarning",  # of forks while other threads run
         "HOME": str(folder),
         "JAX_PLATFORMS": "cpu",

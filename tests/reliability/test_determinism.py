@@ -32,7 +32,7 @@ def test_the_same_command_leaves_the_same_bits(trained):
     assert [row.lost for row in rows] == [[]] * len(rows)
     twice, circumstances, asked, on_gpu = rows
     assert [its.tried for its in (twice, circumstances, asked, on_gpu)] == [1, 1, 1, 0]
-    assert twice.what.startswith("the same command twice, with Python ")
+    assert twice.what.startswith("the same command twice")
     assert on_gpu.found.startswith("not yet measured: there was no GPU; on a machine with one, ")
 
 
@@ -62,7 +62,8 @@ def test_the_row_names_both_pythons(monkeypatch, tmp_path):
     monkeypatch.setattr(determinism, "_trainings", lambda commands, names, python: {})
     monkeypatch.setattr(determinism, "_version", lambda python: f"Python {python}")
     row = determinism._twice(Commands(tmp_path, quick=False), [], ["1", "2"])
-    assert (row.what, row.lost) == ("the same command twice, with Python 1 and Python 2", [])
+    assert row.what.endswith(", with Python 1 and Python 2")
+    assert row.lost == []
 
 
 def test_a_training_that_fails_is_one_lost_line(monkeypatch, tmp_path):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.reliability import curves, endurance
+from benchmarks.reliability.records import record
 from benchmarks.reliability.watching import leak
 from benchmarks.reliability.watching.samples import Lines, Sample, row_size, watch
+from benchmarks.reliability.watching.verdict import Bound, row
 from mnist_jax.training import checkpoint
 
 # Opens a file for each epoch, and never closes it.
@@ -28,16 +30,16 @@ runpy.run_module("mnist_jax.main", run_name="__main__", alter_sys=True)
 
 @pytest.mark.slow
 def test_a_training_needs_no_more_at_its_end():
-    (row,) = endurance.measure(quick=True)
-    assert row.tried == endurance.QUICK_EPOCHS
-    assert row.lost == []
-    assert "open files" in row.found
+    (found,) = endurance.measure(quick=True)
+    assert found.tried == endurance.QUICK_EPOCHS
+    assert found.lost == []
+    assert "open files" in found.found
 
 
 def test_files_that_are_never_closed_are_found(tmp_path):
     words = endurance.main_words(tmp_path / "run", 30, *endurance.SMALL)[2:]
     its = watch(["-c", LEAKING, *words], tmp_path / "run", every=0.02)
-    found = endurance.row("a leak", its, "epoch", row_size(tmp_path / "run"))
+    found = row("a leak", its, "epoch", Bound(row_size(tmp_path / "run")))
     assert [line for line in found.lost if line.startswith("a leak: open files grows")]
 
 
@@ -58,6 +60,18 @@ def samples(**growth):
     ]
 
 
+def test_epochs_and_networks_that_are_missing_are_told(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("{}\n" * 3)
+    assert endurance._missing(path, 3) == []
+    assert endurance._missing(path, 4) == ["metrics.jsonl has 3 lines instead of 4"]
+
+
+def judged(its, leaked=0.0):
+    """The row of a training whose rows take 700 bytes each."""
+    return row("it", its, "epoch", Bound(700, leaked))
+
+
 @pytest.mark.parametrize(
     ("growth", "lost"),
     [
@@ -70,12 +84,12 @@ def samples(**growth):
     ],
 )
 def test_growth_is_told_by_name(growth, lost):
-    row = endurance.row("it", samples(**growth), "epoch", 700)
-    assert [line.split(": ")[1] for line in row.lost] == [f"{name} grows" for name in lost]
-    assert f"a slope of {growth.get('memory', 0):,} bytes per epoch" in row.found
-    assert "at most 2,400: 2 x (700 of the row) + 1,000)" in row.found
-    assert "take 500 bytes per epoch in their files and 300 in the metadata" in row.found
-    assert row.tried == 10_000
+    found = judged(samples(**growth))
+    assert [line.split(": ")[1] for line in found.lost] == [f"{name} grows" for name in lost]
+    assert f"a slope of {growth.get('memory', 0):,} bytes per epoch" in found.found
+    assert "at most 2,400: 2 x (700 of the row) + 1,000)" in found.found
+    assert "take 500 bytes per epoch in their files and 300 in the metadata" in found.found
+    assert found.tried == 10_000
 
 
 def test_what_is_there_only_while_a_checkpoint_is_written_does_not_count():
@@ -83,7 +97,7 @@ def test_what_is_there_only_while_a_checkpoint_is_written_does_not_count():
         dataclasses.replace(s, memory=s.memory + (0, 3 * s.done, 40_000_000)[i % 3])
         for i, s in enumerate(samples())
     ]
-    assert endurance.row("it", its, "epoch", 700).lost == []
+    assert judged(its).lost == []
 
 
 def slower(others: float) -> list[Sample]:
@@ -96,16 +110,16 @@ def slower(others: float) -> list[Sample]:
 
 def test_time_that_grows_is_told():
     its = [dataclasses.replace(s, cpu=s.seconds, seconds=0.1 * s.done) for s in slower(0.0)]
-    (line,) = endurance.row("it", its, "epoch", 700).lost
+    (line,) = judged(its).lost
     assert line.startswith("it: CPU time grows")
 
 
 def test_wall_time_is_judged_where_the_machine_is_quiet():
-    (line,) = endurance.row("it", slower(0.1), "epoch", 700).lost
+    (line,) = judged(slower(0.1)).lost
     assert line.startswith("it: wall time grows")
-    row = endurance.row("it", slower(2.0), "epoch", 700)
-    assert row.lost == []
-    assert "of wall time (not judged: others used " in row.found
+    found = judged(slower(2.0))
+    assert found.lost == []
+    assert "of wall time (not judged: others used " in found.found
 
 
 def test_each_line_is_counted_once(tmp_path):
@@ -130,14 +144,14 @@ def test_the_plot_shows_every_curve(tmp_path):
 
 def test_what_tensorstore_leaks_counts_once_more_for_the_gaps():
     its = samples(memory=9_000)
-    assert endurance.row("it", its, "epoch", 700).lost
-    assert endurance.row("it", its, "epoch", 700, leaked=3_500).lost == []
+    assert judged(its).lost
+    assert judged(its, leaked=3_500).lost == []
 
 
 def test_the_leak_of_a_library_is_measured_for_each_array(tmp_path, monkeypatch):
     folder, kept = tmp_path / "checkpoints", []
     arrays = {f"params/{name}": np.zeros((1, 3), np.float32) for name in "abc"}
-    checkpoint.write(folder, 7, arrays, checkpoint.metadata(arrays, {"step": 7}))
+    checkpoint.write(folder, 7, arrays, checkpoint.metadata(arrays, record(7)))
     monkeypatch.setattr(leak, "_convert", lambda path: kept.append(bytes(1_000)))
     assert leak.of_tensorstore(tmp_path) == pytest.approx(5 * 1_050, rel=0.05)  # and two merges
     monkeypatch.setattr(leak, "_convert", lambda path: bytes(1_000))

@@ -12,8 +12,8 @@ import pytest
 from benchmarks.reliability import faults, trial
 from benchmarks.reliability.failing import cases, mishaps, scenes, verdict
 from benchmarks.reliability.failing.cases import Case
+from benchmarks.reliability.failing.ending import End, Ending
 from benchmarks.reliability.failing.stage import Stage
-from benchmarks.reliability.failing.verdict import End
 from benchmarks.reliability.row import Row
 from benchmarks.reliability.trial import Disturbance, Operation
 
@@ -31,6 +31,7 @@ FILES = """
     flistxattr fremovexattr lgetxattr lsetxattr llistxattr lremovexattr fopen fdopen freopen fclose
     fread fwrite fflush fgets fgetc fputs fputc
     """
+KEPT = ((Ending.HARMLESS, ""), (Ending.MESSAGE, ""))
 HARMLESS = {
     **dict.fromkeys(("fwrite", "fflush", "fclose", "fputs", "fputc"), "see interposed.c"),
     **dict.fromkeys(("fread", "fgets", "fgetc", "fdopen"), "of stdio as well"),
@@ -76,7 +77,7 @@ def test_faults_of_all_kinds_lose_nothing(found):
 
 def test_some_are_told_of_and_some_are_harmless(found):
     """Else nothing would be disturbed, or every disturbance would end a training."""
-    assert {verdict.HARMLESS, verdict.MESSAGE} <= {end.text for end in found[1]}
+    assert {Ending.HARMLESS, Ending.MESSAGE} <= {end.ending for end in found[1]}
 
 
 def test_a_checkpoint_without_its_index_is_not_saved(stage):
@@ -90,7 +91,7 @@ def test_a_checkpoint_without_its_index_is_not_saved(stage):
     for number, path in its[:2]:
         case = Case("list", number, "EIO", path=path)
         end = verdict.play(stage, scenes.SAVING, case.disturbance, plain)
-        assert end.text in (verdict.HARMLESS, verdict.MESSAGE)
+        assert (end.ending, end.wrong) in KEPT
 
 
 def test_a_sound_checkpoint_is_not_set_aside_for_one_look_that_fails(stage):
@@ -99,7 +100,7 @@ def test_a_sound_checkpoint_is_not_set_aside_for_one_look_that_fails(stage):
     inner = [case for case in looks if case.path.endswith(("/state", "/state/_METADATA"))]
     assert inner
     end = verdict.play(stage, scenes.RESTORING, inner[0].disturbance, plain)
-    assert end.text in (verdict.HARMLESS, verdict.MESSAGE)
+    assert (end.ending, end.wrong) in KEPT
 
 
 def test_each_operation_fails_and_each_kind_has_each_error():
@@ -114,18 +115,23 @@ def test_each_operation_fails_and_each_kind_has_each_error():
     assert {case.act for case in found if case.kinds == "list"} == {*cases.ERRORS["list"]}
     known = cases.groups(operations)
     assert cases.single(operations, known) == []
-    assert len(cases.single(operations, known, again=True)) == 9
+    assert len(cases.single(operations, known, each=True)) == 9
+
+
+def test_errors_take_turns_where_each_kind_of_file_has_one():
+    operations = [Operation(1, "write", f"/bench/run/{i}", disturbed=False) for i in "abc"]
+    operations.append(Operation(4, "list", "/bench/run", disturbed=False))
+    acts = [case.act for case in cases.single(operations, most=1)]
+    assert acts == [*cases.ERRORS["write"][:3], cases.ERRORS["list"][0]]
 
 
 def test_a_row_counts_what_was_played():
     jobs = [
-        faults.Job("what", str(i), scenes.TRAINING, lambda stage, plain: End("")) for i in range(4)
+        faults.Job("what", str(i), scenes.TRAINING, lambda stage, plain: End()) for i in range(4)
     ]
-    ends = [End(text) for text in (verdict.HARMLESS, verdict.ABORTED, "it hangs", verdict.UNMET)]
-    text = "; ".join(
-        f"1 {verdict.KEPT_PROMISES[end]}"
-        for end in (verdict.HARMLESS, verdict.ABORTED, verdict.UNMET)
-    )
+    ends = [End(Ending.HARMLESS), End(Ending.ABORTED), End(wrong="it hangs"), End(Ending.UNMET)]
+    kept = Ending.HARMLESS, Ending.ABORTED, Ending.UNMET
+    text = "; ".join(f"1 {ending.value}" for ending in kept)
     assert faults.rows(jobs, ends) == [Row("what", 3, text, ["2: it hangs"])]
     (row,) = faults.rows(jobs[3:], ends[3:])
     assert (row.tried, len(row.lost)) == (0, 1)
@@ -135,14 +141,16 @@ def test_a_kind_of_operation_that_is_not_met_is_tried_nearby_and_then_lost():
     paths = ["/bench/run/a", "/bench/run/b"]
     operations = [Operation(i, "fsync", path, disturbed=True) for i, path in enumerate(paths, 1)]
     jobs = faults._failing(scenes.COLD, cases.single(operations))
-    ends = [End(verdict.HARMLESS, operations[0])] * len(jobs)
-    (job,) = faults.unmet(jobs, ends)
-    assert job.case.group == ("fsync", "bench/run/b")
-    assert [faults.near(job, attempt).case.number for attempt in range(4)] == [3, 1, 4, 1]
+    ends = [End(Ending.HARMLESS, met=operations[0])] * len(jobs)
+    ((job, case),) = faults.unmet(jobs, ends)
+    assert case.group == ("fsync", "bench/run/b")
+    assert [faults.near(job, case, attempt).case.number for attempt in range(4)] == [3, 1, 4, 1]
+    tried, its_ends = [*jobs, faults.near(job, case, 0)], [*ends, End(Ending.UNMET)]
+    assert faults.unmet(tried, its_ends) == [(job, case)]  # the next one is near it, too
     (row,) = faults.rows(jobs, ends, whole=True)
     assert row.lost == ["fsync bench/run/b: no fault was met"]
     assert row.found.startswith("1 of 2 kinds of operations were met; ")
-    ends[-1] = End(verdict.HARMLESS, operations[1])
+    ends[-1] = End(Ending.HARMLESS, met=operations[1])
     assert faults.unmet(jobs, ends) == faults.rows(jobs, ends, whole=True)[0].lost == []
 
 
@@ -226,7 +234,7 @@ def test_the_file_operations_of_all_libraries_are_met(library):
 def test_a_mishap_that_does_not_happen_is_not_counted(stage):
     _, plain = stage.listed(scenes.TRAINING)
     end = mishaps.taken_away(stage, plain, how="deleted", moment="saving", number=9)
-    assert end == verdict.UNMET
+    assert end == End(Ending.UNMET)
     with pytest.raises(LookupError):
         mishaps.damaged_program(stage, plain, damage="cut", name="no_such_program")
 
@@ -234,4 +242,4 @@ def test_a_mishap_that_does_not_happen_is_not_counted(stage):
 def test_the_clock_goes_back(stage):
     _, plain = stage.listed(scenes.TRAINING)
     end = mishaps.clock_back(stage, plain, seconds=3600, moment="saving", number=2)
-    assert end == verdict.HARMLESS
+    assert end == End(Ending.HARMLESS)

@@ -1,12 +1,15 @@
 """The short form of `python -m benchmarks.reliability inputs`, and what watches the long one."""
 
+import contextlib
+import json
 import os
 import re
 
 import pytest
 
 from benchmarks.reliability import inputs
-from benchmarks.reliability.fuzzing import guard, watch, worker
+from benchmarks.reliability.fuzzing import guard, mutations, samples, watch, workdirs, worker
+from mnist_jax.errors import UserError
 from tests.commands import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -20,9 +23,11 @@ def test_input_of_any_kind_is_read_or_refused():
 
 
 def test_any_command_line_ends_with_a_message():
-    outcomes, lost = inputs.in_a_process("command_lines", 40)
-    assert lost == ""
-    assert {*outcomes} == {"status 0", "status 1", "status 2"}
+    place = samples.shared(quick=True)
+    found = watch.watched("properties:command_lines", place, 40, seconds=60.0)  # beside other tests
+    assert found.lost == []
+    names = ("main", "sweep", "explore", "evaluate", "verify", "predict", "export", "demo")
+    assert {*found.outcomes} == {"status 1", "status 2", *(f"{name} done" for name in names)}
 
 
 def test_no_code_is_made_from_data():
@@ -49,6 +54,23 @@ def test_a_case_that_ends_its_process_is_told_of(tmp_path):
     assert found.outcomes == {"fine": 8}
 
 
+def test_a_process_that_ends_early_is_told_of(tmp_path):
+    found = watch.watched("misbehaving:leaving", tmp_path, 12, processes=2)
+    assert found.lost == ["misbehaving:leaving: 12 cases were planned, 6 tried"]
+
+
+def test_inputs_that_are_the_same_are_counted_once(tmp_path):
+    found = watch.watched("misbehaving:repeating", tmp_path, 12, processes=2)
+    assert found.lost == []
+    assert (found.tried, len(found.inputs)) == (12, 3)
+    assert found.said() == "3 distinct; 12 fine"
+
+
+def refuses_too_late(does, place):
+    does(place)
+    raise UserError("refused")
+
+
 @pytest.mark.parametrize(
     "does",
     [
@@ -67,8 +89,26 @@ def test_what_goes_beyond_its_folder_is_told_of(tmp_path, does):
     for name in ("inside", "outside"):
         (tmp_path / name).mkdir()
     (tmp_path / "outside" / "x").write_text("")
-    its = guard.Guard(tmp_path / "inside", tmp_path / "outside")
+    its = guard.Guard(tmp_path / "inside")
     with its.watching():
         (tmp_path / "inside" / "file").write_text("")
     with pytest.raises(worker.Broken), its.watching():
         does(tmp_path)
+    with pytest.raises(worker.Broken), its.watching():
+        refuses_too_late(does, tmp_path)
+
+
+@pytest.mark.parametrize("name", mutations.CLIMBING)
+def test_a_reader_that_follows_a_name_out_of_a_workdir_is_told_of(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    its = workdirs.Place.of(tmp_path, samples.shared(quick=True), "run")
+    path = its.workdir / "config.json"
+
+    def reads() -> None:
+        found = its.workdir / json.loads(path.read_text())
+        with contextlib.suppress(OSError):  # which files are there, the reader cannot know
+            found.write_text("") if found.name == "new" else found.read_text()
+
+    with pytest.raises(worker.Broken, match="outside"):
+        its.tried(path, json.dumps(name).encode(), reads)
+    assert its.tried(path, b'"config.json"', reads) == "read"

@@ -8,8 +8,8 @@ import pytest
 from benchmarks.reliability import attempt, forked, left, numbers
 from benchmarks.reliability.planting import network
 from benchmarks.reliability.planting.messages import Named, judged
-from benchmarks.reliability.planting.poison import PLACES, Dose
-from benchmarks.reliability.planting.trainings import HARMLESS, SETTINGS
+from benchmarks.reliability.planting.poison import HARMLESS, PLACES, Dose
+from benchmarks.reliability.planting.trainings import SETTINGS, Trainings
 from tests import commands
 
 
@@ -17,7 +17,7 @@ def test_no_number_that_is_not_finite_is_missed_or_saved(monkeypatch):
     monkeypatch.setattr(forked, "server", commands._server)
     of_main, of_settings, harmless, of_sweeps = numbers.measure(quick=True)
     assert [row.lost for row in (of_main, of_settings, harmless, of_sweeps)] == [[]] * 4
-    assert (of_main.tried, of_settings.tried, harmless.tried) == (2, 2, 1)
+    assert (of_main.tried, of_settings.tried, harmless.tried) == (2, 1, 1)
     assert of_main.found.startswith("2 ended with status 1")
     assert harmless.found.startswith("1 ended with status 0")
     assert of_sweeps.tried == len(numbers.VALUES) * len(numbers.WHEN)
@@ -91,3 +91,22 @@ def test_what_is_saved_beyond_the_epoch_before_is_seen(tmp_path, monkeypatch):
     del digests["run"]["20/params"]
     (run / "metrics.jsonl").write_text(lines[0])
     assert network.differences(run, clean, 2) == []
+
+
+def test_what_rounds_otherwise_is_compared_with_a_dose_that_never_comes(tmp_path, monkeypatch):
+    made = []
+
+    def clean(self, *words, place="", **more):
+        made.append(place)
+        return tmp_path / (place or "without")
+
+    monkeypatch.setattr(Trainings, "clean", clean)
+
+    def unlike(*differing):
+        differences = lambda folder: ["it differs"] * (folder.name in differing)  # noqa: E731
+        its = Trainings(tmp_path).unlike(differences, "main", place="loss", doses=[Dose(1, 2.0)])
+        return its, [made.pop(0) for _ in made[:]]
+
+    assert unlike() == ([], [""])
+    assert unlike("without") == ([], ["", "loss"])
+    assert unlike("without", "loss") == (["it differs"], ["", "loss"])

@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 import types
+from dataclasses import asdict
 
 import pytest
 
@@ -12,6 +13,7 @@ from benchmarks.reliability import __main__ as command
 from benchmarks.reliability import page
 from benchmarks.reliability.determinism import ON_GPU
 from benchmarks.reliability.row import Row
+from mnist_jax.training import provenance
 from tests.commands import ROOT
 
 CONDITIONS = {
@@ -33,6 +35,7 @@ def part(monkeypatch, tmp_path):
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     monkeypatch.setattr(measured, "FOLDER", tmp_path)
     monkeypatch.setattr(measured, "conditions", lambda: CONDITIONS)
+    monkeypatch.setattr(provenance, "_git", lambda root, *words: CONDITIONS["commit"])
     rows = {"kills": [Row("killed", 2, "half of them", ["case 7: other bits"])], "faults": []}
     for name, its in rows.items():
         module = types.SimpleNamespace(measure=lambda *, quick, its=its: its)
@@ -50,6 +53,32 @@ def test_what_was_lost_is_printed_and_is_a_failure(part, monkeypatch, capsys):
     assert "LOST  case 7: other bits" in capsys.readouterr().out
     assert "killed" not in part.read_text()
     assert run(monkeypatch, "faults") == 0
+
+
+def test_a_part_that_ends_is_a_loss_and_the_next_one_is_measured(part, monkeypatch, capsys):
+    broken = types.SimpleNamespace(measure=lambda *, quick: 1 / 0)
+    monkeypatch.setitem(sys.modules, "benchmarks.reliability.numbers", broken)
+    assert run(monkeypatch, "numbers", "faults", "--write") == 1
+    assert "LOST  numbers ended: ZeroDivisionError" in capsys.readouterr().out
+    assert page.PARTS["faults"] in part.read_text()
+
+
+def test_code_that_was_changed_meanwhile_is_a_loss(part, monkeypatch, capsys):
+    def measure(*, quick):
+        monkeypatch.setattr(provenance, "_git", lambda *arguments: "def")
+        return []
+
+    monkeypatch.setitem(
+        sys.modules, "benchmarks.reliability.faults", types.SimpleNamespace(measure=measure)
+    )
+    assert run(monkeypatch, "faults") == 1
+    assert "LOST  it was changed while it was measured" in capsys.readouterr().out
+
+
+def test_where_nothing_is_promised_nothing_can_be_lost():
+    rows = [asdict(Row("this", 1, "that", promised=False))]
+    found = {"conditions": CONDITIONS, "seconds": 1, "rows": rows}
+    assert "| this | 1 | - | that |" in page.table({"kills": found})
 
 
 def test_parts_are_written_one_by_one(part, monkeypatch):

@@ -8,7 +8,15 @@ import pytest
 
 from benchmarks.reliability import processes
 from benchmarks.reliability.killing.story import Note, Start
-from benchmarks.reliability.killing.together import ALL, Blow, Bout, Place, _is_hit
+from benchmarks.reliability.killing.together import (
+    ALL,
+    MAIN,
+    SWEEP,
+    Blow,
+    Bout,
+    Place,
+    _is_hit,
+)
 from benchmarks.reliability.processes import _chain
 from benchmarks.reliability.trial import Operation, Trial
 
@@ -20,12 +28,24 @@ def test_processes_that_are_killed_end_with_the_bits_of_a_run_left_alone():
     (row,) = processes.measure(quick=True)
     assert row.lost == []
     assert row.tried == 1
-    assert "the second one: 1" in row.found
+    assert "by whom they met: the first process: 1; kills at an operation on a file: 1" in row.found
+    assert "without a message of ours: 1" in row.found
     assert "the bits of a run left alone" in row.found
 
 
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("whom", ["0", "1"])
+def test_processes_of_a_sweep_that_are_killed_end_with_the_bits_of_one_left_alone(tmp_path, whom):
+    found = processes._killed_once(Place(tmp_path / "place", tmp_path / "shared", SWEEP), whom)
+    assert found.lost == []
+    assert found.kills == {whom: 1}
+    assert len(found.work) == 1
+
+
 def test_each_process_and_all_are_killed_at_operations_and_moments():
-    blows = [blow for i in range(11) for blow in _chain(i, 5, {"0": 300, "1": 30}, 10.0)]
+    seconds = {ALL: 10.0, "0": 5.0, "1": 5.0}
+    blows = [blow for i in range(11) for blow in _chain(i, 5, {"0": 300, "1": 30}, seconds)]
     assert len(blows) == 55
     assert {(blow.whom, bool(blow.operation)) for blow in blows} == {
         ("0", False),
@@ -35,6 +55,15 @@ def test_each_process_and_all_are_killed_at_operations_and_moments():
         (ALL, False),
     }
     assert max(blow.operation for blow in blows if blow.whom == "1") <= 30
+    assert max(blow.after for blow in blows if blow.whom != ALL) < 5.0
+
+
+def test_a_process_is_timed_from_when_all_have_joined():
+    notes = [
+        Note(at, begins="compilation", process=i) for i, at in [(0, 4), (0, 5), (1, 6), (1, 7)]
+    ]
+    start = Start(Trial(0, "", "", []), notes, Path("/b"), 1.0, 9.0)
+    assert processes._seconds(start) == {ALL: 8.0, "0": 3.0, "1": 3.0}
 
 
 def bout(status, errors, whom="", seconds=3.0, output="", notes=(), newest=0):
@@ -72,6 +101,18 @@ def test_what_went_wrong_is_seen(status, errors, whom, said):
     assert (said in found) if said else not found
 
 
+def test_processes_that_jax_aborted_without_a_message_of_ours_are_counted_apart():
+    silent = bout(75, COORDINATOR + ABORTED, "0")
+    spoken = bout(75, f"process 1: error: process 0 is gone\n{COORDINATOR}{ABORTED}", "0")
+    late = bout(
+        75, f"error: process 1 is gone\n{KILLED}process 0 of 2 was killed by SIGABRT\n", "1"
+    )
+    assert [its.aborted for its in (silent, spoken, late, bout(0, ""))] == [1, 0, 0, 0]
+    found = processes.Found()
+    found.add([silent, spoken, silent])
+    assert "aborted, without a message of ours: 2" in processes.row(found, MAIN, 1).found
+
+
 def test_only_a_blow_that_landed_is_a_kill():
     def ended(errors, *operations, status=75):
         return Trial(status, "", errors, list(operations))
@@ -95,7 +136,7 @@ def test_processes_that_start_anew_are_found_out():
     anew = bout(0, "", notes=[at(0), at(24)])
     found = processes.Found()
     found.add([killed, anew])
-    assert found.kills.total() == 1
+    assert (found.kills.total(), found.blows) == (1, 1)
     (line,) = found.lost
     assert line.startswith("process 1 at 1.00 s: began at step 0 although checkpoint 8 of /b/a")
     again = bout(0, "", notes=[at(8), at(24)], output="resuming from step 8 (epoch 1 done)")
@@ -105,7 +146,8 @@ def test_processes_that_start_anew_are_found_out():
 
 
 def test_fewer_kills_than_promised_are_lost():
-    assert "0 kills were tried; 50 were promised" in processes.row(processes.Found(), 50).lost[0]
+    row = processes.row(processes.Found(), MAIN, 50)
+    assert "0 kills were tried; 50 were promised" in row.lost[0]
 
 
 def test_what_cannot_be_read_is_lost_and_the_others_go_on(tmp_path, monkeypatch):

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 from benchmarks.reliability.trial import READING, WRITING, Disturbance, Operation
 
-ONWARD = ("create,mkdir,write,fsync", "create,open,list")  # that a full disk or table refuses
 GONE = "create,mkdir,rename,rmdir,truncate,unlink,write,fsync,open,read,list,stat,lock,chmod,utime"
 ALL = {  # what a whole system can do from some operation on: the operations, and their error
-    "ENOSPC": ONWARD[0],
-    "EMFILE": ONWARD[1],
+    "ENOSPC": "create,mkdir,write,fsync",
+    "EMFILE": "create,open,list",
     "EROFS": "create,mkdir,rename,rmdir,truncate,unlink",
     "EIO": GONE,
     "ESTALE": GONE,
@@ -38,7 +37,7 @@ ERRORS = {  # that each operation can have
     "utime": ("EPERM", "EROFS", "EIO"),
 }
 IMPORTS = re.compile(r"made_up|tiny|widths|__pycache__|__editable__|/bench$|/\.$")
-SEVERAL = re.compile(r"-cache$|\.cache$|array_record")  # see `single`
+SEVERAL = re.compile(r"-cache$|\.cache$|array_record")  # see `_some`
 NUMBERS = (
     (r"[0-9a-f]{32,}", "HASH"),
     (r"\.mnist_jax-\d+-\d+\.tmp", ".tmp"),
@@ -47,6 +46,8 @@ NUMBERS = (
     (r"/populations/[^/]+/", "/"),  # which holds the same files as the folder of a run
 )
 PROGRAM = (r"/jit_.*-cache$", "/PROGRAM")
+MOST = max(map(len, ERRORS.values()))
+NOTHING = r"(?!)"  # a pattern that no file has
 Group = tuple[str, str]  # the kind of an operation and the kind of its file
 UNFINISHED = (r"incomplete\.\w+", "incomplete")
 
@@ -93,33 +94,47 @@ def single(
     operations: Sequence[Operation],
     known: Container[Group] = (),
     *,
-    again: bool = False,
-    most: int = 7,
+    each: bool = False,
+    again: str = NOTHING,
+    most: int = MOST,
 ) -> list[Case]:
     """Returns cases in which one operation fails.
 
-    Each operation fails at least once, but of many equal ones that write nothing, or are on files
-    of data or of compiled programs, the first, one in the middle and the last. On each kind of
-    file, each kind of operation has each error that it can have at least once.
+    Errors take turns, so that each kind of operation has each error that it can have.
 
     Args:
       operations: of a command, in their order.
-      known: groups of operations that have had all their errors in another command.
-      again: True to let each operation of these fail once here as well; False to leave them out.
-      most: number of errors that the operations of a group have at most, at their numbers.
+      known: groups of operations that have failed in another command.
+      each: True to let each operation fail at least once, of the known groups as well; False to
+        take less of them, as `_some` does.
+      again: a pattern of the files whose operations fail once more though their group is known.
+      most: number of errors that the operations of a group have at least, if there are as many.
     """
     cases = []
+    turns: Counter[str] = Counter()
     for group, its in groups(operations).items():
-        if len(its) > 3 and (group[0] in READING or SEVERAL.search(its[0][1])):
-            its = [its[0], its[len(its) // 2], its[-1]]
-        errors = ERRORS[group[0]][:most]
-        count = max(len(its), len(errors))
-        if group in known:
-            count = len(its) if again else 0
-        for i in range(count):
+        kind, file = group
+        new = group not in known
+        if not (each or new or re.search(again, file)):
+            continue
+        its = its if each else _some(kind, its) if new else [its[len(its) // 2]]
+        errors = ERRORS[kind]
+        for i in range(max(len(its), min(most, len(errors)) if new else 0)):
             number, path = its[i % len(its)]
-            cases.append(Case(group[0], number, errors[i % len(errors)], path=path))
+            cases.append(Case(kind, number, errors[turns[kind] % len(errors)], path=path))
+            turns[kind] += 1
     return cases
+
+
+def _some(kind: str, its: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Returns operations of a group without most of those that are many and much alike.
+
+    Of many that write nothing, or are on files of data or of compiled programs, these are the
+    first, one in the middle and the last.
+    """
+    if len(its) > 3 and (kind in READING or SEVERAL.search(its[0][1])):
+        return [its[0], its[len(its) // 2], its[-1]]
+    return its
 
 
 def groups(operations: Sequence[Operation]) -> dict[Group, list[tuple[int, str]]]:

@@ -4,7 +4,6 @@ A network that is trained within a second on a small data set of a user's own, w
 a restart could lose: dropout, batch statistics, an average, a schedule, distortion.
 """
 
-import csv
 import hashlib
 import json
 from collections.abc import Callable
@@ -13,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reliability import made_up
-from benchmarks.reliability.left import untimed
+from benchmarks.reliability.killing.left import contents
 from benchmarks.reliability.trial import Trial
-from mnist_jax.training import checkpoint, checkpoints
 
 EPOCHS, KEPT, STEPS = 3, 2, 10  # epochs, checkpoints that are kept, steps of an epoch
 TIMES = ("seconds", "images_per_second", "train_seconds", "compile_seconds", "total_seconds")
 WORKDIR = "run"
 PROGRAMS = "cache"  # the folder of the compiled programs
-EARLIER = "earlier checkpoints"  # among what is left
+EARLIER = f"checkpoints/{(EPOCHS - 1) * STEPS}"  # among what is left
 DATA = made_up.module("Digits", side=28, classes=10)
 CONFIG = f"""
 from mnist_jax.config import default
@@ -32,13 +30,11 @@ def get_config():
     config.num_epochs = {EPOCHS}
     config.keep_latest = {KEPT}
     config.batch_size = 50
-    config.chunk_steps = 4
+    config.chunk_steps = 5
     config.data.name = "made_up:Digits"
     config.data.train_split = "train[:{50 * STEPS}]"
     config.data.val_split = "train[{50 * STEPS}:]"
-    config.model = dict(
-        name="cnn", features=(4,), kernel=(5,), dense=(8,), dropout=0.2, normalisation="batch"
-    )
+    config.model = dict(name="mlp", hidden=(8,), dropout=0.2, normalisation="batch")
     config.augment.rotation = 10.0
     config.optimizer = dict(name="adam")
     config.schedule = dict(name="cosine_onecycle_schedule", transition_steps=1.0, peak_value=4e-3)
@@ -59,34 +55,28 @@ def get_sweep():
         members[f"width {width}"] = config
     return Sweep(members)
 """
-# Runs a command without its report, which takes longer than all the rest.
-WITHOUT_REPORT = """
-import runpy, sys
-from mnist_jax import compare, experiment
-experiment.publish = lambda *arguments, **keywords: {}
-compare.compare = lambda *arguments, **keywords: None
-sys.argv = sys.argv[1:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-"""
-SHORT = ("-c", WITHOUT_REPORT)
+SHORT = ("-m", "benchmarks.unreported")
 # Only a checkpoint is written, or read: a short command, of which every operation can fail with
 # every error.
 CHECKPOINT = f"""
 import sys
 from pathlib import Path
 import numpy as np
+from benchmarks.reliability.records import record
 from mnist_jax.errors import UserError
 from mnist_jax.training.checkpoints import Checkpoints, newest_sound
 
-state = {{"params": {{"a": np.arange(6.0).reshape(1, 6)}}, "best": {{"b": np.ones((2, 1))}}}}
+state = {{"params": {{"a": np.arange(6.0).reshape(1, 6)}}, "best": {{"b": np.ones((1, 1))}}}}
 folder = Path({WORKDIR!r}, "checkpoints")
 try:
+    found = newest_sound(folder, state, set_aside=True)
+    if found:
+        print(f"resuming from step {{found[2]}}", found)
     if "save" in sys.argv:
         with Checkpoints(folder, keep_latest={KEPT}) as writer:
             for step in map(int, sys.argv[2:]):
-                writer.save(state, step, {{"step": step}})
-    found = newest_sound(folder, state, set_aside=True)
-    print(found)
+                if not found or step > found[2]:
+                    writer.save(state, step, record(step))
 except UserError as error:
     sys.exit(f"error: {{error}}")
 """
@@ -101,37 +91,7 @@ class Scene:
     before: tuple[str, ...] = ()  # the command that makes its folder; none: there is no folder
     without: tuple[str, ...] = ()  # what is then removed from it
     cold: tuple[str, ...] = ()  # what is not there yet: `data` that are prepared, compiled programs
-    left: Callable[[Path, Trial], Any] = field(default=lambda workdir, trial: run(workdir))
-
-
-def run(workdir: Path) -> dict[str, Any]:
-    """Returns all that a run leaves, but its times and its commit."""
-    rows = (workdir / "metrics.jsonl").read_text().splitlines()
-    with (workdir / "metrics.csv").open(newline="") as file:
-        table = list(csv.DictReader(file))
-    return {
-        **bits(workdir / "checkpoints"),
-        "rows": [untimed(json.loads(row)) for row in rows],
-        "table": [untimed(row) for row in table],
-        "result": untimed(json.loads((workdir / "result.json").read_text())),
-        "config": json.loads((workdir / "config.json").read_text()),
-        **_evaluation(workdir),
-    }
-
-
-def sweep(workdir: Path, trial: Trial) -> dict[str, Any]:
-    """Returns all that a sweep leaves, but its times and its commit."""
-    del trial
-    populations = sorted((workdir / "populations").iterdir())
-    results = [json.loads((folder / "results.json").read_text()) for folder in populations]
-    rows = [json.loads(row) for row in (workdir / "sweep.jsonl").read_text().splitlines()]
-    return {
-        "bits": [bits(folder / "checkpoints") for folder in populations],
-        "results": [untimed(its) for its in results],
-        "rows": [untimed(row) for row in rows],
-        "result": untimed(json.loads((workdir / "result.json").read_text())),
-        "members": json.loads((workdir / "sweep.json").read_text()),
-    }
+    left: Callable[[Path, Trial], Any] = field(default=lambda workdir, trial: contents(workdir))
 
 
 def printed(workdir: Path, trial: Trial) -> dict[str, Any]:
@@ -144,31 +104,8 @@ def printed(workdir: Path, trial: Trial) -> dict[str, Any]:
 
 
 def evaluated(workdir: Path, trial: Trial) -> dict[str, Any]:
-    """Returns what a run and its evaluation hold, and what was printed."""
-    return {**run(workdir), "output": trial.output}
-
-
-def exported(workdir: Path, trial: Trial) -> dict[str, Any]:
-    """Returns the exported weights, and what their file says of them, in whatever order."""
-    del trial
-    found = {}
-    for path in workdir.glob("export/*.safetensors"):
-        content = path.read_bytes()
-        end = 8 + int.from_bytes(content[:8], "little")
-        found[path.name] = json.loads(content[8:end]), content[end:]
-    return found
-
-
-def bits(folder: Path) -> dict[str, Any]:
-    """Returns step and digests of all checkpoints that are to be kept, which are checked."""
-    *earlier, newest = [_digests(folder, step) for step in checkpoints.steps(folder)[-KEPT:]]
-    return {"newest checkpoint": newest, EARLIER: earlier}
-
-
-def _digests(folder: Path, step: int) -> dict[str, Any]:
-    checkpoint.check(folder, step)
-    text = (folder / str(step) / checkpoint.METADATA).read_text()
-    return {"step": step, **json.loads(text)["custom_metadata"]["digests"]}
+    """Returns what a folder holds, and what was printed."""
+    return {**contents(workdir), "output": trial.output}
 
 
 def times(workdir: Path) -> list[tuple[str, float]]:
@@ -176,15 +113,6 @@ def times(workdir: Path) -> list[tuple[str, float]]:
     rows = [json.loads(row) for row in (workdir / "metrics.jsonl").read_text().splitlines()]
     rows.append(json.loads((workdir / "result.json").read_text()))
     return [(name, row[name]) for row in rows for name in TIMES if name in row]
-
-
-def _evaluation(workdir: Path) -> dict[str, Any]:
-    path = workdir / "evaluation.json"
-    if not path.exists():
-        return {}
-    plots = sorted(path.name for path in (workdir / "plots").iterdir())
-    report = (workdir / "report.html").read_text().rstrip().endswith("</html>")
-    return {"evaluation": json.loads(path.read_text()), "plots": plots, "report": report}
 
 
 def _main(*words: str) -> tuple[str, ...]:
@@ -201,7 +129,6 @@ SAVING = Scene(
     "a checkpoint that is written",
     ("-c", CHECKPOINT, "save", "30"),
     before=SAVED,
-    left=lambda workdir, trial: bits(workdir / "checkpoints"),
 )
 RESTORING = Scene(
     "a checkpoint that is read", ("-c", CHECKPOINT, "load"), before=SAVED, left=printed
@@ -212,7 +139,7 @@ COLD = Scene("a first start, which compiles as well", TRAIN, cold=("data", PROGR
 LAST = f"checkpoints/{EPOCHS * STEPS}"
 RESUMED = Scene("a training that goes on", TRAIN, before=TRAIN, without=(LAST, "result.json"))
 REPORT = Scene("the report of a training", REPORTED, before=TRAIN, without=("result.json",))
-SWEEPING = Scene("a sweep of two populations", SWEEP, left=sweep)
+SWEEPING = Scene("a sweep of two populations", SWEEP)
 EVALUATING = Scene(
     "`evaluate`",
     ("-m", "mnist_jax.evaluate", OF_RUN),
@@ -231,7 +158,6 @@ EXPORTING = Scene(
     "`export`",
     ("-m", "mnist_jax.export", OF_RUN, "--format=safetensors"),
     before=TRAIN,
-    left=exported,
 )
 SCENES = (
     RESTORING,

@@ -16,6 +16,7 @@ from mnist_jax.training import checkpoint, console
 MOMENTS = {
     "compiling": (jax.stages.Lowered, "compile"),
     "training": (console.Console, "update"),
+    "restoring": (checkpoint, "load"),
     "saving": (checkpoint, "write"),
     "shown": (console.Console, "end_epoch"),
     "evaluating": (experiment, "_evaluate"),
@@ -38,6 +39,12 @@ def at(happen):
             let_happen()
         return function(*arguments, **keywords)
     setattr(place, name, patched)
+"""
+RUN = """
+from benchmarks import unreported
+
+at(happen)
+unreported.main()
 """
 TAKE = f"""
 def happen():

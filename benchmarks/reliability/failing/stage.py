@@ -42,6 +42,8 @@ class Stage:
             trial = self._undisturbed(scene)
             if not scene.cold and self._keep_caches():  # later ones find what this one has compiled
                 trial = self._undisturbed(scene)
+            if not trial.operations:
+                raise RuntimeError(f"{scene.name} has no operations: is the library interposed?")
             left = scene.left(self.workdir, trial)
             if not left:
                 raise RuntimeError(f"{scene.name} leaves nothing that could be compared")

@@ -76,10 +76,7 @@ class Copy:
         return place
 
     def _read(self) -> tuple[dict[str, bytes], str]:
-        tree, record = checkpoint.load(self.folder, int(self.step), self._template)
-        leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-        arrays = {str(path): _described(leaf) for path, leaf in leaves}
-        return arrays, json.dumps(record)
+        return read(self.folder, int(self.step), self._template)
 
     def outcome(self) -> str:
         """Loads it: `detected`, or `harmless` if all arrays and the record are the same."""
@@ -90,6 +87,13 @@ class Copy:
         if found != self._expected:
             raise Broken("other values were loaded than were saved")
         return "harmless"
+
+
+def read(folder: Path, step: int, shapes: Any) -> tuple[dict[str, bytes], str]:
+    """Loads a checkpoint; returns what is compared: its arrays by their names, and its record."""
+    tree, record = checkpoint.load(folder, step, shapes)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {str(path): _described(leaf) for path, leaf in leaves}, json.dumps(record)
 
 
 def _described(leaf: Any) -> bytes:

@@ -21,7 +21,7 @@ from mnist_jax.errors import UserError
 
 LENGTHS = 64  # lengths to which the cache is cut
 SWAPPED = b"the content of another file"
-SHARDS = 4  # of a shard's bits, one in so many lies in zeros that fill it up
+PADDING_EVERY = 4  # one damage in so many may lie in the zeros that fill a file up
 
 
 class Copy:
@@ -163,4 +163,4 @@ def _damaged(content: bytes, rng: random.Random) -> bytes | None:
 def _used(content: bytes, rng: random.Random) -> int:
     """Returns up to which byte a file is changed: mostly, not in the zeros that fill it up."""
     used = len(content.rstrip(b"\0"))
-    return len(content) if rng.randrange(SHARDS) == 0 else used
+    return len(content) if rng.randrange(PADDING_EVERY) == 0 else used

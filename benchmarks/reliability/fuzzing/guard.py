@@ -24,8 +24,8 @@ CHANGES = (
     "os.truncate",
     "shutil.rmtree",
     "shutil.move",
-    "shutil.copyfile",
 )
+BOTH = ("os.rename", "os.link", "os.symlink", "shutil.move")  # of these, two paths are changed
 RUNS = (
     "pickle.find_class",
     "subprocess.Popen",
@@ -35,6 +35,8 @@ RUNS = (
     "os.fork",
     "ctypes.dlopen",
 )
+READS = ("open", "os.listdir", "os.scandir")
+SYSTEM = ("/dev", "/etc", "/proc", "/sys", "/usr")  # may be read by libraries
 # Libraries that make code of texts of their own.
 MAKERS = ("dataclasses.py", "collections/__init__.py", "ast.py", "typing.py")
 ROOT = Path(__file__).resolve().parents[3]
@@ -42,28 +44,32 @@ LIBRARIES = tuple(
     os.path.realpath(path) for path in {*sysconfig.get_paths().values(), sys.base_prefix}
 )
 NETWORK = ("socket.connect", "socket.bind", "urllib.Request")
-SEEN = {*CHANGES, *RUNS, *NETWORK, "open", "exec", "compile", "import"}
+SEEN = {*CHANGES, *RUNS, *NETWORK, *READS, "exec", "compile", "import"}
 
 _watching: "Guard | None" = None
 _installed = False
 
 
 class Guard:
-    """Raises `Broken` after a context in which something went beyond `inside`."""
+    """Raises `Broken` after a context in which something went beyond `inside`.
+
+    Besides that folder, only the project, the libraries, the system and `others` may be read.
+    """
 
     def __init__(
-        self, inside: Path, outside: Path | None = None, code: tuple[Path, ...] = ()
+        self, inside: Path, others: tuple[Path, ...] = (), code: tuple[Path, ...] = ()
     ) -> None:
         """Prepares to watch.
 
         Args:
           inside: the folder that may be changed.
-          outside: one that nobody has a reason to open.
+          others: further folders that may be read.
           code: files that may be run besides the project's and the libraries'.
         """
         self._inside = os.path.realpath(inside)
         self._code = {os.path.realpath(path) for path in code}
-        self._outside = None if outside is None else os.path.realpath(outside)
+        others = (inside, ROOT, *others, *code)
+        self._read = (*map(os.path.realpath, others), *LIBRARIES, *SYSTEM)
         self.found: list[str] = []
         global _installed
         if not _installed:  # a hook can never be removed
@@ -72,24 +78,28 @@ class Guard:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Context manager that watches; one at a time."""
+        """Context manager that watches, one at a time; what it saw replaces any error."""
         global _watching
         self.found, _watching = [], self
         try:
             yield
         finally:
             _watching = None
-        if self.found:
-            raise Broken(self.found[0])
+            if self.found:
+                raise Broken(self.found[0])
 
     def see(self, event: str, arguments: tuple[Any, ...], caller: str) -> None:
         """Notes an event that must not be; `caller` is the file whose code has led to it."""
+        if event == "ctypes.dlopen" and arguments[0] is None:
+            return  # of what is loaded already
         if event in RUNS or event in NETWORK:
             self.found.append(f"{event} {str(arguments)[:100]}")
         elif event == "open":
             path, mode, flags = arguments
             writes = (isinstance(flags, int) and flags & WRITES) or "w" in str(mode or "")
             self._place(event, path, changes=bool(writes))
+        elif event in READS and not caller.startswith("<frozen importlib"):  # it lists `sys.path`
+            self._place(event, arguments[0] or ".", changes=False)
         elif event == "exec" and (file := getattr(arguments[0], "co_filename", "")):
             self._runs(file, caller)
         elif event == "compile" and isinstance(file := arguments[1], str | bytes):
@@ -97,7 +107,7 @@ class Guard:
         elif event == "import" and (file := arguments[1]):  # of an extension; others are executed
             self._runs(file, caller)
         elif event in CHANGES:
-            for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]:
+            for path in arguments[: 2 if event in BOTH else 1]:
                 self._place(event, path, changes=True)
 
     def _runs(self, file: str, caller: str) -> None:
@@ -121,12 +131,10 @@ class Guard:
     def _place(self, event: str, path: Any, *, changes: bool) -> None:
         if isinstance(path, int) or path is None:
             return
-        real = os.path.abspath(os.fsdecode(path))
-        allowed = ("/dev/", "/proc/self")
-        if changes and not self._is_in(real, self._inside) and not real.startswith(allowed):
-            self.found.append(f"{event} changes {real}")
-        if self._outside is not None and self._is_in(real, self._outside):
-            self.found.append(f"{event} of {real}, outside of the folder")
+        real = os.path.realpath(os.fsdecode(path))
+        allowed = (self._inside, "/dev", "/proc") if changes else self._read
+        if not any(self._is_in(real, folder) for folder in allowed):
+            self.found.append(f"{event} {'changes' if changes else 'of'} {real}, outside")
 
     @staticmethod
     def _is_in(path: str, folder: str) -> bool:

@@ -1,6 +1,7 @@
 """Changed IDX files, read as the preparation of a data set reads them."""
 
 import gzip
+import math
 import random
 import struct
 from collections.abc import Callable
@@ -10,12 +11,10 @@ import numpy as np
 
 from benchmarks.reliability.fuzzing.guard import Guard
 from benchmarks.reliability.fuzzing.mutations import generator, mutated
-from benchmarks.reliability.fuzzing.worker import Broken
+from benchmarks.reliability.fuzzing.worker import Broken, given
 from mnist_jax.data import idx
 from mnist_jax.errors import UserError
 
-IMAGES = bytes([0, 0, 8, 3]) + struct.pack(">3I", 5, 4, 4) + bytes(range(80))
-LABELS = bytes([0, 0, 8, 1]) + struct.pack(">I", 5) + bytes(range(5))
 BOMB = 1 << 28  # bytes
 
 
@@ -31,9 +30,9 @@ def reading(folder: Path, samples: Path) -> Callable[[int], str]:
 
     def attempt(number: int) -> str:
         rng = generator("idx", number)
-        inner = rng.choice((IMAGES, LABELS))
-        inner, packed = _made(inner, rng, zeros)
+        inner, packed = _made(_sound(rng), rng, zeros)
         path.write_bytes(packed)
+        given(packed)
         with guard.watching():
             try:
                 found = idx.read(path)
@@ -42,6 +41,13 @@ def reading(folder: Path, samples: Path) -> Callable[[int], str]:
         return _checked(found, inner)
 
     return attempt
+
+
+def _sound(rng: random.Random) -> bytes:
+    """Returns some images or labels of any values."""
+    sizes = [rng.randrange(1, 9) for _ in range(rng.choice((1, 3)))]
+    header = bytes([0, 0, 8, len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes)
+    return header + rng.randbytes(math.prod(sizes))
 
 
 def _made(inner: bytes, rng: random.Random, zeros: bytes) -> tuple[bytes | None, bytes]:

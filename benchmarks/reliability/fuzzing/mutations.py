@@ -7,7 +7,12 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-CLIMBING = ("../outside/x", "/tmp/outside", "..", "a/../../outside", "x\0y", "~root", "con:aux")
+OUTSIDE = "/OUTSIDE"  # `workdirs` puts the path of a folder in its place
+CLIMBING = (  # names of a file outside of a workdir, seen from it and from the folders in it
+    *("../" * levels + "outside/x" for levels in (1, 2, 3)),
+    *("a/../../outside/x", "../new", "..", OUTSIDE, f"{OUTSIDE}/x", f"{OUTSIDE}/new"),
+)
+ODD = ("x\0y", "~root", "con:aux")  # names
 TEXTS = (
     "",
     " ",
@@ -77,10 +82,11 @@ def flipped(content: bytes, bit: int) -> bytes:
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Returns the bytes after one to four changes, each anywhere."""
+    """Returns other bytes: those after one to four changes, each anywhere."""
+    found = content
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        content = rng.choice(CHANGES)(content, rng)
-    return content
+        found = rng.choice(CHANGES)(found, rng)
+    return mutated(content, rng) if found == content else found
 
 
 def _flip(content: bytes, rng: random.Random) -> bytes:
@@ -229,7 +235,7 @@ def any_value(rng: random.Random) -> Any:
     if kind < 3:
         return rng.choice(NUMBERS)
     if kind < 5:
-        return rng.choice((*TEXTS, *CLIMBING))
+        return rng.choice((*TEXTS, *CLIMBING, *ODD))
     if kind == 5:
         return [any_value(rng) for _ in range(rng.randrange(3))]
     if rng.random() < 0.1:

@@ -1,4 +1,7 @@
-"""Pages with names of any kind in them, read as a browser reads them."""
+"""Pages with names of any kind in them, read by Python's parsers of HTML and of JSON.
+
+A browser reads some of the names in `tests/exporting/test_browser.py`.
+"""
 
 import json
 import random
@@ -9,7 +12,7 @@ from typing import Any
 
 from benchmarks.reliability.fuzzing.guard import Guard
 from benchmarks.reliability.fuzzing.mutations import TEXTS, generator, json_changed
-from benchmarks.reliability.fuzzing.worker import Broken
+from benchmarks.reliability.fuzzing.worker import Broken, given
 from mnist_jax.analysis import pad, page
 
 BREAKING = (
@@ -50,7 +53,7 @@ NETWORK = {
 
 
 class _Reader(HTMLParser):
-    """Collects what a browser would run, load and read as data."""
+    """Collects the tags that run or load something, and what is data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,8 +88,10 @@ def names(folder: Path, samples: Path) -> Callable[[int], str]:
         networks = [_named(rng) for _ in range(rng.choice((1, 2)))]
         for network in networks:
             network["classes"] = networks[0]["classes"]
+        described = _text(rng)
+        given(json.dumps([networks, described]).encode())
         with guard.watching():
-            found = _read(path, networks, _text(rng))
+            found = _read(path, networks, described)
         if found.tags != sound:
             raise Broken("the page runs or loads something else")
         if "<" in found.models:  # `<!--<script>` would hide the end of the script from a browser
@@ -99,6 +104,14 @@ def names(folder: Path, samples: Path) -> Callable[[int], str]:
 
 
 def _read(path: Path, networks: list[dict[str, Any]], described: str) -> _Reader:
+    rendered(path, networks, described)
+    found = _Reader()
+    found.feed(path.read_text())
+    return found
+
+
+def rendered(path: Path, networks: list[dict[str, Any]], described: str) -> None:
+    """Writes the page of some networks, each of which is described alike."""
     shown = pad.context(networks)
     page.render(
         path,
@@ -107,9 +120,6 @@ def _read(path: Path, networks: list[dict[str, Any]], described: str) -> _Reader
         pad=shown,
         networks=[(network["name"], described) for network in networks],
     )
-    found = _Reader()
-    found.feed(path.read_text())
-    return found
 
 
 def _named(rng: random.Random) -> dict[str, Any]:

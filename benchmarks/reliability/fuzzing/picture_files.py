@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.reliability.fuzzing.guard import Guard
 from benchmarks.reliability.fuzzing.mutations import generator, mutated, with_checksums
-from benchmarks.reliability.fuzzing.worker import Broken
+from benchmarks.reliability.fuzzing.worker import Broken, given
 from mnist_jax.data.spec import Ink
 from mnist_jax.pictures import prediction
 from mnist_jax.pictures.files import File
@@ -58,7 +58,9 @@ def reading(folder: Path, samples: Path) -> Callable[[int], str]:
 
     def attempt(number: int) -> str:
         rng = generator("pictures", number)
-        path.write_bytes(_made(valid, rng))
+        content = _made(valid, rng)
+        path.write_bytes(content)
+        given(content)
         with guard.watching():
             found = list(prediction.predict([File("picture", path)], SHAPE, INK, classify))
         return _checked(found)

@@ -1,25 +1,26 @@
-"""Properties of configurations and command lines, for any values and any arguments.
-
-python -m benchmarks.reliability.fuzzing.properties NAME COUNT    checks one, prints the tally
-"""
+"""Properties of configurations and command lines, for any values and any arguments."""
 
 import contextlib
+import functools
 import importlib
 import io
 import json
 import os
 import sys
-import tempfile
 import unittest.mock
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 from hypothesis import strategies as st
+from PIL import Image
 
+from benchmarks.reliability.fuzzing.samples import copied, without_pictures
+from benchmarks.reliability.fuzzing.worker import Broken, given
 from mnist_jax import config as configuration
-from mnist_jax import config_file
+from mnist_jax import config_file, experiment
+from mnist_jax.commands import explore
 from mnist_jax.errors import UserError
 from mnist_jax.nested import leaves
 from mnist_jax.overrides import overridden
@@ -92,6 +93,7 @@ WORDS = st.text(max_size=12) | st.sampled_from(
         "localhost:1",
         "127.0.0.1:99999",
         "none.png",
+        "grey.png",
         "*",
         "test",
         "stablehlo",
@@ -101,73 +103,117 @@ WORDS = st.text(max_size=12) | st.sampled_from(
     ]
 )
 STARTS = (
-    *(("main", "--config=configs/mlp.py"), ("sweep", "--config=configs/sweeps/looped.py")),
-    *(
-        ("explore", "--config=configs/cnn.py"),
-        ("evaluate", "--workdir=."),
-        ("verify", "--workdir=."),
-    ),
-    *(("predict", "--workdir=.", "none.png"), ("export", "--workdir=.", "--format=onnx")),
-    *(("demo", "--workdir=."), ("main",), ("sweep",), ("predict",), ("export",)),
+    ("main", "--config=configs/mlp.py"),
+    ("sweep", "--config=configs/sweeps/looped.py"),
+    ("explore", "--config=configs/cnn.py"),
+    ("evaluate", "--workdir=."),
+    ("verify", "--workdir=."),
+    ("predict", "--workdir=.", "grey.png"),
+    ("export", "--workdir=.", "--format=onnx"),
+    ("demo", "--workdir=."),
+    ("main",),
+    ("sweep",),
+    ("predict",),
+    ("export",),
 )
 OVERRIDES = st.builds("--config.{}={}".format, st.sampled_from(FIELDS), WORDS)
 REST = st.one_of(
     OVERRIDES,
-    OVERRIDES,
+    OVERRIDES,  # twice as often as each other kind
     st.builds("{}={}".format, st.sampled_from(OPTIONS), WORDS),
     st.sampled_from(OPTIONS),
     WORDS,
 )
 LINES = st.builds(
-    lambda start, rest: [*start, *rest], st.sampled_from(STARTS), st.lists(REST, max_size=1)
+    lambda start, rest: [*start, *rest], st.sampled_from(STARTS), st.lists(REST, max_size=3)
 ) | st.builds(
     lambda start, rest: [*start, *rest],
     st.sampled_from([start for start in STARTS if "--config=" in start[-1]]),
     st.lists(OVERRIDES, max_size=3),
 )
+BLOCK = 100  # inputs that hypothesis makes at once
 
 
-def configurations(outcomes: Counter[str]) -> Callable[..., None]:
-    """Property: any values are a configuration that is the same when read back, or refused."""
+@functools.lru_cache(maxsize=1)
+def _block(strategy: st.SearchStrategy[Any], number: int) -> list[Any]:
+    """Returns inputs that are the same in every run, and others for each number."""
+    found: list[Any] = []
 
-    def check(given: Any) -> None:
+    def keep(its: Any) -> None:
+        found.append(its)
+
+    settings = hypothesis.settings(
+        max_examples=BLOCK,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=[
+            hypothesis.HealthCheck.too_slow,
+            hypothesis.HealthCheck.filter_too_much,
+            hypothesis.HealthCheck.data_too_large,
+            hypothesis.HealthCheck.large_base_example,
+        ],
+    )
+    hypothesis.seed(number)(settings(hypothesis.given(strategy)(keep)))()
+    return found
+
+
+def _input(strategy: st.SearchStrategy[Any], number: int) -> Any:
+    """Returns the input of a case, and notes it."""
+    block = _block(strategy, number // BLOCK)
+    its = block[number % BLOCK % len(block)]
+    given(repr(its).encode(errors="surrogatepass"))
+    return its
+
+
+def configurations(folder: Path, samples: Path) -> Callable[[int], str]:
+    """Target: any values are a configuration that is the same when read back, or refused."""
+    del folder, samples
+
+    def attempt(number: int) -> str:
+        its: Any = _input(CONFIGURATIONS, number)
         try:
-            if isinstance(given, list) and all(isinstance(its, tuple) for its in given):
-                values: Any = overridden(configuration.default().to_dict(), given)
-            else:
-                values = given
-            found = configuration.parse(values)
+            found = configuration.parse(_values(its))
         except UserError:
-            outcomes["refused"] += 1
-            return
+            return "refused"
         text = json.dumps(plain(found.to_dict()), allow_nan=False)
-        assert configuration.parse(json.loads(text)) == found
-        assert configuration.parse(found.to_dict()) == found
-        outcomes["accepted"] += 1
+        if (
+            not configuration.parse(json.loads(text))
+            == configuration.parse(found.to_dict())
+            == found
+        ):
+            raise Broken(f"another configuration is read back: {its!r}")
+        return "accepted"
 
-    return hypothesis.given(CONFIGURATIONS)(check)
+    return attempt
 
 
-def command_lines(outcomes: Counter[str]) -> Callable[..., None]:
-    """Property: any arguments end a command with status 0, 1 or 2, a message and no traceback.
+def _values(its: Any) -> Any:
+    """Returns any values as they are, and those of fields in the place of the defaults."""
+    if isinstance(its, list) and all(isinstance(one, tuple) for one in its):
+        return overridden(configuration.default().to_dict(), its)
+    return its
 
-    Whatever would train ends once its configuration is read.
+
+def command_lines(folder: Path, samples: Path) -> Callable[[int], str]:
+    """Target: any arguments end a command with status 0, 1 or 2, a message and no traceback.
+
+    The first ones are whole commands. They find a finished run in their working folder, and do all
+    but train and draw.
     """
+    os.chdir(copied(samples, "run", folder / "run"))
+    Image.new("L", (1, 1), 200).save("grey.png")
 
-    def read(arguments: Any) -> int:
-        config_file.load(arguments.config, arguments.overrides)
-        return 0
-
-    def check(line: list[str]) -> None:
-        name, *arguments = line
+    def attempt(number: int) -> str:
+        name, *_ = line = STARTS[number] if number < len(STARTS) else _input(LINES, number)
         module = importlib.import_module(f"mnist_jax.commands.{name}")
-        main = read if name in ("main", "sweep", "explore") else module.main
-        said, told = io.StringIO(), io.StringIO()
+        told = io.StringIO()
         with (
-            unittest.mock.patch.object(module, "main", main),
-            unittest.mock.patch.object(sys, "argv", [name, *arguments]),
+            without_pictures(),
+            _without_training(),
+            unittest.mock.patch.object(sys, "argv", line),
             unittest.mock.patch.dict(os.environ),
-            contextlib.redirect_stdout(said),
+            contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(told),
         ):
             try:
@@ -175,41 +221,30 @@ def command_lines(outcomes: Counter[str]) -> Callable[..., None]:
                 status: Any = 0
             except SystemExit as error:
                 status = error.code or 0
-        assert status in (0, 1, 2), (status, told.getvalue()[-500:])
-        assert "Traceback" not in told.getvalue(), told.getvalue()[-500:]
-        assert status == 0 or "error" in told.getvalue()
-        outcomes[f"status {status}"] += 1
+            except Exception as error:
+                raise Broken(f"{line}: {type(error).__name__}: {error}") from error
+        end = told.getvalue()[-300:]
+        if status not in (0, 1, 2) or "Traceback" in told.getvalue():
+            raise Broken(f"{line}: status {status}: {end}")
+        if status and "error" not in told.getvalue():
+            raise Broken(f"{line}: status {status} without a message: {end}")
+        return f"status {status}" if status else f"{name} done"
 
-    return hypothesis.given(LINES)(check)
-
-
-PROPERTIES = {"configurations": configurations, "command_lines": command_lines}
-
-
-def checked(name: str, count: int) -> tuple[Counter[str], str]:
-    """Checks a property for many examples, the same in every run; returns what fails, if any."""
-    outcomes: Counter[str] = Counter()
-    settings = hypothesis.settings(
-        max_examples=count,
-        database=None,
-        derandomize=True,
-        deadline=None,
-        suppress_health_check=[
-            hypothesis.HealthCheck.too_slow,
-            hypothesis.HealthCheck.filter_too_much,
-        ],
-    )
-    try:
-        settings(PROPERTIES[name](outcomes))()
-    except BaseException as error:
-        notes = " ".join(getattr(error, "__notes__", ()))
-        return outcomes, f"{type(error).__name__}: {error} {notes}"[:1500]
-    return outcomes, ""
+    return attempt
 
 
-if __name__ == "__main__":
-    output = os.fdopen(os.dup(1), "w")
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        found, why = checked(sys.argv[1], int(sys.argv[2]))
-    json.dump({"outcomes": found, "lost": why}, output)
+@contextlib.contextmanager
+def _without_training() -> Iterator[None]:
+    """Context manager in which `main`, `sweep` and `explore` end once they know what to do."""
+
+    def read(arguments: Any) -> None:
+        config_file.load(arguments.config, arguments.overrides)
+
+    with contextlib.ExitStack() as stack:
+        for module, name, instead in (
+            (experiment, "run", lambda *_, **__: True),
+            (experiment, "run_sweep", lambda *_, **__: True),
+            (explore, "main", read),
+        ):
+            stack.enter_context(unittest.mock.patch.object(module, name, instead))
+        yield

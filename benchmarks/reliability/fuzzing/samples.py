@@ -142,11 +142,12 @@ def shared(*, quick: bool) -> Path:
 def without_pictures() -> Iterator[None]:
     """Context manager in which nothing is drawn, which takes most of the time of a short run."""
     from mnist_jax import compare, experiment
+    from mnist_jax.analysis.run import evaluation
     from mnist_jax.analysis.sweep import report
     from mnist_jax.evaluations import split
 
-    def figures(*_: Any, checkpoint: int, **__: Any) -> dict[str, Any]:
-        return {"checkpoint": checkpoint}
+    def figures(_: Path, predictions: Any, *, checkpoint: int, **__: Any) -> dict[str, Any]:
+        return evaluation.evaluate(predictions) | {"checkpoint": checkpoint}
 
     with contextlib.ExitStack() as stack:
         for module, name, instead in (

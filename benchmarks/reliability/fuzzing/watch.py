@@ -43,6 +43,7 @@ class Tally:
     lost: list[str] = field(default_factory=list)
     peak: int = 0  # bytes of memory that the largest process had
     seconds: float = 0.0
+    inputs: set[str] = field(default_factory=set)  # digests of those that differ, if noted
 
     def __iadd__(self, other: "Tally") -> "Tally":
         self.tried += other.tried
@@ -50,18 +51,27 @@ class Tally:
         self.lost += other.lost
         self.peak = max(self.peak, other.peak)
         self.seconds += other.seconds
+        self.inputs |= other.inputs
         return self
 
     def said(self) -> str:
-        """Returns the outcomes, such as `1,200 refused, 3 read`."""
+        """Returns the outcomes, such as `1,203 distinct; 1,200 refused, 3 read`."""
         counts = sorted(self.outcomes.items(), key=lambda its: -its[1])
-        return ", ".join(f"{count:,} {name}" for name, count in counts)
+        text = ", ".join(f"{count:,} {name}" for name, count in counts)
+        return f"{len(self.inputs):,} distinct; {text}" if self.inputs else text
+
+    def complete(self, what: str, planned: int) -> "Tally":
+        """Returns itself; a case that was planned and not tried is a loss."""
+        if self.tried != planned:
+            self.lost.append(f"{what}: {planned:,} cases were planned, {self.tried:,} tried")
+        return self
 
 
 def here(target: str, folder: Path, samples: Path, numbers: Iterable[int]) -> Tally:
     """Tries cases in this process, unwatched: for a few cases."""
     tally = Tally()
     started = time.perf_counter()
+    worker.taken()
     with entered(samples):
         attempt = worker.prepared(target, folder, samples)
         for number in numbers:
@@ -69,6 +79,7 @@ def here(target: str, folder: Path, samples: Path, numbers: Iterable[int]) -> Ta
             tally.outcomes[outcome] += not lost
             tally.lost += [f"{target}, case {number}: {lost}"] if lost else []
             tally.tried += 1
+    tally.inputs = {*worker.taken()}
     tally.peak = worker.peak()
     tally.seconds = time.perf_counter() - started
     return tally
@@ -114,7 +125,7 @@ def watched(
     for its in each:
         tally += its.tally
     tally.seconds = time.perf_counter() - started
-    return tally
+    return tally.complete(target, count)
 
 
 class _Process:
@@ -202,7 +213,8 @@ class _Process:
     def _lose(self, at: int, why: str) -> None:
         """Counts a case that ended the process, and goes on after it."""
         self.tally.lost.append(f"{self._target}, case {at}: {why}")
-        self.tally.tried += 1
+        counted = 0 <= at < self._left.start  # as a case that has ended
+        self.tally.tried += not counted
         self._ended.add(at)
         if at < 0 or len(self.tally.lost) >= MOST_LOST:
             self.done = True
@@ -220,6 +232,7 @@ class _Process:
                 outcomes=Counter(report["outcomes"]),
                 lost=[f"{self._target}, {text}" for text in report["lost"]],
                 peak=report["peak"],
+                inputs={*report["inputs"]},
             )
             self._left = range(report["next"], self._left.stop, self._left.step)
 

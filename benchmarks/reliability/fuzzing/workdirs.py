@@ -5,31 +5,41 @@ import json
 import os
 import random
 import shutil
+import unittest.mock
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability.fuzzing import checkpoint_files
 from benchmarks.reliability.fuzzing.guard import Guard
-from benchmarks.reliability.fuzzing.mutations import generator, json_changed, json_text, mutated
-from benchmarks.reliability.fuzzing.worker import Broken
+from benchmarks.reliability.fuzzing.mutations import (
+    OUTSIDE,
+    generator,
+    json_changed,
+    json_text,
+    mutated,
+)
+from benchmarks.reliability.fuzzing.worker import Broken, given
 from mnist_jax import compare, metrics
 from mnist_jax.analysis.sweep.table import Comparison
 from mnist_jax.config import Config
 from mnist_jax.errors import UserError
 from mnist_jax.training import (
     checkpoint,
-    checkpoints,
     logs,
     network,
     own_code,
+    session,
     sweepdir,
     verification,
     workdir,
 )
 from mnist_jax.training.checkpoint import DamagedError
-from mnist_jax.training.clock import SweepClock
+from mnist_jax.training.clock import Clock, SweepClock
+from mnist_jax.training.console import Console
+from mnist_jax.training.program import Program, prepare_one
+from mnist_jax.training.restored import LATEST, restore
+from mnist_jax.training.stop import StopSignal
 
 # A package in the workdir, which must never be imported.
 PLANTED = "import pathlib\npathlib.Path(r'{mark}').write_text('run')\nraise SystemExit('planted')\n"
@@ -37,50 +47,51 @@ PLANTED = "import pathlib\npathlib.Path(r'{mark}').write_text('run')\nraise Syst
 
 @dataclass
 class Place:
-    """A copy of a run or a sweep, and the folder beside it that nobody has a reason to open."""
+    """A copy of a run or a sweep, and a folder beside it to which names in its files may lead."""
 
-    folder: Path  # what may be written to
-    workdir: Path
+    workdir: Path  # all that may be written to
+    outside: Path
     guard: Guard
     original: dict[Path, bytes]
 
     @classmethod
     def of(cls, folder: Path, samples: Path, name: str) -> "Place":
         """Copies one of the samples, with a module planted in it."""
-        inside = folder / "inside"
-        shutil.copytree(samples / name, inside / name)
-        outside = folder / "outside"
+        there, outside = folder / name, folder / "outside"
+        shutil.copytree(samples / name, there)
         outside.mkdir()
         (outside / "x").write_text("{}")
-        mark = folder / "mark"
-        text = PLANTED.format(mark=mark)
-        for path in (inside / name / "planted.py", inside / name / "populations" / "planted.py"):
+        text = PLANTED.format(mark=folder / "mark")
+        for path in (there / "planted.py", there / "populations" / "planted.py"):
             path.parent.mkdir(exist_ok=True)
             path.write_text(text)
-        paths = [path for path in (inside / name).rglob("*") if path.is_file()]
-        original = {path: path.read_bytes() for path in paths}
-        os.chdir(inside / name)  # as a user may, who looks around in it
-        guard = Guard(inside, outside, (samples / "specks.py",))
-        return cls(inside, inside / name, guard, original)
+        original = {path: path.read_bytes() for path in there.rglob("*") if path.is_file()}
+        os.chdir(there)  # as a user may, who looks around in it
+        others = (samples / "data", *samples.glob("*.py"))
+        guard = Guard(there, others, (samples / "specks.py",))
+        return cls(there, outside, guard, original)
 
-    def restore(self) -> None:
-        """Makes the files as they were."""
-        for path, content in self.original.items():
-            if not path.exists() or path.read_bytes() != content:
-                path.write_bytes(content)
+    def leading_out(self, content: bytes) -> bytes:
+        """Returns a content in which names lead to the folder outside."""
+        return content.replace(OUTSIDE.encode(), bytes(self.outside))
 
     def tried(self, path: Path, content: bytes, reads: Callable[[], Any]) -> str:
         """Lets a file have another content, and reads the folder."""
-        path.write_bytes(content)
+        given(path.name.encode(), content)
+        path.write_bytes(self.leading_out(content))
         try:
-            with self.guard.watching(), contextlib.redirect_stderr(Nowhere()):
+            with (
+                self.guard.watching(),
+                contextlib.redirect_stdout(Nowhere()),
+                contextlib.redirect_stderr(Nowhere()),
+            ):
                 reads()
             outcome = "read"
         except (UserError, DamagedError):
             outcome = "refused"
         finally:
             path.write_bytes(self.original[path])
-        if (self.folder.parent / "mark").exists():
+        if (self.workdir.parent / "mark").exists():
             raise Broken("code in the workdir was run")
         return outcome
 
@@ -145,8 +156,8 @@ def _finds(there: Path, config: Config, rows: Any) -> None:
     del config, rows
     found = network.find(there)
     own_code.warn_of_changes(there, own_code.modules(found.config))
-    for name in ("code", "facts"):
-        own_code.recorded(there) if name == "code" else own_code.facts(there)
+    own_code.recorded(there)
+    own_code.facts(there)
     workdir.result(there)
 
 
@@ -206,31 +217,67 @@ def of_sweep(folder: Path, samples: Path) -> Callable[[int], str]:
 
 
 def of_checkpoint(folder: Path, samples: Path) -> Callable[[int], str]:
-    """Target: the metadata of a checkpoint; most with a seal that fits the changed content."""
+    """Target: the metadata of a checkpoint; half of them with a seal that fits what was changed."""
     place = Place.of(folder, samples, "run")
     there = place.workdir / "checkpoints"
     path = there / "9" / checkpoint.METADATA
     whole = json.loads(place.original[path])
-    shapes = checkpoint_files.template(path.parent)
-
-    def reads() -> None:
-        checkpoint._read_seal(path.parent)
-        list(verification.verify(place.workdir))
-        checkpoints.newest_sound(there, shapes, set_aside=False)
+    program = prepare_one(workdir.read_config(place.workdir))
+    with contextlib.redirect_stdout(Nowhere()):
+        _is_trained(place.workdir, program)  # unwatched, as it asks git, once in a process
+    readers = (_is_verified, _is_evaluated, lambda its: _is_trained(its, program))
 
     def attempt(number: int) -> str:
         rng = generator("checkpoint", number)
         if rng.random() < 0.5:
             content = json_text(whole, rng)
             return place.tried(path, content, lambda: checkpoint._read_seal(path.parent))
-        sealed = json_changed(whole["custom_metadata"], rng)
-        if isinstance(sealed, dict):
-            sealed.pop("seal", None)
-            sealed = {**sealed, "seal": checkpoint._seal(sealed)}
+        sealed = _resealed(whole["custom_metadata"], rng, place)
         content = json.dumps({**whole, "custom_metadata": sealed}).encode()
-        rarely = number % 10 == 0  # orbax takes long
-        return place.tried(
-            path, content, reads if rarely else lambda: checkpoint._read_seal(path.parent)
-        )
+        reads = rng.choice(readers)
+        return place.tried(path, content, lambda: reads(place.workdir))
 
     return attempt
+
+
+def _resealed(sealed: Any, rng: random.Random, place: Place) -> Any:
+    """Returns what a checkpoint's metadata seal, changed, and sealed again."""
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        sealed = json_changed(sealed, rng)
+    sealed = json.loads(place.leading_out(json.dumps(sealed).encode()))
+    if not isinstance(sealed, dict):
+        return sealed
+    rest = {name: value for name, value in sealed.items() if name != "seal"}
+    return {**rest, "seal": checkpoint._seal(rest)}
+
+
+def _is_verified(there: Path) -> None:
+    list(verification.verify(there))
+
+
+def _is_evaluated(there: Path) -> None:
+    """Restores the network as `evaluate` does."""
+    restore(network.find(there), LATEST)
+
+
+def _is_trained(there: Path, program: Program) -> None:
+    """Goes on as `main` does, but for the training itself."""
+    folder, aside = there / "checkpoints" / "9", there / "checkpoints" / "9.damaged"
+    try:
+        with (
+            unittest.mock.patch.object(session, "train", return_value=None),
+            session.trained(
+                program,
+                folder.parent,
+                stop=StopSignal(),
+                log=logs.NoLog(),
+                console=Console(1, 1),
+                clock=Clock(0.0),
+                begin=lambda: None,
+                after=lambda _: None,
+            ),
+        ):
+            pass
+    finally:
+        if aside.exists():
+            aside.rename(folder)

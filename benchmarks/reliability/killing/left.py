@@ -13,7 +13,7 @@ from mnist_jax.training.checkpoint import DamagedError
 
 LOCKS = (".lock", ".evaluate.lock")
 SHOWN = 3  # maximum number of differences in a line
-UNFINISHED = "incomplete."  # begins the names of folders in which tfds prepares its data
+PREPARING = ".preparing"  # ends the names of folders in which data are prepared
 RECORD = "the record's "  # begins the names of what a checkpoint's record holds
 Contents = dict[str, Any]  # what is in a file or a checkpoint, by its path in the folder
 
@@ -37,22 +37,16 @@ def contents(folder: Path) -> Contents:
 def prepared(data: Path) -> Contents:
     """Returns the names of the files of prepared data, and the SHA-256s of the caches.
 
-    Folders in which tfds has not finished its preparation are left out. Their names are random, a
-    process that is killed leaves one behind, and tfds never removes it.
+    A folder in which data were to be prepared counts as well, even if it is empty.
     """
     found: Contents = {}
     for path in sorted(data.rglob("*")):
-        name = path.relative_to(data)
-        if path.is_file() and not _is_unfinished(name):
-            whole = path.suffix == ".cache"
-            digest = hashlib.sha256(path.read_bytes()).hexdigest() if whole else "there"
-            found[f"{data.name}/{name}"] = digest
+        name = f"{data.name}/{path.relative_to(data)}"
+        if path.suffix == ".cache":
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path.is_file() or path.name.endswith(PREPARING):
+            found[name] = "there"
     return found
-
-
-def unfinished(data: Path) -> int:
-    """Returns how many folders of data tfds has begun to prepare and not finished."""
-    return sum(path.name.startswith(UNFINISHED) for path in data.rglob("*") if path.is_dir())
 
 
 def temporary(folder: Path) -> Contents:
@@ -101,10 +95,6 @@ def rows_differ(folder: Path) -> bool:
     rows = [json.loads(line) for line in jsonl.read_text().splitlines()]
     texts = [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
     return texts != _table(table)
-
-
-def _is_unfinished(name: Path) -> bool:
-    return any(part.startswith(UNFINISHED) for part in name.parts)
 
 
 def _of_checkpoint(path: Path) -> Any:

@@ -15,9 +15,7 @@ def get_config():
     config.chunk_steps = 3
     config.data.train_split = "train[:1000]"
     config.data.val_split = "train[1000:1300]"
-    config.model = dict(
-        name="cnn", features=(4,), kernel=(3,), dense=(8,), dropout=0.2, normalisation="batch"
-    )
+    config.model = dict(name="mlp", hidden=(8,), dropout=0.2, normalisation="batch")
     config.augment.rotation = 10.0
     config.optimizer = dict(name="adam")
     config.schedule = dict(
@@ -58,6 +56,14 @@ def get_config():
     config.model = dict(name="mlp", hidden=(4,))
     return config
 """
+# A sweep of that data set, whose networks one process trains together, and two in two populations.
+FEW = """
+import first
+from mnist_jax.members import Sweep
+
+def get_sweep():
+    return Sweep({"only": first.get_config()}, seeds=4)
+"""
 # Of several processes, whose number changes no bit.
 TOGETHER = """
 from mnist_jax.config import default
@@ -78,9 +84,9 @@ def get_config():
 
 
 def write(folder: Path) -> None:
-    """Writes `some.py`, `several.py` (a sweep), `first.py` and `together.py` into a folder."""
+    """Writes `some.py`, `first.py`, `together.py`, and the sweeps `several.py` and `few.py`."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"some": MAIN, "several": SWEEP, "patterns": PATTERNS, "first": FIRST}
-    texts["together"] = TOGETHER
+    texts |= {"few": FEW, "together": TOGETHER}
     for name, text in texts.items():
         (folder / f"{name}.py").write_text(text)

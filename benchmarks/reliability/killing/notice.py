@@ -7,7 +7,7 @@ import random
 import signal
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,36 +99,25 @@ def told(stand: Stand, all_series: Sequence[Series], bound: float | None) -> Row
       all_series: what is told to stop.
       bound: seconds that this may take; None: any.
     """
+
+    def wrong(start: Start) -> str:
+        late = bound is not None and start.since_signal > bound
+        said = f"{start.since_signal:.1f} s from SIGTERM to the end" if late else ""
+        return story.wrong(start.trial, EXIT_STATUS) or said
+
     dice, lost, texts, count = random.Random(SEED), [], [], 0
     for series in all_series:
         starts = _starts(stand, series, signal.SIGTERM, dice, lost)
         times = [start.since_signal for start in starts if start.trial.status == EXIT_STATUS]
         count += len(times)
         name = series.command.name
-        lost += [f"{name}: {text}" for text in _not_as_told(starts)]
-        lost += [f"{name}: {s:.1f} s from SIGTERM to the end" for s in times if bound and s > bound]
+        lost += [f"{name}: {text}" for text in _cases_lost(starts, wrong, most=0.0)]
         if times:
             middle = statistics.median(times)
             texts.append(f"{name} {middle:.2f} s in the median and {max(times):.2f} s at most")
     found = f"from SIGTERM to the end with status {EXIT_STATUS}: {', '.join(texts)}"
     found += f"; README promises {BOUND:.0f} s; the next start went on from the last step"
-    what = "SIGTERM at random moments of trainings"
-    return Row(what, count, found, lost if count else [*lost, f"{what}: no case ran"])
-
-
-def _not_as_told(starts: Sequence[Start]) -> list[str]:
-    """Returns a line for each start that did not save all, or ended with another status."""
-    lost = [text] if (text := story.not_gone_on(starts)) else []
-    lost += [
-        f"ended with status {start.trial.status}: {start.trial.errors[-300:]}"
-        for start in starts
-        if start.trial.status not in (0, EXIT_STATUS) and start.notes  # else it had not begun
-    ]
-    return lost + [
-        f"{epochs:.2f} epochs ({seconds:.1f} s) were lost after SIGTERM"
-        for epochs, seconds in story.lost_work(starts)
-        if epochs
-    ]
+    return _row("SIGTERM at random moments of trainings", count, all_series, found, lost)
 
 
 def killed(stand: Stand, all_series: Sequence[Series]) -> Row:
@@ -136,12 +125,29 @@ def killed(stand: Stand, all_series: Sequence[Series]) -> Row:
     dice, lost, texts, count = random.Random(SEED + 1), [], [], 0
     for series in all_series:
         starts = _starts(stand, series, signal.SIGKILL, dice, lost)
+        count += sum(start.killed for start in starts)
         name = series.command.name
-        ends = [story.wrong(its.trial) for its in starts]
-        lost += [f"{name}: {text}" for text in [*ends, story.not_gone_on(starts)] if text]
-        work = story.lost_work(starts)
-        count += len(work)
-        if work:
+        cases = _cases_lost(starts, lambda its: story.wrong(its.trial, -signal.SIGKILL))
+        lost += [f"{name}: {text}" for text in cases]
+        if work := story.lost_work(starts):
             texts.append(f"{name}: {story.summary(work)}")
     what = "SIGKILL at random moments of trainings"
-    return Row(what, count, "; ".join(texts), lost if count else [*lost, f"{what}: no case ran"])
+    return _row(what, count, all_series, "; ".join(texts), lost)
+
+
+def _cases_lost(
+    starts: Sequence[Start], wrong: Callable[[Start], str], most: float = story.MOST
+) -> list[str]:
+    """Returns a line for each start that ended wrongly, or from which the next did not go on."""
+    next_ones = [*story.not_gone_on(starts, most), ""]
+    cases = [wrong(its) or after for its, after in zip(starts, next_ones, strict=False)]
+    return [text for text in cases if text]
+
+
+def _row(
+    what: str, count: int, all_series: Sequence[Series], found: str, lost: Sequence[str]
+) -> Row:
+    """Returns a row; if nothing else is lost, it is that fewer signals than planned were met."""
+    planned = sum(series.starts for series in all_series)
+    met = f"{count} of {planned} planned signals met a training"
+    return Row(what, count, f"{met}; {found}", [*lost] or [met] * (count < planned))

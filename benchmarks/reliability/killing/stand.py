@@ -69,8 +69,10 @@ class Stand:
 
     def has_prepared(self, start: Start) -> bool:
         """True if a start has written data or programs that all stands share."""
-        shared = [self.bench.environment[name] for name in self._cold]
-        return any(its.path.startswith(tuple(shared)) for its in start.trial.operations)
+        shared = tuple(self.bench.environment[name] for name in self._cold)
+        return any(  # each start makes the folders, in case that they are not there
+            its.path.startswith(shared) and its.kind != "mkdir" for its in start.trial.operations
+        )
 
     def _left(self, command: Command) -> left.Contents:
         """Returns what is in the folder of the run, in its own data, and in temporary files."""
@@ -97,11 +99,11 @@ class Stand:
         if not lost and left.rows_differ(self.run):
             lost = "metrics.csv does not hold the rows of metrics.jsonl"
         if not lost:
-            lost = not_gone_on(starts)
+            lost = next(filter(None, not_gone_on(starts)), "")
         if lost:
             lost = f"{command.name}, {', '.join(map(str, kills))}: {lost}"
-        unfinished = left.unfinished(self._data) if command.cold else 0
-        return Story(starts, lost, lost_work(starts), unfinished)
+        missed = len(kills) - sum(start.killed for start in starts)
+        return Story(starts, lost, lost_work(starts), missed)
 
     def start(self, command: Command, kill: Kill | None = None, **more: str) -> Start:
         """Runs a command in the folder as it is.

@@ -15,18 +15,21 @@ from benchmarks.reliability.killing.story import Start, Story
 from benchmarks.reliability.killing.victim import Command, Kill
 from benchmarks.reliability.progress import Progress
 
+TRIES = 4  # to meet a command that ended before it was killed
+
 
 class Found:
     """Counts the kills of a row, and collects what was lost; threads may add to it at once."""
 
     def __init__(self) -> None:
         self.kills = 0
+        self.planned = 0  # kills
+        self.landed = 0  # of these, if need be after some tries
         self.lost: list[str] = []
         self.work: list[tuple[float, float]] = []
         self.phases: Counter[str] = Counter()
         self.met: set[str] = set()  # kinds of operations
         self.programs = 0  # starts that found a half-written program
-        self.unfinished = 0  # folders of data that tfds has left behind
         self._lock = threading.Lock()
 
     def add(self, its: Story) -> None:
@@ -35,7 +38,6 @@ class Found:
             self.kills += its.kills
             self.lost += [its.wrong] if its.wrong else []
             self.work += its.work
-            self.unfinished += its.unfinished
             for start in its.starts:
                 self.programs += "are damaged, and are compiled again" in start.trial.errors
                 if start.killed:
@@ -82,10 +84,11 @@ class Stands:
         return self._expected[command]
 
     def kill(self, command: Command, chains: Iterable[Sequence[Kill]], found: Found) -> list[Story]:
-        """Runs the command once for each chain of kills, and adds what came of it to `found`.
+        """Runs the command for each chain of kills, and adds what came of it to `found`.
 
-        What hangs, or leaves something that cannot be read, is a line of what was lost; the stand
-        gets a new bench.
+        Operations and times differ from run to run. A chain with a kill that came too late is tried
+        again with a kill that comes a little sooner. What hangs, or leaves something that cannot be
+        read, is a line of what was lost; the stand gets a new bench.
 
         Returns:
           The stories of all others.
@@ -94,21 +97,31 @@ class Stands:
         chains = list(chains)
         progress = Progress(command.name, len(chains))
 
-        def run(chain: Sequence[Kill]) -> Story | None:
-            its = None
+        def run(chain: Sequence[Kill]) -> list[Story]:
+            stories: list[Story] = []
             try:
-                with self._one() as stand:
-                    its = stand.story(command, chain, expected)
-                found.add(its)
+                for _ in range(TRIES):
+                    with self._one() as stand:
+                        stories.append(stand.story(command, chain, expected))
+                    found.add(stories[-1])
+                    if stories[-1].wrong or not stories[-1].missed:
+                        break
+                    chain = _sooner(chain, stories[-1].kills)
             except Exception as error:
                 kills = ", ".join(map(str, chain))
                 text = str(error) or "no end within the time that a command may take"
-                found.fail(f"{command.name}, {kills}: {type(error).__name__}: {text}")
-            progress.add(lost=its is None or bool(its.wrong))
-            return its
+                wrong = f"{command.name}, {kills}: {type(error).__name__}: {text}"
+                found.fail(wrong)
+                progress.add(wrong)
+                return []
+            progress.add(stories[-1].wrong)
+            return stories
 
         with ThreadPoolExecutor(len(self.all)) as pool:
-            return [its for its in pool.map(run, chains) if its is not None]
+            told = list(filter(None, pool.map(run, chains)))
+        found.planned += sum(map(len, chains))
+        found.landed += sum(stories[-1].kills for stories in told)
+        return [its for stories in told for its in stories]
 
     @contextlib.contextmanager
     def _one(self) -> Iterator[Stand]:
@@ -126,6 +139,11 @@ class Stands:
         """Ends the processes of all stands."""
         for stand in self.all:
             stand.close()
+
+
+def _sooner(chain: Sequence[Kill], met: int) -> list[Kill]:
+    """Returns a chain of kills of which only the first so many had met a command."""
+    return [*chain[:met], *(kill.sooner() for kill in chain[met:])]
 
 
 @contextlib.contextmanager

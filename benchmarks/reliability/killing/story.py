@@ -7,7 +7,7 @@ import re
 import signal
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Note:
     folder: str = ""  # of checkpoints
     step: int = -1  # that was reached there
     per_epoch: int = 0  # steps
+    process: int = 0  # of several, which noted it
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Story:
     starts: list[Start]
     wrong: str = ""
     work: list[tuple[float, float]] = field(default_factory=list)  # lost: epochs and seconds
-    unfinished: int = 0  # folders of data that tfds has left behind
+    missed: int = 0  # kills that were planned and came too late
 
     @property
     def kills(self) -> int:
@@ -94,56 +95,81 @@ class Story:
         return sum(start.killed for start in self.starts)
 
 
-def read_notes(path: Path) -> list[Note]:
-    """Reads what a command has noted; nothing if it was killed before that."""
+def read_notes(path: Path, process: int = 0) -> list[Note]:
+    """Reads what a command, or one of its processes, has noted; nothing if it was killed before."""
     if not path.exists():
         return []
-    return [Note(**json.loads(line)) for line in path.read_text().splitlines()]
+    lines = path.read_text().splitlines()
+    return [Note(**json.loads(line), process=process) for line in lines]
 
 
 def lost_work(starts: Sequence[Start]) -> list[tuple[float, float]]:
     """Returns for each end before the last how many epochs, and seconds, had to be trained again.
 
-    A process that had not begun to train, and one whose network was finished, lost none.
+    A process that had not begun to train, and one whose network was finished, lost none. An end
+    is left out if nobody has gone on yet with what was trained there.
     """
-    found = []
-    for i, start in enumerate(starts[:-1]):
-        reached = [note for note in start.notes if note.folder]
-        if not reached:
-            found.append((0.0, 0.0))
-            continue
-        last = reached[-1]
-        there = [n for later in starts[i + 1 :] for n in later.notes if n.folder == last.folder]
-        if not there and starts[-1].trial.status:
-            continue  # nothing was restored yet
+    found = [_lost(start, starts[i:]) for i, start in enumerate(starts[:-1], start=1)]
+    return [its for its in found if its is not None]
+
+
+def _lost(start: Start, later: Sequence[Start]) -> tuple[float, float] | None:
+    """Returns the epochs and seconds that one end lost, in the process that lost most."""
+    reached = [note for note in start.notes if note.folder]
+    lost = [(0.0, 0.0)]
+    for last in {note.process: note for note in reached}.values():
+        there = [n for its in later for n in its.notes if n.folder == last.folder]
+        if not there and later[-1].trial.status:
+            return None  # nothing was restored yet
         step = there[0].step if there else last.step  # else it was finished
         since = next(n.at for n in reached if n.folder == last.folder and n.step >= step)
-        lost = last.step - step
-        found.append((lost / last.per_epoch, start.ended - since if lost else 0.0))
+        steps = last.step - step
+        lost.append((steps / last.per_epoch, start.ended - since if steps else 0.0))
+    return max(lost)
+
+
+def not_gone_on(starts: Sequence[Start], most: float = MOST) -> list[str]:
+    """Returns for each start but the first what is wrong with where it began; empty if nothing is.
+
+    It has to go on from the newest checkpoint that was complete when any before it had ended, and
+    to say so. Training that starts anew would end with the same bits.
+
+    Args:
+      starts: in one folder, one after the other.
+      most: epochs that the end of the start before may have lost.
+    """
+    newest: dict[str, int] = {}
+    found = []
+    for i, (before, start) in enumerate(itertools.pairwise(starts), start=1):
+        for folder, step in before.newest.items():  # a start that is killed may have removed it
+            newest[folder] = max(step, newest.get(folder, 0))
+        lost, _ = _lost(before, starts[i:]) or (0.0, 0.0)
+        too_much = f"{lost:.2f} epochs were lost at once" if lost > most else ""
+        found.append(_not_from(newest, start) or too_much)
     return found
 
 
-def not_gone_on(starts: Sequence[Start]) -> str:
-    """Returns what is wrong with where starts began, or with what was lost; empty if nothing is.
+def _not_from(newest: Mapping[str, int], start: Start) -> str:
+    said = re.findall(r"^resuming from step (\d+) ", start.trial.output, re.MULTILINE)
+    printed = {its.folder for its in start.notes if its.process == 0}  # others print nothing
+    talking = {str(start.folder / folder) for folder in printed if folder}
+    for folder, step in start.first_steps().items():
+        there = newest.get(folder, 0)
+        if step < there:
+            return f"began at step {step} although checkpoint {there} of {folder} was complete"
+        if step and folder in talking and str(step) not in said:
+            return f"went on from step {step} of {folder} without a word of it"
+    return ""
 
-    Each has to go on from the newest checkpoint that was complete when the one before had ended,
-    and to say so. Training that starts anew would end with the same bits.
+
+def wrong(trial: Trial, *ends: int) -> str:
+    """Returns what is wrong with how a command ended, or with its warnings; empty if nothing is.
+
+    Args:
+      trial: its end.
+      ends: statuses that it may have; without any, those of a success and of a kill.
     """
-    for before, start in itertools.pairwise(starts):
-        said = re.findall(r"^resuming from step (\d+) ", start.trial.output, re.MULTILINE)
-        for folder, step in start.first_steps().items():
-            newest = before.newest.get(folder, 0)
-            if step < newest:
-                return f"began at step {step} although checkpoint {newest} of {folder} was complete"
-            if step and str(step) not in said:
-                return f"went on from step {step} of {folder} without a word of it"
-    epochs = max((its for its, _ in lost_work(starts)), default=0.0)
-    return f"{epochs:.2f} epochs were lost at once" if epochs > MOST else ""
-
-
-def wrong(trial: Trial) -> str:
-    """Returns what is wrong with an end that is neither a kill nor a success, or with a warning."""
-    if trial.status not in (0, -signal.SIGKILL):
+    if trial.status not in (ends or (0, -signal.SIGKILL)):
         return f"ended with {trial.status}: {(trial.errors or trial.output)[-300:]}"
     if "Traceback" in trial.errors:
         return f"a traceback: {trial.errors[-300:]}"

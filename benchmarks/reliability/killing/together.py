@@ -1,4 +1,4 @@
-"""Processes that train one network together, and are killed."""
+"""Processes that train together, and are killed."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +21,35 @@ from benchmarks.reliability.trial import Disturbance, Trial
 
 PROCESSES = 2
 LAUNCHER = readme.ROOT / "launch" / "local.py"
-COMMAND = ("mnist_jax.main", "--config=together.py", f"--workdir={RUN}")
 ALL = "all"  # processes, and the launcher
 LONGEST = 200.0  # seconds that a start may take
+POLL = 0.05
 AGAIN = 75  # the status of the launcher after which the same command goes on
-# What the second process does to files: the first one writes what all of them hold, so it only
-# looks for checkpoints and reads. This is counted in the folder of the run alone.
-LOOKING = trial.WRITING + trial.READING
+OURS = r"^(?:process (\d+): )?error: "  # begins a message of ours
 KILLED, ABORTED = "was killed by SIGKILL", "was killed by SIGABRT"
+
+
+@dataclass(frozen=True)
+class Team:
+    """What several processes do together."""
+
+    name: str  # in messages
+    words: tuple[str, ...]
+    second: tuple[str, ...]  # operations of the second process that are counted
+    elastic: bool = False  # True: a single process ends with the same bits
+
+
+# Of one network, the first process writes what all hold; the second only looks for it and reads.
+MAIN = Team(
+    "`main`",
+    ("mnist_jax.main", "--config=together.py", f"--workdir={RUN}"),
+    trial.WRITING + trial.READING,
+    elastic=True,
+)
+EPOCHS = ("--config.num_epochs=3", "--config.chunk_steps=3", "--config.batch_size=32")
+SWEEP = Team(  # of which each process trains its share
+    "`sweep`", ("mnist_jax.sweep", "--config=few.py", f"--workdir={RUN}", *EPOCHS), trial.WRITING
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +58,9 @@ class Blow:
 
     whom: str  # the number of a process, or ALL
     operation: int = 0  # of that process, from 1 on
-    after: float = 0.0  # seconds since the start, if at no operation
+    # If at no operation: seconds since the start; of one process since all have joined, as those
+    # that wait for one which never comes are ended by the launcher.
+    after: float = 0.0
 
     def __str__(self) -> str:
         when = f"operation {self.operation}" if self.operation else f"{self.after:.2f} s"
@@ -58,15 +82,14 @@ class Bout:
         its = self.start.trial
         if "still there after" in its.errors:
             return its.errors[-300:]
-        if found := self._unexpected():
-            return found
-        if its.status != (self._after_kill() if self.landed else 0):
-            return f"ended with {its.status}: {(its.errors or its.output)[-300:]}"
-        if "Traceback" in its.errors:
-            return f"a traceback: {its.errors[-300:]}"
-        if "checkpoint" in its.errors and "damaged" in its.errors:
-            return f"a damaged checkpoint: {its.errors[:300]}"
-        return ""
+        return self._unexpected() or story.wrong(its, self._after_kill() if self.landed else 0)
+
+    @property
+    def aborted(self) -> int:
+        """The number of processes that JAX aborted without a message of ours."""
+        errors = self.start.trial.errors
+        ours = {number or "0" for number in re.findall(OURS, errors, re.MULTILINE)}
+        return sum(how == ABORTED and its not in ours for its, how in ends(errors).items())
 
     def _after_kill(self) -> int:
         assert self.blow is not None
@@ -92,14 +115,16 @@ class Bout:
 class Place:
     """A folder in which processes train together, are killed, and are started again."""
 
-    def __init__(self, folder: Path, shared: Path) -> None:
-        """Writes the configuration.
+    def __init__(self, folder: Path, shared: Path, team: Team) -> None:
+        """Writes the configurations.
 
         Args:
           folder: the working folder of the processes.
           shared: the data, the programs and the notes.
+          team: what they do.
         """
         network.write(folder)
+        self._team = team
         self.folder, self.run = folder, folder / RUN
         self._shared = shared
         self._library = trial.compiled(shared)
@@ -114,8 +139,8 @@ class Place:
         log, notes = (self._shared / f"{self.folder.name}-{its}" for its in ("operations", "notes"))
         for path in self._shared.glob(f"{self.folder.name}-*"):
             path.unlink()
-        launched = [str(LAUNCHER), f"--processes={count}", *FOLLOWED, "--", *COMMAND]
-        words = launched if count > 1 else [*FOLLOWED, *COMMAND]
+        launched = [str(LAUNCHER), f"--processes={count}", *FOLLOWED, "--"]
+        words = [*(launched if count > 1 else FOLLOWED), *self._team.words]
         began = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, *words],
@@ -126,14 +151,15 @@ class Place:
             text=True,
             start_new_session=True,
         )
-        sent = _kill_later(process, blow) if blow is not None and blow.after else None
+        noted = [Path(f"{notes}{i}" if count > 1 else notes) for i in range(count)]
+        sent = _kill_later(process, blow, noted) if blow is not None and blow.after else None
         output, errors = self._ended(process)
         ended, now = time.perf_counter(), time.time()
         done = Trial(process.returncode, output, errors, trial.operations(log))
         if done.disturbed is not None:
             sent = ended - (now - log.stat().st_mtime)  # its last line is of that operation
-        first = story.read_notes(Path(f"{notes}0" if count > 1 else notes))
-        start = Start(done, first, self.folder, began, ended, left.newest(self.run))
+        all_notes = [its for i, path in enumerate(noted) for its in story.read_notes(path, i)]
+        start = Start(done, all_notes, self.folder, began, ended, left.newest(self.run))
         landed = blow is not None and sent is not None and _is_hit(blow, done)
         return Bout(start, blow, landed, ended - sent if landed and sent is not None else 0.0)
 
@@ -151,10 +177,10 @@ class Place:
         variables = trial.environment(self.folder, self._shared)
         caches = [variables[name] for name in ("TFDS_DATA_DIR", "XDG_CACHE_HOME")]
         whom, number = (blow.whom, blow.operation) if blow else (ALL, 0)
-        looks = whom == "1"
-        kinds = LOOKING if looks else trial.WRITING
+        second = whom == "1"  # whose operations are counted in the folder of the run alone
+        kinds = self._team.second if second else trial.WRITING
         act = Disturbance(number, "kill" if number else "", kinds)
-        folders = [self.run] if looks else [self.folder, *caches]
+        folders = [self.run] if second else [self.folder, *caches]
         return {
             **variables,
             "FOLLOWED_NOTES": str(notes),
@@ -167,16 +193,17 @@ class Place:
         }
 
 
-def _kill_later(process: subprocess.Popen[str], blow: Blow) -> float | None:
+def _kill_later(process: subprocess.Popen[str], blow: Blow, notes: Sequence[Path]) -> float | None:
     """Kills processes of the launcher after some time; returns when, or None if it has ended.
 
     All of them are its children and then itself, which is stopped so that it starts no others.
     """
-    try:
-        process.wait(blow.after)
+    deadline = time.perf_counter() + LONGEST
+    while blow.whom != ALL and not all(path.exists() and path.read_text() for path in notes):
+        if _has_ended(process, POLL) or time.perf_counter() > deadline:
+            return None
+    if _has_ended(process, blow.after):
         return None
-    except subprocess.TimeoutExpired:
-        pass
     if blow.whom == ALL:
         os.kill(process.pid, signal.SIGSTOP)
     children = _children(process.pid)
@@ -185,6 +212,12 @@ def _kill_later(process: subprocess.Popen[str], blow: Blow) -> float | None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
     return time.perf_counter() if victims else None
+
+
+def _has_ended(process: subprocess.Popen[str], seconds: float) -> bool:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.returncode is not None
 
 
 def _children(process: int) -> list[int]:

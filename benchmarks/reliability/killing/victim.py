@@ -1,10 +1,12 @@
 """What is killed, and when."""
 
+import dataclasses
 import signal
 from dataclasses import dataclass
 
 from benchmarks.reliability.trial import Disturbance
 
+SOONER = 0.7  # of the seconds that were too many
 RUN = "run"  # the folder of the run or the sweep, in that of the bench
 
 
@@ -26,6 +28,10 @@ FIRST = Command(
     report=False,
     cold=True,
 )
+SMALL = dataclasses.replace(FIRST, name="a small `main`", report=True, cold=False)
+FEW = Command(
+    "a small `sweep`", ("mnist_jax.sweep", "--config=few.py", f"--workdir={RUN}"), report=False
+)
 
 
 @dataclass(frozen=True)
@@ -46,3 +52,14 @@ class Kill:
             name, number, seconds = self.phase
             return f"{seconds:.3f} s after the begin of {name} no. {number}"
         return f"after {self.after:.3f} s{' of a new process' if self.fresh else ''}"
+
+    def sooner(self) -> "Kill":
+        """Returns a kill that comes a little sooner; this one came too late."""
+        if self.at is not None:
+            at = dataclasses.replace(self.at, at=max(1, self.at.at - 1))
+            return dataclasses.replace(self, at=at)
+        if self.phase is not None:
+            name, number, seconds = self.phase
+            return dataclasses.replace(self, phase=(name, number, SOONER * seconds))
+        assert self.after is not None
+        return dataclasses.replace(self, after=SOONER * self.after)

@@ -1,5 +1,6 @@
 """Gives one network a dose, and looks at how its run ends and what it leaves."""
 
+import functools
 import json
 import tempfile
 from dataclasses import dataclass
@@ -8,8 +9,8 @@ from typing import Any
 
 from benchmarks.reliability import left
 from benchmarks.reliability.planting.messages import VALIDATION, Named, judged
-from benchmarks.reliability.planting.poison import Dose
-from benchmarks.reliability.planting.trainings import HARMLESS, STEPS, Trainings
+from benchmarks.reliability.planting.poison import HARMLESS, Dose
+from benchmarks.reliability.planting.trainings import STEPS, Trainings
 
 
 @dataclass(frozen=True)
@@ -28,27 +29,26 @@ class Case:
 
 def tried(trainings: Trainings, case: Case, named: Named) -> list[str]:
     """Runs a case; returns what is wrong with its end and with what it left, if anything."""
-    clean = trainings.clean("main", setting=case.setting)
     with tempfile.TemporaryDirectory(dir=trainings.folder) as folder:
         workdir = Path(folder, "run")
-        done = trainings.run(
-            "main", workdir, setting=case.setting, place=case.place, doses=[case.dose]
-        )
+        how: Any = {"setting": case.setting, "place": case.place, "doses": [case.dose]}
+        done = trainings.run("main", workdir, **how)
         if case.place == HARMLESS:
-            return _harmless(done, workdir, clean)
+            if done.returncode:
+                return [f"ended with status {done.returncode}: {done.stderr[-300:]}"]
+            json.loads((workdir / "result.json").read_text())
+            return trainings.unlike(functools.partial(_harmless, workdir), "main", **how)
         epoch, wrong = judged(case.place, case.dose, done.stderr, case.setting, named)
         if done.returncode != 1 or "Traceback" in done.stderr:
             wrong.append(f"ended with status {done.returncode}: {done.stderr[-300:]}")
         if (workdir / "result.json").exists():
             wrong.append("there is a result.json")
-        return wrong + differences(workdir, clean, epoch)
+        found = functools.partial(differences, workdir, epoch=epoch)
+        return wrong + trainings.unlike(found, "main", **how)
 
 
-def _harmless(done: Any, workdir: Path, clean: Path) -> list[str]:
+def _harmless(workdir: Path, clean: Path) -> list[str]:
     """A further metric may be NaN: the row says null, and nothing else differs."""
-    if done.returncode:
-        return [f"ended with status {done.returncode}: {done.stderr[-300:]}"]
-    json.loads((workdir / "result.json").read_text())
     ours, theirs = (
         {n: d for n, d in left.digests(folder).items()
          if "sums/brier" not in n and not n.endswith(left.RECORD)}

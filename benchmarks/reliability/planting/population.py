@@ -13,20 +13,19 @@ import numpy as np
 
 from benchmarks.reliability import left
 from benchmarks.reliability.planting.messages import Named, judged
-from benchmarks.reliability.planting.poison import Dose
-from benchmarks.reliability.planting.trainings import EPOCHS, HARMLESS, STEPS, Trainings
+from benchmarks.reliability.planting.poison import HARMLESS, Dose
+from benchmarks.reliability.planting.trainings import EPOCHS, STEPS, Trainings
 
 
 def tried(trainings: Trainings, place: str, doses: Sequence[Dose], named: Named) -> list[str]:
     """Trains a sweep; returns what is wrong with its end and with what it left, if anything."""
     seeds = f"--seeds={len(doses) + 2}"
-    clean = trainings.clean("sweep", seeds)
     with tempfile.TemporaryDirectory(dir=trainings.folder) as folder:
         workdir = Path(folder, "sweep")
         done = trainings.run("sweep", workdir, seeds, place=place, doses=doses)
         if done.returncode:
             return [f"ended with status {done.returncode}: {done.stderr[-300:]}"]
-        (ours,), (theirs,) = (list(its.glob("populations/*")) for its in (workdir, clean))
+        (ours,) = workdir.glob("populations/*")
         statuses = [its["status"] for its in json.loads((ours / "results.json").read_text())]
         wrong = []
         ends = [EPOCHS] * len(statuses)
@@ -38,7 +37,12 @@ def tried(trainings: Trainings, place: str, doses: Sequence[Dose], named: Named)
         others = statuses if place == HARMLESS else statuses[len(doses) :]
         if set(others) != {"finished"}:
             wrong.append(f"others did not go on: {others}")
-        return wrong + _members(ours, theirs, ends, place) + _lines(workdir, clean, ends)
+
+        def differences(clean: Path) -> list[str]:
+            (theirs,) = clean.glob("populations/*")
+            return _members(ours, theirs, ends, place) + _lines(workdir, clean, ends)
+
+        return wrong + trainings.unlike(differences, "sweep", seeds, place=place, doses=doses)
 
 
 def _members(ours: Path, theirs: Path, ends: Sequence[int], place: str) -> list[str]:

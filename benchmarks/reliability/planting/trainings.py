@@ -1,8 +1,8 @@
 """Small trainings, with and without doses, in one folder."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from benchmarks.reliability.planting import poison
 from benchmarks.reliability.planting.poison import Dose
 
 EPOCHS, STEPS, CHUNK = 3, 10, 4
+NEVER = 1 << 30  # a step that no training reaches
 CONFIG = f"""
 from mnist_jax.config import default
 
@@ -35,8 +36,6 @@ SETTINGS = {  # options and number of devices
     "bfloat16": (["dtype=bfloat16"], 1),
     "no chunks": (["chunk_steps=0"], 1),
 }
-# Of a further metric, NaN is a result: the row says null.
-HARMLESS = "sum of a further metric"
 
 
 class Trainings:
@@ -56,20 +55,38 @@ class Trainings:
         words = [f"--config={self.folder / 'small.py'}", f"--workdir={workdir}", *options]
         words += [f"--config.{override}" for override in overrides]
         its = json.dumps([asdict(dose) for dose in doses])
-        start = ["-c", poison.CODE, place, its, name] if place else ["-m", f"mnist_jax.{name}"]
+        start = ["-m", "benchmarks.undrawn", f"mnist_jax.{name}"]
+        if place:
+            start = ["-c", poison.CODE, place, its, name]
         return forked.run([*start, *words], cwd=self.folder, devices=devices)
 
-    def clean(self, name: str, *options: str, setting: str = "") -> Path:
+    def clean(
+        self, name: str, *options: str, setting: str = "", place: str = "",
+        doses: Sequence[Dose] = (),
+    ) -> Path:  # fmt: skip
         """Returns the folder of the same command without doses.
+
+        A program that has a place for a dose may round otherwise than one that has none. With a
+        place, the folder is that of a command whose doses never come.
 
         Raises:
           RuntimeError: it did not end with status 0.
         """
-        known = (name, *options, setting)
+        known = (name, *options, setting, place)
         if known not in self._clean:
             folder = self.folder / f"clean-{len(self._clean)}"
-            done = self.run(name, folder, *options, setting=setting)
+            never = [replace(dose, step=NEVER) for dose in doses]
+            done = self.run(name, folder, *options, setting=setting, place=place, doses=never)
             if done.returncode:
                 raise RuntimeError(f"{known}: status {done.returncode}\n{done.stderr}")
             self._clean[known] = folder
         return self._clean[known]
+
+    def unlike(
+        self, differences: Callable[[Path], list[str]], name: str, *options: str,
+        place: str, doses: Sequence[Dose], setting: str = "",
+    ) -> list[str]:  # fmt: skip
+        """Returns how a command differs from the same one without doses; see `clean`."""
+        if not differences(self.clean(name, *options, setting=setting)):
+            return []
+        return differences(self.clean(name, *options, setting=setting, place=place, doses=doses))

@@ -31,14 +31,6 @@ def get_sweep():
         members[f"w{width}"] = config
     return Sweep(members, seeds=3)
 """
-# Runs `main` without its report, whose pictures are most of the time of a short training.
-UNREPORTED = """
-import runpy, sys
-from mnist_jax import experiment
-experiment.publish = lambda *arguments, **keywords: {}
-sys.argv = ["main", *sys.argv[1:]]
-runpy.run_module("mnist_jax.main", run_name="__main__", alter_sys=True)
-"""
 EVALUATION = "evaluation.json"  # a part of the report
 BACKEND = "import jax; print(jax.default_backend())"
 TIMEOUT = 900.0  # seconds that a command may take
@@ -78,8 +70,8 @@ class Commands:
         workdir = self._new(f"main with configs/{name}.py")
         words = [f"--config={readme.ROOT / 'configs' / name}.py", f"--workdir={workdir}"]
         words += [f"--config.{override}" for override in (*SHORT, *overrides)]
-        start = ["-m", "mnist_jax.main"] if report else ["-c", UNREPORTED]
-        self.python([*start, *words], python=python, **how)
+        start = [] if report else ["benchmarks.unreported"]
+        self.python(["-m", *start, "mnist_jax.main", *words], python=python, **how)
         return left(workdir)
 
     def again(self, name: str, *overrides: str, **how: Any) -> Left:
@@ -93,12 +85,16 @@ class Commands:
             return its
         return {n: d for n, d in its.items() if n != EVALUATION and not n.endswith(".png")}
 
-    def sweep(self, python: str = sys.executable) -> Left:
-        """Trains a sweep of two architectures, three seeds each; returns what it leaves."""
+    def sweep(self, **how: Any) -> Left:
+        """Trains a sweep of two architectures, three seeds each; returns what it leaves.
+
+        Args:
+          how: as `python` takes it.
+        """
         workdir = self._new("a sweep")
         (self.folder / "small_sweep.py").write_text(SWEEP)
         words = ["--config=small_sweep.py", f"--workdir={workdir}"]
-        self.python(["-m", "mnist_jax.sweep", *words], python=python)
+        self.python(["-m", "mnist_jax.sweep", *words], **how)
         return left(workdir)
 
     @functools.cached_property

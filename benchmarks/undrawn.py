@@ -1,6 +1,6 @@
 """Leaves out the plots of runs and sweeps, which take longer than a short training.
 
-python -m tests.undrawn mnist_jax.main --config=configs/mlp.py
+python -m benchmarks.undrawn mnist_jax.main --config=configs/mlp.py
 """
 
 import runpy
