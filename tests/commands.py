@@ -85,7 +85,7 @@ def run(
 
     Plots are left out unless `drawn`: they take longer than all the rest.
     """
-    words = ["-m", *([] if drawn else ["tests.undrawn"]), f"mnist_jax.{name}", *arguments]
+    words = ["-m", *([] if drawn else ["benchmarks.undrawn"]), f"mnist_jax.{name}", *arguments]
     return finished(words, cwd=cwd, status=status, devices=devices)
 
 
@@ -120,6 +120,8 @@ def interrupt(
             if when in line:
                 os.kill(process.pid, number)
                 break
+        else:
+            raise AssertionError(f"{when!r} was not printed")
     assert process.status is not None
     return process.status
 

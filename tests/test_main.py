@@ -143,7 +143,7 @@ def test_other_configuration_is_refused_with_the_difference(finished):
 @pytest.mark.parametrize(
     ("number", "when", "status"),
     [
-        (signal.SIGTERM, "CNN:", 75),  # before the first step
+        (signal.SIGTERM, "MLP:", 75),  # before the first step
         (signal.SIGINT, " 2/3 ", 75),
         (signal.SIGKILL, " 1/3 ", -9),
     ],
