@@ -677,3 +677,22 @@ def test_whoever_waits_learns_that_another_has_failed(group):
     group._why = "process 1 of 3 failed: no bread"
     with pytest.raises(UserError, match="no bread"):
         group.gather("lunch", "")
+
+
+ABORTED = """
+import os, threading
+from mnist_jax.commands import cli
+
+def main(arguments):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    os.abort()
+
+cli.run(main, "Is aborted.", lambda parser: None)
+"""
+
+
+def test_an_abort_reads_no_stack_that_may_change_meanwhile(tmp_path):
+    errors = finished(["-c", ABORTED], cwd=tmp_path, status=-signal.SIGABRT).stderr
+    assert "Fatal Python error: Aborted" in errors
+    assert "in main" in errors
+    assert "threading.py" not in errors

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import errno
+import faulthandler
 import functools
 import gc
 import os
@@ -22,6 +23,7 @@ from mnist_jax.files import ADVICE, local_path, reason
 from mnist_jax.training.stop import EXIT_STATUS
 
 Parser = argparse_flags.ArgumentParser
+STANDARD_ERROR = 2  # which `streams.make_lasting` opens if it was closed
 PATHS = ("workdir", "compare")  # arguments that hold paths
 INTERRUPTED = 130  # exit status by convention: 128, and the number of SIGINT
 # Numbers of errors that come from files and disks.
@@ -129,6 +131,9 @@ def _refusal(error: OSError) -> str:
 
 def _ended(main: Callable[[Namespace], int | None], arguments: Namespace) -> int | None:
     """Runs a command; of several processes, ends one that could not go on with the others."""
+    # absl has enabled it for all threads, which run on while JAX aborts a process whose first one
+    # is gone: to read their stacks then may crash, which would hide the reason.
+    faulthandler.enable(STANDARD_ERROR, all_threads=False)
     try:
         status = _guarded(main, arguments)
     except Exception:
