@@ -211,32 +211,46 @@ def test_any_number_of_processes_continue_what_another_began(alone, tmp_path):
 
 DAMAGED = """
 from mnist_jax.training import checkpoint
-load = checkpoint.load
-def read(folder, step, *arguments):
-    found = load(folder, step, *arguments)
-    if step == 14 and os.environ["JAX_PROCESS_ID"] == "1":
-        raise checkpoint.DamagedError("the digest of key differs")
+NAME = checkpoint.NAME
+def damaged(*arguments, **options):
+    found = NAME(*arguments, **options)
+    if os.environ["JAX_PROCESS_ID"] == "1":
+        raise checkpoint.DamagedError("it differs")
     return found
-checkpoint.load = read
+checkpoint.NAME = damaged
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("where", ["on disk", "in one process"])
-def test_a_checkpoint_that_is_damaged_is_set_aside_by_all(alone, tmp_path, where):
-    """On disk, too, where the first process alone would have read it, and not the older one."""
+@pytest.fixture
+def killed(tmp_path):
+    """The folder of a run of two processes that were killed after checkpoint 14."""
     (tmp_path / "some.py").write_text(SMALL)
     lost = ended(local(*MAIN, ELASTIC, cwd=tmp_path, before=KILLED.format(None)), 75)
     assert "process 1 of 2 was killed" in lost.stderr
-    before, problem = DAMAGED, "the digest of key differs (in process 1)"
-    if where == "on disk":
-        before, problem = "", ""
-        (path,) = (tmp_path / "run" / "checkpoints" / "14" / "state" / "d").iterdir()
-        flip_bit(path, path.stat().st_size // 2)
-    done = ended(local(*MAIN, ELASTIC, cwd=tmp_path, before=before), 0)
-    assert f"{problem}; set aside as 14.damaged" in done.stderr
+    return tmp_path / "run"
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_is_damaged_is_set_aside_by_all(alone, killed):
+    """The first process alone would have read it, and not the older one."""
+    (path,) = (killed / "checkpoints" / "14" / "state" / "d").iterdir()
+    flip_bit(path, path.stat().st_size // 2)
+    done = ended(local(*MAIN, ELASTIC, cwd=killed.parent), 0)
+    assert "; set aside as 14.damaged" in done.stderr
     assert "resuming from step 7" in done.stdout
-    assert_same_run(tmp_path / "run", alone(SMALL, ELASTIC))
+    assert_same_run(killed, alone(SMALL, ELASTIC))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["read", "_read_seal", "_load_once"])
+def test_a_checkpoint_that_one_process_cannot_read_is_kept(alone, killed, where):
+    """A shared folder may show a new file to the others later."""
+    before = DAMAGED.replace("NAME", where)
+    done = ended(local(*MAIN, ELASTIC, cwd=killed.parent, before=before), 1)
+    assert "14 is damaged in process 1 of 2, but not in the others: it differs" in done.stderr
+    done = ended(local(*MAIN, ELASTIC, cwd=killed.parent), 0)
+    assert "resuming from step 14" in done.stdout
+    assert_same_run(killed, alone(SMALL, ELASTIC))
 
 
 @pytest.mark.slow

@@ -306,10 +306,10 @@ def _explained(builder: tfds.core.DatasetBuilder, final: Path) -> Iterator[None]
     except FileNotFoundError as error:
         raise UserError(f"cannot prepare {builder.name}: {error}") from error
     except OSError as error:
-        raise UserError(
-            f"cannot prepare {builder.name} in {final}: {error}. "
-            "Free space there, or set TFDS_DATA_DIR to a writable folder"
-        ) from error
+        lack = starved.shortage(error)
+        advice = "Free space there, or set TFDS_DATA_DIR to a writable folder"
+        why = starved.explained(lack) if lack else f"{error}. {advice}"
+        raise UserError(f"cannot prepare {builder.name} in {final}: {why}") from error
     except (Exception, SystemExit) as error:
         cause = _caused_by(error, features.BadExample) or failures.describe(error)
         if lack := starved.shortage(error):

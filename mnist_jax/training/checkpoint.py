@@ -31,6 +31,7 @@ from mnist_jax.files import refuse_unknown_characters
 from mnist_jax.training.record import oddity
 
 SHOWN = 12  # maximum number of differences in a message
+TRIES = 2  # to load arrays
 FORMAT = 3  # version of the format; 1 had no member axis, 2 held rows as JSON of their own
 INDEX = "manifest.ocdbt"  # of the arrays, written last
 METADATA = "_CHECKPOINT_METADATA"  # orbax's file; `ocp.metadata` would open every array, too
@@ -85,8 +86,8 @@ def write(
         with _orbax(together=together) as ocp:
             ocp.save(path, arrays, custom_metadata=sealed)
         if not together or processes.is_first():
-            _refuse_unmerged(path)
             _refuse_moved(path, before)
+            _refuse_unmerged(path)
     finally:
         os.close(before)
 
@@ -97,7 +98,11 @@ def _refuse_unmerged(path: Path) -> None:
     Orbax merges what its processes have written into one index. If it cannot list the folder, it
     takes that for nothing to merge, and the checkpoint for complete.
     """
-    if not any(presence.is_file(its / INDEX) for its in presence.listed(path)):
+    try:
+        merged = any(presence.is_file(its / INDEX) for its in presence.listed(path))
+    except UserError:
+        merged = False
+    if not merged:
         shutil.rmtree(path, ignore_errors=True)
         raise OSError("its folder could not be listed")
 
@@ -112,7 +117,9 @@ def _refuse_moved(path: Path, before: int) -> None:
         raise OSError("its folder was removed or renamed meanwhile")
 
 
-def load(folder: Path, step: int, template: Any, member: int | None = None) -> tuple[Any, Record]:
+def load(
+    folder: Path, step: int, template: Any, member: int | None = None, *, tries: int = TRIES
+) -> tuple[Any, Record]:
     """Loads from a checkpoint the tree of arrays that `template` describes, and the record.
 
     Args:
@@ -122,6 +129,7 @@ def load(folder: Path, step: int, template: Any, member: int | None = None) -> t
         checkpoint are not read; within a part, names and shapes must equal those that were saved.
       member: the position of one network, whose arrays are returned without the member axis;
         `None`: all networks, `[M, ...]`.
+      tries: as for `read`.
 
     Raises:
       DamagedError: the checkpoint is incomplete, unreadable, or differs from what was saved.
@@ -131,7 +139,7 @@ def load(folder: Path, step: int, template: Any, member: int | None = None) -> t
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     axis = 0 if member is not None else 1  # shapes are compared without the member axis
     wanted = {path_name(path): tuple(leaf.shape[axis:]) for path, leaf in leaves}
-    arrays, record = read(folder, step, template, member, expected=wanted)
+    arrays, record = read(folder, step, template, member, expected=wanted, tries=tries)
     for name, (_, leaf) in zip(wanted, leaves, strict=True):
         if arrays[name].shape != leaf.shape:
             raise UserError(
@@ -153,6 +161,7 @@ def read(
     member: int | None = None,
     *,
     expected: Mapping[str, tuple[int, ...]] | None = None,
+    tries: int = TRIES,
 ) -> tuple[Arrays, Record]:
     """Reads whole parts of a checkpoint as a flat dict of arrays, and the record.
 
@@ -162,6 +171,8 @@ def read(
       parts: the names of the parts, such as `params`.
       member: as for `load`.
       expected: shapes without the member axis, by name, that the parts must have; `None`: any.
+      tries: how often to load arrays that cannot be loaded. Where the system refuses to look at a
+        file, orbax takes it for missing, without a word of the refusal.
 
     Raises:
       DamagedError: the checkpoint is incomplete, unreadable, or differs from what was saved.
@@ -178,7 +189,7 @@ def read(
     }
     if expected is not None:
         refuse_differences(f"checkpoint {path}", saved, expected)
-    arrays = _load_arrays(path, {name: sealed["shapes"][name] for name in saved}, sealed)
+    arrays = _load_arrays(path, {name: sealed["shapes"][name] for name in saved}, sealed, tries)
     for name, array in arrays.items():
         _compare(name, array, sealed["digests"][name], member)
     if member is not None:
@@ -216,7 +227,7 @@ def check(folder: Path, step: int, member: int | None = None) -> None:
     """
     path = folder.resolve() / str(step)
     sealed = _read_seal(path)
-    arrays = _load_arrays(path, None, sealed)
+    arrays = _load_arrays(path, None, sealed, TRIES)
     missing = sealed["digests"].keys() ^ arrays.keys()
     if missing:
         raise DamagedError(f"arrays do not match the record: {', '.join(sorted(missing))}")
@@ -307,16 +318,14 @@ def _read_seal(path: Path) -> Record:
     return sealed
 
 
-def _load_arrays(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:
-    """Loads the arrays that `shapes` names, or all arrays if it is `None`.
-
-    What cannot be loaded is tried once more before it counts as damaged: where the system refuses
-    to look at a file, orbax takes it for missing, without a word of the refusal.
-    """
-    try:
-        return _load_once(path, shapes, sealed)
-    except DamagedError:
-        return _load_once(path, shapes, sealed)
+def _load_arrays(
+    path: Path, shapes: Mapping[str, Any] | None, sealed: Record, tries: int
+) -> Arrays:
+    """Loads the arrays that `shapes` names, or all arrays if it is `None`."""
+    for _ in range(tries - 1):
+        with contextlib.suppress(DamagedError):
+            return _load_once(path, shapes, sealed)
+    return _load_once(path, shapes, sealed)
 
 
 def _load_once(path: Path, shapes: Mapping[str, Any] | None, sealed: Record) -> Arrays:

@@ -95,20 +95,20 @@ class Checkpoints:
         self._prune()
 
     def _prune(self) -> None:
-        """Deletes all but the newest checkpoints, and what was never finished.
+        """Deletes what was never finished or wholly deleted, and all but the newest checkpoints.
 
         Raises:
           UserError: the system refuses to rename one.
         """
+        # What a process that was killed has left, if the system lists the folder.
+        for path in [*self.folder.glob(f"*{REMOVED}"), *self.folder.glob(f"*{UNFINISHED}*")]:
+            shutil.rmtree(path, ignore_errors=True)
         for old in steps(self.folder)[: -self._keep_latest]:
             path = self.folder / str(old)
             removed = path.with_suffix(REMOVED)
             with writing(path):
                 path.rename(removed)  # a reader finds all of its files or none
             shutil.rmtree(removed, ignore_errors=True)
-        # What a process that was killed has left, if the system lists the folder.
-        for path in [*self.folder.glob(f"*{REMOVED}"), *self.folder.glob(f"*{UNFINISHED}*")]:
-            shutil.rmtree(path, ignore_errors=True)
 
     def wait(self) -> None:
         """Waits until the checkpoint being written is on disk.
@@ -122,7 +122,7 @@ class Checkpoints:
         step = self._pending_step
         try:
             pending.result()
-        except UserError:  # it is written
+        except UserError:  # about another checkpoint, or the folder; it says so
             raise
         except Exception as error:
             good = [s for s in steps(self.folder) if s != step]

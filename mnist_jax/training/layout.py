@@ -453,7 +453,7 @@ def is_elastic(config: Config) -> bool:
 
 
 def sharing_equally(devices: int) -> int:
-    """Returns how many of so many devices can share a batch of which the number changes no bit."""
+    """Returns the largest number of devices, up to `devices`, that divides the elastic shards."""
     return max(count for count in range(1, devices + 1) if SHARDS % count == 0)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from mnist_jax import control_groups
+from mnist_jax import control_groups, starved
 from mnist_jax.errors import UserError
 
 SHARE = 0.8  # of a device's memory, for populations; the rest is for the process and the system
@@ -81,11 +81,13 @@ def explained() -> Iterator[None]:
     """Context manager that turns running out of memory into a UserError."""
     try:
         yield
-    except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        text = str(error).strip().splitlines() or ["no memory is left"]
-        if not isinstance(error, MemoryError) and EXHAUSTED not in text[0]:
+    except MemoryError as error:
+        raise UserError(starved.explained(error)) from error
+    except jax.errors.JaxRuntimeError as error:
+        first, _, _ = str(error).strip().partition("\n")
+        if EXHAUSTED not in first:
             raise
-        raise UserError(f"the memory does not suffice: {text[0]}. {ADVICE}") from error
+        raise UserError(f"the memory does not suffice: {first}. {ADVICE}") from error
 
 
 def _text(count: float) -> str:

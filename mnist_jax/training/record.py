@@ -1,6 +1,7 @@
 """Checks that the metadata of a checkpoint is as a run writes it.
 
-A seal that fits does not suffice: whoever changes a record can seal it again.
+A seal that fits does not suffice: whoever changes a record can seal it again. A version that writes
+other records must raise `checkpoint.FORMAT`, so that this one does not take them for damaged.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ def oddity(metadata: Mapping[str, Any]) -> str:
         return "its metadata do not describe the same arrays"
     record = metadata.get("record")
     if not isinstance(record, dict) or not isinstance(record.get("status"), list):
-        return "its record has no status of networks"
+        return "its record has no valid status of networks"
     networks = len(record["status"])
     for name, shape in shapes.items():
         if not (_all(sound.is_count, shape) and shape[:1] == [networks]):
@@ -35,7 +36,7 @@ def oddity(metadata: Mapping[str, Any]) -> str:
         if not (_all(_is_text, digests[name]) and len(digests[name]) == networks):
             return f"{name} has no digest of each of the {networks} networks"
     odd = [name for name, is_sound in RULES.items() if not _holds(record, name, is_sound)]
-    return f"its record has no {', '.join(odd)}" if odd else ""
+    return f"its record has no valid {', '.join(odd)}" if odd else ""
 
 
 def _holds(record: Mapping[str, Any], name: str, is_sound: Callable[[Any], bool]) -> bool:

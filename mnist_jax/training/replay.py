@@ -72,8 +72,9 @@ def replay(
     """Yields a verdict on each checkpoint, oldest first; changes no files.
 
     From each sound checkpoint, the networks are trained to the next sound one, by the very loop
-    that has trained them, on as many of the devices as they were trained on; in elastic mode on all
-    devices. The networks of a population are trained together, even if only one is asked for.
+    that has trained them, on as many of the devices as they were trained on; in elastic mode on as
+    many as can share a batch equally. The networks of a population are trained together, even if
+    only one is asked for.
 
     Args:
       workdir: the folder of a run or a sweep.
@@ -176,8 +177,8 @@ class _Replay:
     def _program(self, record: Record) -> Program:
         """Returns the networks' program on as many devices as they were trained on last.
 
-        On all devices if that number is too large, and on as many as can share a batch if it
-        changes no bit; if it is unknown, and they cannot share a batch, on one.
+        On all devices if that number is too large; in elastic mode, on as many as can share a
+        batch equally. If the number is unknown, and they cannot share a batch, on one.
         """
         devices = jax.local_devices()
         history = conditions.history(record)

@@ -163,31 +163,52 @@ def _refuse_other_start(state: Any) -> None:
 
 
 def _newest_for_all(folder: Path, template: Any) -> tuple[Any, Record, int] | None:
-    """Returns the newest checkpoint that is sound in all processes, which train one network.
+    """Returns the newest sound checkpoint for all processes, which train one network.
 
-    Each process loads the same ones: orbax numbers its operations, and lets processes wait for each
-    other under the same number. What is damaged in one of them is set aside for all.
+    What is damaged in all of them is set aside.
+
+    Raises:
+      UserError: a checkpoint is damaged in some processes only, as where a shared folder does not
+        show a new file at once. It is not renamed.
     """
 
     def newest() -> int | None:
         return max(steps(folder), default=None)
 
     while (step := processes.decided("the choice of a checkpoint", newest)) is not None:
-        found, problem = None, ""
-        try:
-            found = *checkpoint.load(folder, step, template), step
-        except checkpoint.DamagedError as error:
-            problem = str(error)
-        problems = processes.gather("the check of a checkpoint", problem)
+        found, problems = _loaded_by_all(folder, step, template)
+        if all(problems):  # once more, as one process does
+            found, problems = _loaded_by_all(folder, step, template)
         if not any(problems):
             return found
+        if not all(problems):
+            raise UserError(_in_some(folder / str(step), problems))
         if processes.is_first():
-            put_aside(folder, step, _in_which(problems))
+            put_aside(folder, step, problems[0])
     return None
 
 
-def _in_which(problems: Sequence[str]) -> str:
-    """Returns what is wrong with a checkpoint, and in which processes if not in all of them."""
+def _loaded_by_all(
+    folder: Path, step: int, template: Any
+) -> tuple[tuple[Any, Record, int] | None, list[str]]:
+    """Loads a checkpoint in all processes; returns it, and how it is damaged in each of them.
+
+    Each process loads equally often: orbax numbers its operations, and lets processes wait for each
+    other under the same number.
+    """
+    found, problem = None, ""
+    try:
+        found = *checkpoint.load(folder, step, template, tries=1), step
+    except checkpoint.DamagedError as error:
+        problem = str(error)
+    return found, processes.gather("the check of a checkpoint", problem)
+
+
+def _in_some(path: Path, problems: Sequence[str]) -> str:
+    """Returns the message about a checkpoint that is damaged in some processes only."""
     where = [str(i) for i, its in enumerate(problems) if its]
-    problem = next(filter(None, problems))
-    return problem if all(problems) else f"{problem} (in process {', '.join(where)})"
+    return (
+        f"checkpoint {path} is damaged in process {', '.join(where)} of {len(problems)}, but not "
+        f"in the others: {next(filter(None, problems))}. It was not touched. Check that all "
+        "processes see the same files, then run the same command again"
+    )

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 import time
 from pathlib import PurePosixPath
@@ -83,6 +85,19 @@ def test_no_network_and_no_files(tiny):
     assert all(f"http://127.0.0.1:9/tiny/{file}" in text for file in builder.FILES)
     assert str(tiny.manual) in text
     assert list(tiny.manual.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(errno.ENOSPC, "No space left.*Free space there"), (errno.ENOMEM, "memory does not suffice")],
+)
+def test_what_the_system_lacks_is_named(tiny, monkeypatch, number, message):
+    def fail(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(builder.idx, "read", fail)
+    with pytest.raises(UserError, match=f"cannot prepare tiny.*{message}"):
+        data.load(tiny.name, "train")
 
 
 def test_missing_packaged_file_advises_to_reinstall(tiny):

@@ -184,24 +184,24 @@ def of_arrays(part, value):
     [
         (lambda sealed: sealed.pop("digests"), "do not describe arrays"),
         (lambda sealed: sealed["shapes"].pop("step"), "do not describe the same arrays"),
-        (lambda sealed: sealed.update(record=[]), "no status of networks"),
+        (lambda sealed: sealed.update(record=[]), "no valid status of networks"),
         (of_arrays("shapes", 3), "the shape of optimizer/0 is not that of 2 networks"),
         (of_arrays("shapes", [1, 3]), "the shape of optimizer/0 is not that of 2 networks"),
         (of_arrays("digests", 1), "optimizer/0 has no digest of each"),
         (of_arrays("digests", ["a"]), "optimizer/0 has no digest of each"),
-        (without("clock"), "its record has no clock"),
-        (in_record("clock", {"total_seconds": 10**400}), "its record has no clock"),
-        (in_record("status", 1.5), "no status of networks"),
-        (in_record("status", ["finished", None]), "its record has no status"),
-        (in_record("rows", [""]), "its record has no rows"),
-        (in_record("rows", ["", '["epoch"]\n[1, 2]\n']), "its record has no rows"),
-        (in_record("rows", ["", "{"]), "its record has no rows"),
-        (in_record("epochs", "1"), "its record has no epochs"),
-        (in_record("seconds", float("nan")), "its record has no seconds"),
-        (in_record("models", [{}]), "its record has no models"),
-        (in_record("models", [{}, 1]), "its record has no models"),
-        (in_record("conditions", [{"step": 0}]), "its record has no conditions"),
-        (in_record("conditions", {}), "its record has no conditions"),
+        (without("clock"), "its record has no valid clock"),
+        (in_record("clock", {"total_seconds": 10**400}), "its record has no valid clock"),
+        (in_record("status", 1.5), "no valid status of networks"),
+        (in_record("status", ["finished", None]), "its record has no valid status"),
+        (in_record("rows", [""]), "its record has no valid rows"),
+        (in_record("rows", ["", '["epoch"]\n[1, 2]\n']), "its record has no valid rows"),
+        (in_record("rows", ["", "{"]), "its record has no valid rows"),
+        (in_record("epochs", "1"), "its record has no valid epochs"),
+        (in_record("seconds", float("nan")), "its record has no valid seconds"),
+        (in_record("models", [{}]), "its record has no valid models"),
+        (in_record("models", [{}, 1]), "its record has no valid models"),
+        (in_record("conditions", [{"step": 0}]), "its record has no valid conditions"),
+        (in_record("conditions", {}), "its record has no valid conditions"),
     ],
 )
 def test_metadata_that_no_run_writes_are_damaged_whatever_their_seal(tmp_path, change, message):
@@ -527,7 +527,8 @@ def test_failed_write_is_an_error_that_names_the_last_good_one(tmp_path, monkeyp
         writer.close()
 
 
-def test_an_old_one_that_cannot_be_removed_is_an_error_of_its_own(tmp_path):
+def test_an_old_one_that_cannot_be_removed_is_an_error_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints.shutil, "rmtree", lambda *a, **k: None)
     writer = Checkpoints(tmp_path, keep_latest=1)
     save(tmp_path, 10)
     (tmp_path / "10.removed" / "file").mkdir(parents=True)  # so that 10 cannot get this name
@@ -535,6 +536,23 @@ def test_an_old_one_that_cannot_be_removed_is_an_error_of_its_own(tmp_path):
     with pytest.raises(UserError, match=r"cannot write \S+/10: .*not empty"):
         writer.close()
     assert checkpoints.steps(tmp_path) == [10, 20]
+
+
+def test_what_was_left_of_a_removal_does_not_hinder_the_next_one(tmp_path):
+    save(tmp_path, 10)
+    save(tmp_path, 20)
+    (tmp_path / "10.removed" / "file").mkdir(parents=True)
+    Checkpoints(tmp_path, keep_latest=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["20"]
+
+
+def test_one_whose_folder_cannot_be_listed_after_the_save_is_not_kept(tmp_path, monkeypatch):
+    save(tmp_path, 10)
+    refused = UserError("the system refuses to list it")
+    monkeypatch.setattr(checkpoint.presence, "is_file", lambda path: fail(refused))
+    with pytest.raises(UserError, match=r"checkpoint 20 .*could not be listed.* on disk is 10"):
+        save(tmp_path, 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["10"]
 
 
 def test_one_is_lost_whose_folder_is_taken_away_meanwhile(tmp_path, monkeypatch):
