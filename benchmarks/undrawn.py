@@ -1,5 +1,7 @@
 """Leaves out the plots of runs and sweeps, which take longer than a short training.
 
+What else a report holds is written; `unreported` leaves out all of it.
+
 python -m benchmarks.undrawn mnist_jax.main --config=configs/mlp.py
 """
 

@@ -1,4 +1,4 @@
-"""Leaves out the reports of runs and sweeps, whose pictures take longer than a short training.
+"""Leaves out the whole reports of runs and sweeps, with their figures and files.
 
 python -m benchmarks.unreported mnist_jax.main --config=configs/mlp.py
 """

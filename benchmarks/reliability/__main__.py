@@ -13,16 +13,16 @@ Exits with status 1 if anything was lost. The parts need Linux, some of them a C
 import argparse
 import importlib
 import json
+import subprocess
 import sys
 import time
 import traceback
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks import measured
+from benchmarks import measured, readme
 from benchmarks.reliability import page
 from benchmarks.reliability.row import Row
-from mnist_jax.training import provenance
 
 NAME = "reliability"
 
@@ -57,13 +57,13 @@ def measure(name: str, *, quick: bool) -> dict[str, Any]:
     What ends a part is a loss, so that the other parts are measured.
     """
     part = importlib.import_module(f"benchmarks.reliability.{name}")
-    conditions, started = measured.conditions(), time.perf_counter()
+    conditions, code, started = measured.conditions(), _code(), time.perf_counter()
     try:
         rows = part.measure(quick=quick)
     except Exception as error:
         traceback.print_exc()
         rows = [Row(f"`{name}`", 0, "not measured", [f"{name} ended: {error!r}"])]
-    if _clean(provenance.commit.__wrapped__()) != _clean(conditions["commit"]):
+    if _code() != code:
         rows.append(Row("the code", 1, "", ["it was changed while it was measured"]))
     for row in rows:
         for line in row.lost:
@@ -72,9 +72,14 @@ def measure(name: str, *, quick: bool) -> dict[str, Any]:
     return {"conditions": conditions, "seconds": seconds, "rows": [asdict(row) for row in rows]}
 
 
-def _clean(commit: str | None) -> str:
-    """Returns a commit without the mark of changed files, as those that hold the measurements."""
-    return (commit or "").rstrip("+")
+def _code() -> str:
+    """Returns what the code is: the commit, and what differs from it or is not in it."""
+    written = (":!RELIABILITY.md", ":!benchmarks/measured")  # by a measurement
+    words = (("rev-parse", "HEAD"), ("diff", "HEAD", "--", *written), ("status", "-s", *written))
+    git = ("git", "-C", str(readme.ROOT))
+    return "".join(
+        subprocess.run([*git, *its], capture_output=True, text=True).stdout for its in words
+    )
 
 
 def _keep(name: str, found: dict[str, Any]) -> None:

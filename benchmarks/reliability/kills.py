@@ -215,11 +215,11 @@ def _row_of(name: str, part: Callable[[Stands], Row], on: Stands) -> Row:
 
 
 def _row(what: str, found: Found, *more: str) -> Row:
-    lost = found.lost if found.kills else [*found.lost, f"{what}: no case ran"]
+    lost = found.lost if found.landed else [*found.lost, f"{what}: no case ran"]
     same = "all ended with the bits of an undisturbed run" if not lost else "not all the same"
     texts = [f"{found.landed} of {found.planned} planned kills landed", *more, same]
     if found.work:
         texts.append(story.summary(found.work))
     if found.programs:
         texts.append(f"starts that compiled a half-written program again: {found.programs}")
-    return Row(what, found.kills, "; ".join(texts), lost)
+    return Row(what, found.landed, "; ".join(texts), lost)

@@ -64,6 +64,7 @@ class Found:
         if lost:
             blows = ", ".join(str(its.blow) for its in bouts if its.blow)
             self.lost.append(f"{blows}: {lost}")
+            print(f"processes: {self.lost[-1]}", flush=True)  # the part goes on for minutes
         self.work += story.lost_work(starts)
 
 

@@ -145,7 +145,10 @@ class Bench:
             lost += attempt.lines(setting.title, functools.partial(self._alarms, setting, []))
             self._progress("devices", tried)
         before, after = (", ".join(map(str, counts)) for counts in (before, after))
-        what = f"elastic runs without a flip, trained on {before} and replayed on {after} devices"
+        what = (
+            f"elastic runs without a flip, trained on {before} devices and replayed where there "
+            f"are {after}, of which as many are used as share a batch equally"
+        )
         return Row(what, tried, f"{tried - len(lost)} of {tried} equal in all stretches", lost)
 
     def flips(self, setting: Setting, kind: str, count: int) -> Row:

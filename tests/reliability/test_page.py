@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 import sys
 import types
 from dataclasses import asdict
@@ -13,7 +14,6 @@ from benchmarks.reliability import __main__ as command
 from benchmarks.reliability import page
 from benchmarks.reliability.determinism import ON_GPU
 from benchmarks.reliability.row import Row
-from mnist_jax.training import provenance
 from tests.commands import ROOT
 
 CONDITIONS = {
@@ -35,7 +35,6 @@ def part(monkeypatch, tmp_path):
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     monkeypatch.setattr(measured, "FOLDER", tmp_path)
     monkeypatch.setattr(measured, "conditions", lambda: CONDITIONS)
-    monkeypatch.setattr(provenance, "_git", lambda root, *words: CONDITIONS["commit"])
     rows = {"kills": [Row("killed", 2, "half of them", ["case 7: other bits"])], "faults": []}
     for name, its in rows.items():
         module = types.SimpleNamespace(measure=lambda *, quick, its=its: its)
@@ -63,16 +62,20 @@ def test_a_part_that_ends_is_a_loss_and_the_next_one_is_measured(part, monkeypat
     assert page.PARTS["faults"] in part.read_text()
 
 
-def test_code_that_was_changed_meanwhile_is_a_loss(part, monkeypatch, capsys):
+@pytest.mark.parametrize(("file", "lost"), [("code.py", 1), ("RELIABILITY.md", 0)])
+def test_code_that_was_changed_meanwhile_is_a_loss(part, monkeypatch, capsys, file, lost):
+    subprocess.run(["git", "init", "-q", part.parent], check=True)
+
     def measure(*, quick):
-        monkeypatch.setattr(provenance, "_git", lambda *arguments: "def")
+        (part.parent / file).write_text("changed = True")
         return []
 
     monkeypatch.setitem(
         sys.modules, "benchmarks.reliability.faults", types.SimpleNamespace(measure=measure)
     )
-    assert run(monkeypatch, "faults") == 1
-    assert "LOST  it was changed while it was measured" in capsys.readouterr().out
+    assert run(monkeypatch, "faults") == lost
+    told = "LOST  it was changed while it was measured" in capsys.readouterr().out
+    assert told == bool(lost)
 
 
 def test_where_nothing_is_promised_nothing_can_be_lost():

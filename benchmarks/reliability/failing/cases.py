@@ -100,13 +100,13 @@ def single(
 ) -> list[Case]:
     """Returns cases in which one operation fails.
 
-    Errors take turns, so that each kind of operation has each error that it can have.
+    The errors that a kind of operation can have take turns.
 
     Args:
       operations: of a command, in their order.
       known: groups of operations that have failed in another command.
       each: True to let each operation fail at least once, of the known groups as well; False to
-        take less of them, as `_some` does.
+        take fewer of them, as `_some` does.
       again: a pattern of the files whose operations fail once more though their group is known.
       most: number of errors that the operations of a group have at least, if there are as many.
     """

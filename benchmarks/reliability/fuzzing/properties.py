@@ -1,6 +1,7 @@
 """Properties of configurations and command lines, for any values and any arguments."""
 
 import contextlib
+import faulthandler
 import functools
 import importlib
 import io
@@ -211,6 +212,8 @@ def command_lines(folder: Path, samples: Path) -> Callable[[int], str]:
         with (
             without_pictures(),
             _without_training(),
+            # Else stacks go to this process' standard error, which nobody reads.
+            unittest.mock.patch.object(faulthandler, "enable"),
             unittest.mock.patch.object(sys, "argv", line),
             unittest.mock.patch.dict(os.environ),
             contextlib.redirect_stdout(io.StringIO()),

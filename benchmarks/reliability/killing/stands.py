@@ -22,9 +22,8 @@ class Found:
     """Counts the kills of a row, and collects what was lost; threads may add to it at once."""
 
     def __init__(self) -> None:
-        self.kills = 0
         self.planned = 0  # kills
-        self.landed = 0  # of these, if need be after some tries
+        self.landed = 0  # of these, in the last of some tries
         self.lost: list[str] = []
         self.work: list[tuple[float, float]] = []
         self.phases: Counter[str] = Counter()
@@ -35,7 +34,6 @@ class Found:
     def add(self, its: Story) -> None:
         """Adds how a command fared that was killed."""
         with self._lock:
-            self.kills += its.kills
             self.lost += [its.wrong] if its.wrong else []
             self.work += its.work
             for start in its.starts:

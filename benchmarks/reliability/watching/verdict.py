@@ -26,7 +26,7 @@ class Bound:
     of_row: float  # that a row takes, per epoch
     leaked: float = 0.0  # by TensorStore, per epoch
     more: float = 1_000  # per epoch, beside the two
-    least: float = 4e6  # that the allocator may take at any time; no growth, however short
+    least: float = 4e6  # of all growth that is not expected; the allocator may take as many at once
 
     @property
     def expected(self) -> float:
