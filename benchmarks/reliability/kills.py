@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.reliability.killing import notice, operations, story
-from benchmarks.reliability.killing.followed import PHASES
+from benchmarks.reliability.killing.followed import JOINING, PHASES
 from benchmarks.reliability.killing.stand import prepared
 from benchmarks.reliability.killing.stands import Found, Stands, stands
 from benchmarks.reliability.killing.victim import FEW, FIRST, MAIN, SMALL, SWEEP, Command, Kill
@@ -102,7 +102,7 @@ def moments(
 def moments_row(on: Stands) -> Row:
     """Kills commands at random moments of each phase."""
     found, dice = Found(), random.Random(SEED)
-    others = [phase for phase in PHASES if phase not in ("data preparation", "report")]
+    others = [its for its in PHASES if its not in (JOINING, "data preparation", "report")]
     first = ["data preparation", "compilation"]
 
     def kill(command: Command, phases: Iterable[str], count: int = MOMENTS) -> None:

@@ -49,12 +49,14 @@ class Found:
         self.work: list[tuple[float, float]] = []
         self.ends: list[float] = []  # seconds from a kill to the end of all others
         self.aborted = 0  # processes, without a message of ours
+        self.ended = 0  # processes, by the launcher
 
     def add(self, bouts: Sequence[Bout], different: str = "") -> None:
         """Adds what came of blows in one folder, which may differ in the end."""
         hit = [its for its in bouts if its.landed]
         self.blows += sum(its.blow is not None for its in bouts)
         self.aborted += sum(its.aborted for its in bouts)
+        self.ended += sum(len(its.ended) for its in bouts)
         self.kills.update(its.blow.whom for its in hit if its.blow)
         self.operations += sum(its.blow is not None and its.blow.operation > 0 for its in hit)
         self.ends += [its.seconds for its in hit]
@@ -167,7 +169,7 @@ def _operations(place: Place, bout: Bout) -> int:
 
 def _seconds(start: Start) -> dict[str, float]:
     """Returns the seconds of a start, and those of each process from when all have joined."""
-    joined = max({note.process: note.at for note in reversed(start.notes)}.values())
+    joined = max(note.at for note in start.joined)
     return {ALL: start.ended - start.began} | dict.fromkeys("01", start.ended - joined)
 
 
@@ -217,4 +219,9 @@ def row(found: Found, team: Team, least: int) -> Row:
         texts.append(f"all had ended {max(found.ends):.0f} s after a kill at the latest")
     if found.aborted:
         texts.append(f"others that JAX aborted, without a message of ours: {found.aborted}")
+    if found.ended:
+        texts.append(
+            "others that the launcher ended, as the one that was killed had not joined them: "
+            f"{found.ended}"
+        )
     return Row(what, count, "; ".join(texts), lost)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reliability import processes
+from benchmarks.reliability.killing.followed import JOINING
 from benchmarks.reliability.killing.story import Note, Start
 from benchmarks.reliability.killing.together import (
     ALL,
@@ -60,16 +61,18 @@ def test_each_process_and_all_are_killed_at_operations_and_moments():
 
 def test_a_process_is_timed_from_when_all_have_joined():
     notes = [
-        Note(at, begins="compilation", process=i) for i, at in [(0, 4), (0, 5), (1, 6), (1, 7)]
+        Note(at, ends=phase, process=i)
+        for i, at, phase in [(0, 4, JOINING), (1, 6, JOINING), (0, 7, "compilation")]
     ]
     start = Start(Trial(0, "", "", []), notes, Path("/b"), 1.0, 9.0)
     assert processes._seconds(start) == {ALL: 8.0, "0": 3.0, "1": 3.0}
 
 
-def bout(status, errors, whom="", seconds=3.0, output="", notes=(), newest=0):
+def bout(status, errors, whom="", seconds=3.0, output="", notes=(), newest=0, joined="01"):
     """A start that ended so; `whom` was killed."""
     there = {"/b/a": newest} if newest else {}
-    start = Start(Trial(status, output, errors, []), list(notes), Path("/b"), 0.0, 1.0, there)
+    notes = [Note(1.0, ends=JOINING, process=int(its)) for its in joined] + list(notes)
+    start = Start(Trial(status, output, errors, []), notes, Path("/b"), 0.0, 1.0, there)
     return Bout(start, Blow(whom, after=1.0) if whom else None, bool(whom), seconds)
 
 
@@ -99,6 +102,16 @@ ABORTED = "process 1 of 2 was killed by SIGABRT\n"
 def test_what_went_wrong_is_seen(status, errors, whom, said):
     found = bout(status, errors, whom, seconds=63.0).wrong
     assert (said in found) if said else not found
+
+
+def test_processes_that_waited_for_one_that_never_joined_are_ended_by_the_launcher():
+    errors = KILLED + "process 0 of 2 was killed by SIGKILL\n"
+    unjoined, joined = (bout(75, errors, "1", joined=its) for its in ("0", "01"))
+    assert (unjoined.wrong, unjoined.ended) == ("", ["0"])
+    assert (bool(joined.wrong), joined.ended) == (True, [])
+    found = processes.Found()
+    found.add([unjoined])
+    assert "had not joined them: 1" in processes.row(found, MAIN, 1).found
 
 
 def test_processes_that_jax_aborted_without_a_message_of_ours_are_counted_apart():

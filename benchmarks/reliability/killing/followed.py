@@ -27,7 +27,9 @@ from typing import Any
 
 from benchmarks.unreported import leave_out_reports
 
+JOINING = "joining"  # the other processes, of which there may be none
 PHASES = {  # name: the functions that are called at its begin, by module
+    JOINING: ["mnist_jax.processes:connected"],
     "data preparation": ["mnist_jax.data.cache:_fill"],
     "compilation": ["mnist_jax.experiment:prepare_one", "mnist_jax.training.sweep:prepare_many"],
     "restore": ["mnist_jax.training.session:_restore"],

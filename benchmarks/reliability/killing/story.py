@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.reliability.killing.followed import JOINING
 from benchmarks.reliability.trial import Operation, Trial
 
 MOST = 2.0  # epochs that a kill may lose: the one under way, and the one that is being saved
@@ -45,6 +46,11 @@ class Start:
     def killed(self) -> bool:
         """True if it did not end by itself."""
         return self.trial.status == -signal.SIGKILL
+
+    @property
+    def joined(self) -> list[Note]:
+        """The notes of processes that they had joined the others."""
+        return joined(self.notes)
 
     @property
     def since_signal(self) -> float:
@@ -101,6 +107,11 @@ def read_notes(path: Path, process: int = 0) -> list[Note]:
         return []
     lines = path.read_text().splitlines()
     return [Note(**json.loads(line), process=process) for line in lines]
+
+
+def joined(notes: Sequence[Note]) -> list[Note]:
+    """Returns the notes of processes that they have joined the others."""
+    return [note for note in notes if note.ends == JOINING]
 
 
 def lost_work(starts: Sequence[Start]) -> list[tuple[float, float]]:

@@ -58,8 +58,7 @@ class Blow:
 
     whom: str  # the number of a process, or ALL
     operation: int = 0  # of that process, from 1 on
-    # If at no operation: seconds since the start; of one process since all have joined, as those
-    # that wait for one which never comes are ended by the launcher.
+    # If at no operation: seconds since the start; of one process since all have joined.
     after: float = 0.0
 
     def __str__(self) -> str:
@@ -91,6 +90,19 @@ class Bout:
         ours = {number or "0" for number in re.findall(OURS, errors, re.MULTILINE)}
         return sum(how == ABORTED and its not in ours for its, how in ends(errors).items())
 
+    @property
+    def ended(self) -> list[str]:
+        """The processes that the launcher ended, as the one that was killed had not joined them.
+
+        They wait for it longer than the launcher waits for them.
+        """
+        if not self.landed or self.blow is None or self.blow.whom == ALL:
+            return []
+        if self.blow.whom in {str(note.process) for note in self.start.joined}:
+            return []
+        how = ends(self.start.trial.errors)
+        return [its for its in how if its != self.blow.whom and how[its] == KILLED]
+
     def _after_kill(self) -> int:
         assert self.blow is not None
         return -signal.SIGKILL if self.blow.whom == ALL else AGAIN
@@ -99,11 +111,11 @@ class Bout:
         """Says which process has ended otherwise than by the blow, or by JAX because of it.
 
         JAX aborts a process whose coordinator, the first one, is gone. The launcher kills those
-        that are still there a minute after the first has ended.
+        that are still there a minute after the first has ended; see `ended`.
         """
         struck = self.blow.whom if self.blow and self.landed else ""
         for number, how in ends(self.start.trial.errors).items():
-            if number == struck and how == KILLED:
+            if how == KILLED and number in (struck, *self.ended):
                 continue
             if number != struck and how == KILLED and self.landed:
                 return f"process {number} did not end by itself within {self.seconds:.0f} s"
@@ -199,7 +211,7 @@ def _kill_later(process: subprocess.Popen[str], blow: Blow, notes: Sequence[Path
     All of them are its children and then itself, which is stopped so that it starts no others.
     """
     deadline = time.perf_counter() + LONGEST
-    while blow.whom != ALL and not all(path.exists() and path.read_text() for path in notes):
+    while blow.whom != ALL and not all(story.joined(story.read_notes(path)) for path in notes):
         if _has_ended(process, POLL) or time.perf_counter() > deadline:
             return None
     if _has_ended(process, blow.after):
