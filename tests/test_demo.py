@@ -15,6 +15,8 @@ from mnist_jax.analysis import pad
 from mnist_jax.pictures import reading
 from tests.commands import ROOT, SMALL, refused, run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 if find() is None:
     pytest.skip("there is no Chromium", allow_module_level=True)
 

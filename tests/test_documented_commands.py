@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
         (found / name).parent.mkdir(exist_ok=True)
         Image.fromarray(digit).resize((112, 112)).save(found / name)
     for name in ("cnn", "mlp"):
-        run("main", f"--config=configs/{name}.py", *OVERRIDES, cwd=found, drawn=True)
+        run("main", f"--config=configs/{name}.py", *OVERRIDES, cwd=found)
     return found
 
 

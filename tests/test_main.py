@@ -8,6 +8,7 @@ import shlex
 import signal
 import struct
 import subprocess
+import sys
 import termios
 
 import pytest
@@ -381,8 +382,9 @@ def test_terminal_shows_a_bar_and_lines_that_fit(tmp_path, columns):
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {k: v for k, v in environment().items() if k != "COLUMNS"} | {"TERM": "xterm"}
-    arguments = command("main", *SMALL, "--config.chunk_steps=5", f"--workdir={tmp_path / 'run'}")
-    process = subprocess.Popen(arguments, env=env, stdout=follower, stderr=follower)
+    words = ["-m", "benchmarks.undrawn", "mnist_jax.main", *SMALL, f"--workdir={tmp_path / 'run'}"]
+    words += ["--config.chunk_steps=5"]
+    process = subprocess.Popen([sys.executable, *words], env=env, stdout=follower, stderr=follower)
     os.close(follower)
     shown = b""
     try:

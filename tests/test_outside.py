@@ -10,6 +10,8 @@ from mnist_jax.pictures import outside
 from tests import datasets
 from tests.commands import fingerprint, read, refused, run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 pytest.importorskip("sklearn")
 
 

@@ -21,6 +21,8 @@ from mnist_jax.pictures.picture import UNIT
 from tests import datasets
 from tests.commands import fingerprint, refused, run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):

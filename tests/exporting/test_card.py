@@ -9,6 +9,8 @@ import mnist_jax
 from tests import datasets
 from tests.commands import ROOT, read, run, table
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = {"data.train_split": "train[:1000]", "data.val_split": "", "model.hidden": (8,)}
 
 

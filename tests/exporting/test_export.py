@@ -21,6 +21,8 @@ from mnist_jax.training import network
 from mnist_jax.training.restored import Restored
 from tests.commands import ROOT, python, refused, run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # A network that needs to know how many images there are.
 COUNTING = """
 from flax import nnx
