@@ -308,6 +308,22 @@ def test_lack_of_memory_or_threads_is_no_damage(tmp_path, monkeypatch, lack, wra
     assert checkpoints.steps(tmp_path) == [10, 20]
 
 
+@pytest.mark.parametrize("tries", [1, 2])
+def test_arrays_that_cannot_be_loaded_are_tried_so_often(tmp_path, monkeypatch, tries):
+    """Several processes try once each, so that orbax numbers their operations alike."""
+    tried = []
+
+    def load(*arguments, **keywords):
+        tried.append(arguments)
+        raise ValueError("cannot be read")
+
+    save(tmp_path, 10)
+    monkeypatch.setattr(checkpoint._import_orbax(), "load", load)
+    with pytest.raises(DamagedError, match="cannot be read"):
+        checkpoint.load(tmp_path, 10, STATE, tries=tries)
+    assert len(tried) == tries
+
+
 @pytest.mark.parametrize("name", ["loads", "dumps"])
 def test_lack_of_memory_as_the_metadata_is_read_is_no_damage(tmp_path, monkeypatch, name):
     save(tmp_path, 10, 20)
